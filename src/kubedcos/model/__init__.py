@@ -1,0 +1,1 @@
+"""Frozen data that several layers share; no behaviour that needs the world."""

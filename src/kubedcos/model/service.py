@@ -1,0 +1,195 @@
+"""What a framework runs: phases of pods of tasks, in the words of the DC/OS SDK.
+
+The scheduler knows only these types; what a Kubernetes component is stands in
+`kubedcos.kubernetes`, which builds a `ServiceSpec` from a cluster's options.
+
+Units: CPUs as a fraction of a core with three decimals (Mesos' fixed point), memory and disk in
+mebibytes, ports as numbers, times in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Goal(StrEnum):
+    """When a task has done what it is for."""
+
+    RUNNING = "RUNNING"
+    """It runs and its component says that it is ready; it is restarted when it ends."""
+    FINISHED = "FINISHED"
+    """It ended with success; it is not started again."""
+
+
+class Strategy(StrEnum):
+    """Order of the steps of a phase, or of the phases of a plan."""
+
+    SERIAL = "serial"
+    PARALLEL = "parallel"
+
+
+class DiskKind(StrEnum):
+    """Where a persistent volume lies (Mesos `DiskInfo.Source.Type`; ROOT has no source)."""
+
+    ROOT = "ROOT"
+    PATH = "PATH"
+    MOUNT = "MOUNT"
+
+
+@dataclass(frozen=True, slots=True)
+class PortSpec:
+    """A port that a task needs on its agent, and how it is published in DiscoveryInfo.
+
+    `number` 0 means: any port of the offer.
+    """
+
+    name: str
+    number: int = 0
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A persistent volume of a pod instance, seen by its tasks as `container_path`."""
+
+    name: str
+    container_path: str
+    size_mb: int
+    disk: DiskKind = DiskKind.ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheckSpec:
+    """A Mesos command health check; a failing one makes Mesos kill the task."""
+
+    command: str
+    grace_seconds: float = 60.0
+    interval_seconds: float = 10.0
+    timeout_seconds: float = 10.0
+    consecutive_failures: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One Mesos task of a pod.
+
+    Attributes:
+        name: component name within the pod, such as ``kubelet``.
+        kind: key by which the `Workload` knows how to launch and to probe it.
+    """
+
+    name: str
+    kind: str
+    cpus: float
+    mem_mb: int
+    disk_mb: int
+    goal: Goal = Goal.RUNNING
+    ports: tuple[PortSpec, ...] = ()
+    volumes: tuple[VolumeSpec, ...] = ()
+    health_check: HealthCheckSpec | None = None
+    kill_grace_seconds: float = 10.0
+    discovery_name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementSpec:
+    """Where the instances of a pod may run.
+
+    Attributes:
+        regions: allowed regions; empty means any. `local_region` wins over it.
+        local_region: only in the masters' region (Mesos' "local region").
+        unique_agent: at most one instance of this pod on an agent.
+        spread_by: ``region`` or ``zone``: an instance goes where the fewest of its pod are, as
+            long as such a place exists in the cluster; empty means no preference.
+        attributes: agent attributes that must have these text values.
+    """
+
+    regions: tuple[str, ...] = ()
+    local_region: bool = False
+    unique_agent: bool = True
+    spread_by: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpec:
+    """A kind of pod and how many instances of it there are.
+
+    Tasks of one pod instance are placed on one agent and launched in one ACCEPT.
+    `instance(2)` of a pod ``kube-node`` is called ``kube-node-2``.
+    """
+
+    name: str
+    count: int
+    tasks: tuple[TaskSpec, ...]
+    placement: PlacementSpec = PlacementSpec()
+
+    def instance(self, index: int) -> str:
+        """Name of instance `index`."""
+        return f"{self.name}-{index}"
+
+    @property
+    def reserved(self) -> bool:
+        """Whether the resources are reserved: pods with persistent volumes stay on their agent."""
+        return any(task.volumes for task in self.tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step: start these tasks of one pod instance together and wait until they are ready."""
+
+    name: str
+    pod: str
+    index: int
+    tasks: tuple[str, ...]
+
+    @property
+    def pod_instance(self) -> str:
+        """Name of the pod instance, such as ``kube-node-2``."""
+        return f"{self.pod}-{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpec:
+    """Steps that belong together."""
+
+    name: str
+    strategy: Strategy
+    steps: tuple[StepSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSpec:
+    """Phases in their order; a plan's own strategy is serial."""
+
+    name: str
+    phases: tuple[PhaseSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """Everything that one framework runs.
+
+    Attributes:
+        name: the framework's name, and the cluster's.
+        role: Mesos role that it subscribes with.
+    """
+
+    name: str
+    role: str
+    pods: tuple[PodSpec, ...]
+    plans: tuple[PlanSpec, ...]
+
+    def pod(self, name: str) -> PodSpec:
+        """The pod called `name`.
+
+        Raises:
+            KeyError: no such pod.
+        """
+        for pod in self.pods:
+            if pod.name == name:
+                return pod
+        raise KeyError(name)
