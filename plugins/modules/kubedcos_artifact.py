@@ -1,0 +1,444 @@
+"""Ansible module: install artefacts that the site serves, verified before use."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: kubedcos_artifact
+short_description: Install verified artefacts from the site's own artefact server
+description:
+  - Fetches each artefact once, compares its SHA-256 with the sum that the control machine gave,
+    and only then puts it in place by rename. A file that is already right is neither fetched nor
+    touched.
+  - With O(artifacts[].unpack) the archive becomes a directory. A record beside the unpacked files
+    remembers their sizes, modes and modification times, so a changed or missing file is noticed
+    and repaired. The directory belongs to the artefact, foreign files in it included.
+options:
+  artifacts:
+    description: What to install, in this order.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name for messages.
+        type: str
+        required: true
+      url:
+        description: Where to fetch it (V(http), V(https) or V(file)).
+        type: str
+        required: true
+      sha256:
+        description: Expected SHA-256 of what O(artifacts[].url) delivers, 64 hexadecimal digits.
+        type: str
+        required: true
+      dest:
+        description: Absolute path of the file, or of the directory with O(artifacts[].unpack).
+        type: path
+        required: true
+      mode:
+        description: Permission of the file, or of the directory with O(artifacts[].unpack).
+        type: str
+        default: "0755"
+      owner:
+        description: Owner of the file; unpacked trees belong to root.
+        type: str
+        default: root
+      group:
+        description: Group of the file; unpacked trees belong to root.
+        type: str
+        default: root
+      unpack:
+        description: The artefact is a tar archive; unpack it into O(artifacts[].dest).
+        type: bool
+        default: false
+      strip:
+        description: Leading path components to drop from the names in the archive.
+        type: int
+        default: 0
+      include:
+        description: Shell patterns of the names (after the strip) to unpack; all if empty.
+        type: list
+        elements: str
+        default: []
+      links:
+        description:
+          - Symbolic links to keep, as C(path of the link) to C(target); a relative target is
+            meant inside O(artifacts[].dest).
+        type: dict
+        default: {}
+  timeout:
+    description: Seconds without any data after which a download is given up.
+    type: int
+    default: 60
+  retries:
+    description: Further attempts when the server can not be reached or breaks off.
+    type: int
+    default: 4
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be installed; fetches nothing.
+author:
+  - The kubedcos authors
+"""
+
+EXAMPLES = r"""
+- name: Install CoreDNS
+  kubedcos_artifact:
+    artifacts:
+      - name: coredns
+        url: http://10.0.0.5:8080/artifacts/sha256/0c5e.../coredns
+        sha256: 0c5e...
+        dest: /opt/kubedcos/bin/coredns
+
+- name: Install the runtime and point "current" at it
+  kubedcos_artifact:
+    artifacts:
+      - name: kubedcos-runtime
+        url: http://10.0.0.5:8080/artifacts/sha256/77aa.../runtime.tar.gz
+        sha256: 77aa...
+        dest: /opt/kubedcos/runtime/0.1.0-77aa
+        unpack: true
+        links:
+          /opt/kubedcos/current: .
+"""
+
+RETURN = r"""
+installed:
+  description: Artefacts that were (in check mode, would be) installed, with the reason.
+  type: dict
+  returned: always
+  sample: {coredns: missing}
+links:
+  description: Links that were (in check mode, would be) set.
+  type: list
+  returned: always
+"""
+
+RECORD = ".kubedcos-artifact.json"
+CHUNK = 1 << 20
+
+
+class ArtifactError(Exception):
+    """What went wrong, in words for the operator."""
+
+
+def file_sha256(path):
+    """SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as source:
+        for block in iter(lambda: source.read(CHUNK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def tree_record(root):
+    """Sizes, modes and times of the regular files and links below `root`, by relative path."""
+    record = {}
+    for folder, _subfolders, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            if path == Path(root, RECORD):
+                continue
+            found = path.lstat()
+            record[str(path.relative_to(root))] = [
+                found.st_size,
+                stat.S_IMODE(found.st_mode),
+                int(found.st_mtime),
+            ]
+    return record
+
+
+def reason_to_install(item):
+    """Why the artefact has to be installed; an empty string when it is in place."""
+    return _reason_for_tree(item) if item["unpack"] else _reason_for_file(item)
+
+
+def _reason_for_tree(item):
+    dest = Path(item["dest"])
+    if not dest.is_dir():
+        return "missing"
+    try:
+        record = json.loads((dest / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if any(dest.iterdir()):
+            raise ArtifactError(
+                f"{item['name']}: {dest} has files that this module did not put there; "
+                "wanted an absent or empty directory. Move it away or choose another one."
+            ) from None
+        return "empty"
+    except ValueError:
+        return "unreadable record"
+    if record.get("sha256") != item["sha256"] or record.get("include") != item["include"]:
+        return "other version"
+    present = tree_record(dest)
+    for name, expected in record.get("files", {}).items():
+        if present.get(name) != expected:
+            return f"{name} was changed"
+    return ""
+
+
+def _reason_for_file(item):
+    dest = Path(item["dest"])
+    if dest.is_dir():
+        raise ArtifactError(f"{item['name']}: {dest} is a directory; wanted a file or nothing")
+    if not dest.is_file():
+        return "missing"
+    if file_sha256(dest) != item["sha256"]:
+        return "other content"
+    return ""
+
+
+def download(item, folder, timeout, retries):
+    """Fetch and verify; returns the path of a temporary file in `folder`.
+
+    Raises:
+        ArtifactError: the server does not deliver, the sum differs, or the disk is full.
+    """
+    # Artefacts come from the cluster's own server: a proxy for the internet would not reach it.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    attempt = 0
+    while True:
+        descriptor, path = tempfile.mkstemp(prefix=".kubedcos-", dir=folder)
+        try:
+            seen = _stream(opener, item["url"], descriptor, timeout)
+        except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+            Path(path).unlink()
+            if isinstance(error, urllib.error.HTTPError) or attempt >= retries:
+                raise ArtifactError(
+                    f"{item['name']}: {item['url']} was not delivered: {error}; wanted a file. "
+                    "Is the artefact server up, and was the artefact put there?"
+                ) from error
+            attempt += 1
+            time.sleep(attempt)
+            continue
+        except OSError as error:
+            Path(path).unlink()
+            raise ArtifactError(
+                f"{item['name']}: can not write to {folder}: {error.strerror}"
+            ) from error
+        if seen != item["sha256"]:
+            Path(path).unlink()
+            raise ArtifactError(
+                f"{item['name']}: {item['url']} has SHA-256 {seen}; wanted {item['sha256']}. "
+                "Nothing was installed; verify the artefacts on the control machine."
+            )
+        return path
+
+
+def _stream(opener, url, descriptor, timeout):
+    digest = hashlib.sha256()
+    with os.fdopen(descriptor, "wb") as sink, opener.open(url, timeout=timeout) as source:
+        expected = source.headers.get("Content-Length")
+        total = 0
+        for block in iter(lambda: source.read(CHUNK), b""):
+            digest.update(block)
+            sink.write(block)
+            total += len(block)
+        sink.flush()
+        os.fsync(sink.fileno())
+    if expected is not None and total != int(expected):
+        raise ConnectionError(f"broke off after {total} of {expected} bytes")
+    return digest.hexdigest()
+
+
+def install_file(module, item, timeout, retries):
+    """Fetch, verify, and rename into place."""
+    dest = Path(item["dest"])
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(download(item, dest.parent, timeout, retries))
+    path.chmod(int(item["mode"], 8))
+    module.set_owner_if_different(str(path), item["owner"], False)
+    module.set_group_if_different(str(path), item["group"], False)
+    path.rename(dest)
+
+
+def install_tree(item, timeout, retries):
+    """Fetch, verify, unpack beside the destination, and swap the directories."""
+    dest = Path(item["dest"])
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    archive = Path(download(item, dest.parent, timeout, retries))
+    fresh = Path(tempfile.mkdtemp(prefix=".kubedcos-", dir=dest.parent))
+    try:
+        unpack(item, archive, fresh)
+        fresh.chmod(int(item["mode"], 8))
+        record = {
+            "name": item["name"],
+            "sha256": item["sha256"],
+            "include": item["include"],
+            "files": tree_record(fresh),
+        }
+        (fresh / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
+        if dest.is_dir():
+            old = Path(tempfile.mkdtemp(prefix=".kubedcos-", dir=dest.parent))
+            dest.rename(old / "old")
+            fresh.rename(dest)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            fresh.rename(dest)
+    except OSError as error:
+        raise ArtifactError(f"{item['name']}: can not install to {dest}: {error}") from error
+    finally:
+        archive.unlink()
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def unpack(item, archive, target):
+    """Unpack the members that `strip` and `include` leave, never outside of `target`."""
+    try:
+        with tarfile.open(archive) as source:
+            members = []
+            for member in source:
+                name = "/".join(
+                    [part for part in member.name.split("/") if part != "."][item["strip"] :]
+                )
+                if not name or not _included(name, item["include"]):
+                    continue
+                if member.islnk():
+                    member.linkname = "/".join(
+                        [p for p in member.linkname.split("/") if p != "."][item["strip"] :]
+                    )
+                _refuse_escape(item, member, name)
+                member.name = name
+                member.uid = member.gid = 0
+                member.uname = member.gname = "root"
+                members.append(member)
+            if not members:
+                raise ArtifactError(f"{item['name']}: nothing in the archive matches the patterns")
+            # Every member was looked at above; the filter argument is newer than Python 3.11.2.
+            source.extractall(target, members=members)  # noqa: S202
+    except tarfile.TarError as error:
+        raise ArtifactError(f"{item['name']}: {item['url']} is no tar archive: {error}") from error
+
+
+def _included(name, patterns):
+    return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _refuse_escape(item, member, name):
+    parts = name.split("/")
+    device = not (member.isfile() or member.isdir() or member.issym() or member.islnk())
+    if name.startswith("/") or ".." in parts or device:
+        raise ArtifactError(f"{item['name']}: the archive has the unsafe member {member.name}")
+    # Absolute links are allowed to point at the machine, relative ones must stay inside.
+    if member.issym() and not member.linkname.startswith("/"):
+        target = os.path.normpath(Path(name).parent / member.linkname)
+        if target.startswith(".."):
+            raise ArtifactError(f"{item['name']}: the link {name} leaves the directory")
+
+
+def wanted_links(item):
+    """Links of the artefact as (path, target) with absolute targets."""
+    base = Path(item["dest"]) if item["unpack"] else Path(item["dest"]).parent
+    return [
+        (path, os.path.normpath(base / str(target)))
+        for path, target in sorted(item["links"].items())
+    ]
+
+
+def set_link(path, target):
+    """Point the link at its target in one step."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(f"{path}.kubedcos-new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.rename(path)
+
+
+def link_is_right(path, target):
+    """Whether the link exists and points there; anything but a link in its place is refused."""
+    link = Path(path)
+    if link.exists() and not link.is_symlink():
+        raise ArtifactError(f"{path} exists and is no symbolic link; wanted a link to {target}")
+    return link.is_symlink() and str(link.readlink()) == target
+
+
+def check_items(items):
+    """Refuse input that the argument specification can not describe."""
+    for item in items:
+        item["sha256"] = item["sha256"].lower()
+        if len(item["sha256"]) != 64 or set(item["sha256"]) - set("0123456789abcdef"):
+            raise ArtifactError(
+                f"{item['name']}: sha256 is {item['sha256']!r}; wanted 64 hexadecimal digits"
+            )
+        if not Path(item["dest"]).is_absolute():
+            raise ArtifactError(f"{item['name']}: dest is {item['dest']}; wanted an absolute path")
+
+
+def run(module):
+    """Install what is missing; returns the result for Ansible."""
+    items = module.params["artifacts"]
+    check_items(items)
+    installed, links, modes = {}, [], []
+    for item in items:
+        reason = reason_to_install(item)
+        if reason:
+            installed[item["name"]] = reason
+            if not module.check_mode and item["unpack"]:
+                install_tree(item, module.params["timeout"], module.params["retries"])
+            elif not module.check_mode:
+                install_file(module, item, module.params["timeout"], module.params["retries"])
+        elif not item["unpack"] and _attributes_changed(module, item):
+            modes.append(item["dest"])
+        for path, target in wanted_links(item):
+            if not link_is_right(path, target):
+                links.append(path)
+                if not module.check_mode:
+                    set_link(path, target)
+    changed = bool(installed or links or modes)
+    return {"changed": changed, "installed": installed, "links": links, "attributes": modes}
+
+
+def _attributes_changed(module, item):
+    # The basic module's own functions honour check mode.
+    changed = module.set_mode_if_different(item["dest"], item["mode"], False)
+    changed = module.set_owner_if_different(item["dest"], item["owner"], changed)
+    return module.set_group_if_different(item["dest"], item["group"], changed)
+
+
+def main():
+    """Entry point for Ansible."""
+    item = {
+        "name": {"type": "str", "required": True},
+        "url": {"type": "str", "required": True},
+        "sha256": {"type": "str", "required": True},
+        "dest": {"type": "path", "required": True},
+        "mode": {"type": "str", "default": "0755"},
+        "owner": {"type": "str", "default": "root"},
+        "group": {"type": "str", "default": "root"},
+        "unpack": {"type": "bool", "default": False},
+        "strip": {"type": "int", "default": 0},
+        "include": {"type": "list", "elements": "str", "default": []},
+        "links": {"type": "dict", "default": {}},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "artifacts": {"type": "list", "elements": "dict", "required": True, "options": item},
+            "timeout": {"type": "int", "default": 60},
+            "retries": {"type": "int", "default": 4},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except ArtifactError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()
