@@ -1,0 +1,369 @@
+"""Arithmetic on Mesos resources, as Mesos does it.
+
+Scalars are fixed point with three decimals. Ranges are sets of whole numbers. Two resources add
+up only if everything but the amount is equal: reservations, allocation, disk, and so on.
+Persistent volumes and whole disks (MOUNT, BLOCK) are never split or merged.
+
+Only the form with a stack of `reservations` takes part in arithmetic; `upgraded` brings the form
+from before reservation refinement into it, `downgraded` back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from kubedcos.mesos.base_messages import (
+    AllocationInfo,
+    Range,
+    Ranges,
+    ReservationInfo,
+    Resource,
+    Scalar,
+    Set,
+)
+
+if TYPE_CHECKING:
+    from typing import Self
+
+SCALE: Final = 1000
+"""Scalars are whole numbers of thousandths."""
+
+Spans = tuple[tuple[int, int], ...]
+"""Sorted, disjoint, not touching, both ends included."""
+Amount = int | Spans | frozenset[str]
+
+
+def thousandths(value: float) -> int:
+    """A scalar in fixed point, rounded as Mesos rounds."""
+    return round(value * SCALE)
+
+
+def merged(spans: Iterable[tuple[int, int]]) -> Spans:
+    """Spans brought into normal form; empty ones vanish."""
+    result: list[tuple[int, int]] = []
+    for begin, end in sorted(span for span in spans if span[0] <= span[1]):
+        if result and begin <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((begin, end))
+    return tuple(result)
+
+
+def without(spans: Spans, taken: Spans) -> Spans:
+    """Numbers of `spans` that are not in `taken`."""
+    rest = list(spans)
+    for begin, end in taken:
+        pieces: list[tuple[int, int]] = []
+        for low, high in rest:
+            if end < low or high < begin:
+                pieces.append((low, high))
+                continue
+            pieces += [(low, begin - 1)] if low < begin else []
+            pieces += [(end + 1, high)] if end < high else []
+        rest = pieces
+    return tuple(rest)
+
+
+def amount_of(resource: Resource) -> Amount:
+    """The amount of a resource in the form that arithmetic uses."""
+    if resource.type == "SCALAR":
+        return thousandths(resource.scalar.value) if resource.scalar else 0
+    if resource.type == "RANGES":
+        ranges = resource.ranges.range if resource.ranges else ()
+        return merged((piece.begin, piece.end) for piece in ranges)
+    return frozenset(resource.set.item if resource.set else ())
+
+
+def with_amount(resource: Resource, amount: Amount) -> Resource:
+    """The same resource with another amount."""
+    if isinstance(amount, int):
+        return replace(resource, scalar=Scalar(amount / SCALE))
+    if isinstance(amount, frozenset):
+        return replace(resource, set=Set(tuple(sorted(amount))))
+    return replace(resource, ranges=Ranges(tuple(Range(low, high) for low, high in amount)))
+
+
+def is_exclusive(resource: Resource) -> bool:
+    """Whether the resource can only be used as a whole: a persistent volume or an entire disk."""
+    disk = resource.disk
+    if disk is None:
+        return False
+    if disk.persistence is not None:
+        return True
+    source = disk.source
+    if source is None or source.type == "PATH":
+        return False
+    return source.type != "RAW" or source.id is not None
+
+
+def _kind(resource: Resource) -> Resource:
+    """What resources must share in order to add up: everything but the amount."""
+    if is_exclusive(resource):
+        return with_amount(resource, amount_of(resource))
+    return replace(resource, scalar=None, ranges=None, set=None)
+
+
+def _plus(one: Amount, other: Amount) -> Amount:
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    if isinstance(one, frozenset) and isinstance(other, frozenset):
+        return one | other
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return merged((*one, *other))
+    raise TypeError("amounts of different types")
+
+
+def _minus(one: Amount, other: Amount) -> Amount:
+    if isinstance(one, int) and isinstance(other, int):
+        return max(one - other, 0)
+    if isinstance(one, frozenset) and isinstance(other, frozenset):
+        return one - other
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return without(one, other)
+    raise TypeError("amounts of different types")
+
+
+def _covers(one: Amount, other: Amount) -> bool:
+    if isinstance(one, int) and isinstance(other, int):
+        return one >= other
+    return not _minus(other, one)
+
+
+class Resources:
+    """Resources that were added up; immutable, in order of first appearance, empty ones left out.
+
+    Built of wire resources; iterating gives wire resources again.
+    """
+
+    __slots__ = ("_amounts",)
+
+    def __init__(self, resources: Iterable[Resource] = ()) -> None:
+        self._amounts: dict[Resource, Amount] = {}
+        for resource in resources:
+            self._add(_kind(resource), amount_of(resource))
+
+    def _add(self, kind: Resource, amount: Amount) -> None:
+        if not amount:
+            return
+        if kind in self._amounts and not is_exclusive(kind):
+            self._amounts[kind] = _plus(self._amounts[kind], amount)
+        else:
+            self._amounts[kind] = amount
+
+    @classmethod
+    def _of(cls, amounts: dict[Resource, Amount]) -> Self:
+        made = cls()
+        made._amounts = {kind: amount for kind, amount in amounts.items() if amount}
+        return made
+
+    def __iter__(self) -> Iterator[Resource]:
+        return (with_amount(kind, amount) for kind, amount in self._amounts.items())
+
+    def __len__(self) -> int:
+        return len(self._amounts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Resources) and self._amounts == other._amounts
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._amounts.items()))
+
+    def __repr__(self) -> str:
+        return f"Resources({self})"
+
+    def __str__(self) -> str:
+        return "; ".join(text_of(resource) for resource in self)
+
+    def __add__(self, other: Resources | Iterable[Resource]) -> Resources:
+        result = Resources._of(self._amounts)
+        for resource in other:
+            result._add(_kind(resource), amount_of(resource))
+        return result
+
+    def __sub__(self, other: Resources | Iterable[Resource]) -> Resources:
+        """What is left; taking more than there is leaves nothing, never less."""
+        amounts = dict(self._amounts)
+        for resource in other:
+            kind = _kind(resource)
+            if kind in amounts:
+                amounts[kind] = _minus(amounts[kind], amount_of(resource))
+        return Resources._of(amounts)
+
+    def contains(self, other: Resources | Iterable[Resource]) -> bool:
+        """Whether all of `other` can be taken from these at once."""
+        wanted = other if isinstance(other, Resources) else Resources(other)
+        return all(
+            kind in self._amounts and _covers(self._amounts[kind], amount)
+            for kind, amount in wanted._amounts.items()  # noqa: SLF001  same class
+        )
+
+    def where(self, keep: Callable[[Resource], bool]) -> Resources:
+        """Those resources for which `keep` holds."""
+        return Resources._of({k: a for k, a in self._amounts.items() if keep(k)})
+
+    def mapped(self, change: Callable[[Resource], Resource]) -> Resources:
+        """Each resource changed, amounts added up anew."""
+        return Resources(change(resource) for resource in self)
+
+    def named(self, name: str) -> Resources:
+        """Resources of that name."""
+        return self.where(lambda resource: resource.name == name)
+
+    def reserved(self, role: str | None = None) -> Resources:
+        """Reserved resources, of one role if given."""
+        return self.where(lambda r: bool(r.reservations) and role in (None, reservation_role(r)))
+
+    def unreserved(self) -> Resources:
+        """Resources without reservation."""
+        return self.where(lambda resource: not resource.reservations)
+
+    def volumes(self) -> Resources:
+        """Persistent volumes."""
+        return self.where(is_volume)
+
+    def allocated(self, role: str) -> Resources:
+        """The same, marked as allocated to `role`."""
+        return self.mapped(lambda r: replace(r, allocation_info=AllocationInfo(role)))
+
+    def unallocated(self) -> Resources:
+        """The same without any mark of allocation."""
+        return self.mapped(lambda resource: replace(resource, allocation_info=None))
+
+    def scalar(self, name: str) -> float:
+        """Sum of all scalars of that name, whatever they are reserved for; three decimals."""
+        return self.thousandths(name) / SCALE
+
+    def thousandths(self, name: str) -> int:
+        """As `scalar`, in fixed point."""
+        return sum(a for k, a in self._amounts.items() if k.name == name and isinstance(a, int))
+
+    def spans(self, name: str = "ports") -> Spans:
+        """All ranges of that name together."""
+        found: list[tuple[int, int]] = []
+        for kind, amount in self._amounts.items():
+            if kind.name == name and isinstance(amount, tuple):
+                found += amount
+        return merged(found)
+
+    def names(self) -> tuple[str, ...]:
+        """Names of resources, each once."""
+        return tuple(dict.fromkeys(kind.name for kind in self._amounts))
+
+
+def reservation_role(resource: Resource) -> str:
+    """Role that a resource is reserved for at its most refined level; ``*`` if it is not."""
+    return (resource.reservations[-1].role or "*") if resource.reservations else "*"
+
+
+def is_volume(resource: Resource) -> bool:
+    """Whether the resource is a persistent volume."""
+    return resource.disk is not None and resource.disk.persistence is not None
+
+
+def upgraded(resource: Resource) -> Resource:
+    """The resource in the form with a reservation stack.
+
+    Raises:
+        ValueError: it carries both forms.
+    """
+    if resource.reservations:
+        if resource.reservation is not None or resource.role not in (None, "*"):
+            raise ValueError(
+                f"resource {resource.name!r} has 'reservations' beside 'role' or 'reservation'"
+            )
+        return replace(resource, role=None)
+    role = resource.role or "*"
+    if role == "*":
+        return replace(resource, role=None, reservation=None)
+    dynamic = resource.reservation
+    level = ReservationInfo(
+        type="DYNAMIC" if dynamic else "STATIC",
+        role=role,
+        principal=dynamic.principal if dynamic else None,
+        labels=dynamic.labels if dynamic else None,
+    )
+    return replace(resource, role=None, reservation=None, reservations=(level,))
+
+
+def downgraded(resource: Resource) -> Resource:
+    """The resource in the form of clients without RESERVATION_REFINEMENT.
+
+    Raises:
+        ValueError: a refined reservation has no such form.
+    """
+    if not resource.reservations:
+        return replace(resource, role="*")
+    if len(resource.reservations) > 1:
+        raise ValueError(f"resource {text_of(resource)} is refined")
+    level = resource.reservations[0]
+    dynamic = None
+    if level.type == "DYNAMIC":
+        dynamic = ReservationInfo(principal=level.principal, labels=level.labels)
+    return replace(resource, role=level.role, reservation=dynamic, reservations=())
+
+
+def number_text(value: float) -> str:
+    """A scalar as Mesos writes it in texts: up to three decimals, none if whole."""
+    if not math.isfinite(value):
+        return str(value)
+    text = f"{round(value * SCALE) / SCALE:.3f}".rstrip("0").rstrip(".")
+    return text or "0"
+
+
+def spans_text(spans: Spans) -> str:
+    """Ranges as Mesos writes them in views: ``[1-2, 5-9]``."""
+    return "[" + ", ".join(f"{low}-{high}" for low, high in spans) + "]"
+
+
+def value_text(resource: Resource) -> str:
+    """The amount as text."""
+    if resource.type == "SCALAR":
+        return number_text(resource.scalar.value if resource.scalar else 0.0)
+    amount = amount_of(resource)
+    if isinstance(amount, tuple):
+        return spans_text(amount)
+    return "{" + ", ".join(sorted(amount)) + "}" if isinstance(amount, frozenset) else str(amount)
+
+
+def _reservation_text(level: ReservationInfo) -> str:
+    parts = [level.type or "UNKNOWN", level.role or "*"]
+    if level.principal is not None:
+        parts.append(level.principal)
+    if level.labels is not None:
+        pairs = (f"{label.key}: {label.value or ''}" for label in level.labels.labels)
+        parts.append("{" + ", ".join(pairs) + "}")
+    return "(" + ",".join(parts) + ")"
+
+
+def text_of(resource: Resource) -> str:
+    """A resource as Mesos writes it in messages, such as ``cpus(allocated: lab):0.5``."""
+    text = resource.name
+    if resource.allocation_info is not None:
+        text += f"(allocated: {resource.allocation_info.role})"
+    if resource.reservations:
+        text += "(reservations: [" + ",".join(map(_reservation_text, resource.reservations)) + "])"
+    text += _disk_text(resource)
+    if resource.revocable is not None:
+        text += "{REV}"
+    if resource.shared is not None:
+        text += "<SHARED>"
+    return f"{text}:{value_text(resource)}"
+
+
+def _disk_text(resource: Resource) -> str:
+    disk = resource.disk
+    if disk is None:
+        return ""
+    text = ""
+    if disk.source is not None:
+        place = disk.source.path or disk.source.mount
+        text = disk.source.type + (f":{place.root}" if place and place.root else "")
+    if disk.persistence is not None:
+        text += ("," if text else "") + disk.persistence.id
+    if disk.volume is not None:
+        text += f":{disk.volume.container_path}"
+    return f"[{text}]"
