@@ -62,7 +62,7 @@ class Problem:
         return f"{text}. {self.fix}" if self.fix else text
 
 
-class InvalidInput(KubedcosError):  # noqa: N818  reads as what happened; all our errors do
+class InvalidInput(KubedcosError):
     """Input refused before the first change; carries every problem found, not just the first."""
 
     exit_code = ExitCode.USAGE
@@ -72,13 +72,13 @@ class InvalidInput(KubedcosError):  # noqa: N818  reads as what happened; all ou
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-class Refused(KubedcosError):  # noqa: N818
+class Refused(KubedcosError):
     """A safety rule forbids the action; nothing was changed."""
 
     exit_code = ExitCode.REFUSED
 
 
-class NotYetComplete(KubedcosError):  # noqa: N818
+class NotYetComplete(KubedcosError):
     """What was waited for is not there yet; nothing is wrong so far."""
 
     exit_code = ExitCode.INCOMPLETE
