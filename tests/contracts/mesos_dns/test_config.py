@@ -1,0 +1,76 @@
+"""Which configurations are taken and which are refused, held to recorded starts of Mesos-DNS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kubedcos.embedded.mesos_dns import config
+
+RECORDINGS = Path(__file__).parents[2] / "fixtures" / "mesos_dns"
+
+# Refused by us at once with words of our own: Mesos-DNS takes them and then panics, dies at its
+# first load, or asks a service that exists only in DC/OS Enterprise.
+OWN_WORDS = ("panic:", "IAM config", "master detector")
+
+
+def cases() -> list[pytest.param]:
+    document = json.loads((RECORDINGS / "start-up.json").read_text(encoding="utf-8"))
+    return [
+        pytest.param(case, id=case["case"])
+        for case in document["cases"]
+        if isinstance(case.get("config"), dict) and not case["case"].startswith("-")
+    ]
+
+
+def verdict(case: dict) -> str:
+    """The recorded refusal; empty when it was taken, or failed only for its surroundings."""
+    if case["exit"] in (None, 0):
+        return ""
+    text = " ".join(case["log"])
+    environment = ("bind:", "Failed to connect", "no such host", "flag provided")
+    return "" if any(word in text for word in environment) else text
+
+
+@pytest.mark.parametrize("case", cases())
+def test_same_verdict_as_mesos_dns(case: dict) -> None:
+    recorded = verdict(case)
+    if not recorded:
+        config.parse(case["config"], file="/etc/mesos-dns/config.json")
+        return
+    with pytest.raises(config.ConfigError) as refused:
+        config.parse(case["config"], file="/etc/mesos-dns/config.json")
+    if not any(words in recorded for words in OWN_WORDS):
+        assert str(refused.value) in recorded
+
+
+@pytest.mark.parametrize("case", [c for c in cases() if c.values[0].get("v1_config")])
+def test_effective_values_equal_the_recorded_ones(case: dict) -> None:
+    made = config.parse(case["config"], file="/etc/mesos-dns/config.json")
+    recorded = case["v1_config"]
+    for name, key in config.GO_NAMES.items():
+        ours = getattr(made, name)
+        if isinstance(ours, tuple):
+            ours = list(ours)
+        if name in ("zone_resolvers", "resolvers", "file"):
+            continue  # shown by Mesos-DNS with ports and after its own additions
+        assert ours == recorded[key] or (not ours and not recorded[key]), key
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(config.ConfigError, match="missing configuration file"):
+        config.load(tmp_path / "config.json")
+
+
+def test_the_secret_is_not_in_the_text_of_a_configuration() -> None:
+    made = config.parse(
+        {
+            "masters": ["10.20.0.1:5050"],
+            "mesosAuthentication": "basic",
+            "mesosCredentials": {"principal": "p", "secret": "hunter2"},
+        }
+    )
+    assert made.mesos_secret == "hunter2"
+    assert "hunter2" not in repr(made)
