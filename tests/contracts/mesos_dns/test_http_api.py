@@ -52,7 +52,7 @@ def comparable(body: object) -> object:
         ignored = {"Serial", "SOASerial", "File", "Resolvers", "MesosCredentials"}
         return {k: comparable(v) for k, v in body.items() if k not in ignored}
     if isinstance(body, list):
-        return sorted((comparable(item) for item in body), key=lambda item: json.dumps(item))
+        return sorted((comparable(item) for item in body), key=json.dumps)
     return body
 
 

@@ -28,8 +28,10 @@ def runs() -> list[pytest.param]:
     found = []
     for path in sorted(RECORDINGS.glob("zone-*.json")):
         recording = json.loads(path.read_text(encoding="utf-8"))
-        for run in recording["runs"]:
-            found.append(pytest.param(recording["state"], run, id=f"{path.stem}-{run['name']}"))
+        found.extend(
+            pytest.param(recording["state"], run, id=f"{path.stem}-{run['name']}")
+            for run in recording["runs"]
+        )
     return found
 
 

@@ -58,18 +58,13 @@ class MasterDetector:
 
     def start(self) -> None:
         """Connect in the background; ZooKeeper may come later."""
-        self._client.add_listener(lambda _: None)
         self._client.start_async()
-        self._client.handler.spawn(self._first_read)
+        self._client.handler.spawn(lambda: self._client.retry(self._read))
 
     def stop(self) -> None:
         """End the session."""
         self._client.stop()
         self._client.close()
-
-    def _first_read(self) -> None:
-        self._client.ensure_connected = True
-        self._client.retry(self._read)
 
     def _read(self, event: WatchedEvent | None = None) -> None:
         del event
