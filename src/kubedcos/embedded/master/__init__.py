@@ -1,0 +1,1 @@
+"""The embedded Mesos master: `python -m kubedcos.embedded.master`."""
