@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from kubedcos.model.offer import Reservation, Resource, amount_text, millis_of
 from kubedcos.model.service import DiskKind, TaskSpec
 from kubedcos.offers.placement import Finding
-from kubedcos.offers.pool import Pool, Usable, size, spendable, unreserved
+from kubedcos.offers.pool import Pool, Usable, merged, size, spendable, unreserved
 from kubedcos.offers.requirement import (
     RESERVATION_LABEL,
     TASK_LABEL,
@@ -80,7 +80,7 @@ def _fresh(
     launched = tuple(grant for grant in grants if grant.task in requirement.launch)
     if not requirement.pod.reserved:
         return Fit(launched)
-    reserve = tuple(part.without_volume() for grant in grants for part in grant.resources)
+    reserve = merged(part.without_volume() for grant in grants for part in grant.resources)
     return Fit(launched, reserve, tuple(volumes), requirement.fresh_id)
 
 
@@ -119,7 +119,7 @@ def _take(
         volumes.append(replace(disk, reservations=stack, disk=identity))
     grant = Grant(
         task.name,
-        tuple(parts + volumes),
+        merged(parts + volumes),
         _named_ports(task, granted),
         {volume.name: volume.container_path for volume in task.volumes},
     )

@@ -106,6 +106,20 @@ def size(resource: Resource) -> int:
     return resource.millis
 
 
+def merged(resources: Iterable[Resource]) -> tuple[Resource, ...]:
+    """The same resources, those that differ only in amount added up; volumes stay apart."""
+    found: dict[Resource, Resource] = {}
+    for resource in resources:
+        kind = resource if resource.is_volume else replace(resource, millis=0, ranges=())
+        if kind in found:
+            known = found[kind]
+            ranges = tuple(sorted((*known.ranges, *resource.ranges)))
+            found[kind] = replace(known, millis=known.millis + resource.millis, ranges=ranges)
+        else:
+            found[kind] = resource
+    return tuple(found.values())
+
+
 def without_port(ranges: tuple[Range, ...], number: int) -> tuple[Range, ...]:
     """Ranges less one number."""
     rest: list[Range] = []

@@ -1,0 +1,204 @@
+"""What the scheduler keeps of a cluster, and how it is written.
+
+Times are seconds since 1970 UTC. A task record is keyed by pod instance and task name: there can
+be but one current task of a name, by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import msgspec
+
+from kubedcos.model.offer import Agent
+from kubedcos.model.service import TaskSpec
+from kubedcos.state.store import Change, StateError, Store
+
+CLUSTER: Final = "cluster"
+TASK: Final = "task"
+POD: Final = "pod"
+RESERVATION: Final = "reservation"
+STEP: Final = "step"
+AGENT: Final = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRecord:
+    """Identity of the framework and what its operator asked for.
+
+    Attributes:
+        framework_id: empty before the first subscription.
+        options: the cluster's options as its creator wrote them, as text.
+        deleting: a delete was asked for and is not finished.
+        local_region: region of the masters as last heard.
+    """
+
+    framework_id: str = ""
+    options: str = ""
+    created_at: float = 0.0
+    deleting: bool = False
+    local_region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task from the intent to launch it until another takes its place.
+
+    Attributes:
+        state: ``INTENDED`` until Mesos speaks of it, then Mesos' own word.
+        spec: as it was launched, whatever the service says by now.
+        pod: name of the pod.
+        kill_asked: the scheduler wants it gone.
+        ready: the component has said that it is ready.
+        failures: attempts in a row that did not come to anything.
+        not_before: no new attempt before this time.
+        ended_at: None while it may be alive.
+    """
+
+    task_id: str
+    pod: str
+    index: int
+    spec: TaskSpec
+    agent: Agent
+    ports: dict[str, int] = field(default_factory=dict)
+    volumes: dict[str, str] = field(default_factory=dict)
+    state: str = "INTENDED"
+    message: str = ""
+    reason: str = ""
+    addresses: tuple[str, ...] = ()
+    kill_asked: bool = False
+    ready: bool = False
+    failures: int = 0
+    not_before: float = 0.0
+    intended_at: float = 0.0
+    state_at: float = 0.0
+    running_at: float | None = None
+    ended_at: float | None = None
+
+    @property
+    def pod_instance(self) -> str:
+        """Name of the pod instance."""
+        return f"{self.pod}-{self.index}"
+
+    @property
+    def key(self) -> str:
+        """Key of the record: pod instance and task name."""
+        return f"{self.pod_instance}/{self.spec.name}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may run: everything but a task whose end is certain."""
+        return self.ended_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class PodRecord:
+    """Where a pod instance with reserved resources lives; keyed by pod instance.
+
+    Attributes:
+        confirmed: a task has run there, so its volumes hold data and it stays.
+    """
+
+    pod: str
+    index: int
+    agent: Agent
+    reservation_id: str
+    confirmed: bool = False
+
+    @property
+    def key(self) -> str:
+        """Key of the record: the pod instance."""
+        return f"{self.pod}-{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationRecord:
+    """A reservation that was asked for and is not known to be gone; keyed by its id."""
+
+    id: str
+    pod_instance: str
+    agent: Agent
+    asked_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What outlives a step's tasks; keyed by plan, phase and step name."""
+
+    plan: str
+    phase: str
+    step: str
+    started_at: float | None = None
+    finished_at: float | None = None
+    was_complete: bool = False
+
+    @property
+    def key(self) -> str:
+        """Key of the record."""
+        return f"{self.plan}/{self.phase}/{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """An agent that offered before, with the most it offered at once; keyed by its id."""
+
+    agent: Agent
+    largest: dict[str, int] = field(default_factory=dict)
+    seen_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All records of a cluster as they stand in the store."""
+
+    cluster: ClusterRecord
+    tasks: Mapping[str, TaskRecord]
+    pods: Mapping[str, PodRecord]
+    reservations: Mapping[str, ReservationRecord]
+    steps: Mapping[str, StepRecord]
+    agents: Mapping[str, AgentRecord]
+
+
+_R = TypeVar("_R")
+
+
+def put(kind: str, key: str, record: object) -> Change:
+    """The change that writes a record."""
+    return Change(kind, key, msgspec.json.encode(record))
+
+
+def remove(kind: str, key: str) -> Change:
+    """The change that removes a record."""
+    return Change(kind, key, None)
+
+
+def load(store: Store, cluster: str) -> Memory:
+    """All records of a cluster; of one that the store does not know, empty ones.
+
+    Raises:
+        StateError: the store cannot be read, or a record makes no sense.
+    """
+    found = _load(store, cluster, CLUSTER, ClusterRecord)
+    return Memory(
+        cluster=found.get(CLUSTER, ClusterRecord()),
+        tasks=_load(store, cluster, TASK, TaskRecord),
+        pods=_load(store, cluster, POD, PodRecord),
+        reservations=_load(store, cluster, RESERVATION, ReservationRecord),
+        steps=_load(store, cluster, STEP, StepRecord),
+        agents=_load(store, cluster, AGENT, AgentRecord),
+    )
+
+
+def _load(store: Store, cluster: str, kind: str, record: type[_R]) -> dict[str, _R]:
+    decoder = msgspec.json.Decoder(record)
+    records = {}
+    for key, value in store.read(cluster, kind).items():
+        try:
+            records[key] = decoder.decode(value)
+        except msgspec.DecodeError as error:
+            raise StateError(
+                f"state of {cluster}: {kind} {key} is not readable: {error}"
+            ) from error
+    return records
