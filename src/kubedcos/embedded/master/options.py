@@ -1,0 +1,289 @@
+"""Flags of the master: all that Mesos has, and which of them this engine honours."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kubedcos.embedded.flags import ANY, Flag, Flags, parse_flags
+from kubedcos.errors import InvalidInput, Problem
+from kubedcos.mesos.messages import DomainInfo, decode
+from kubedcos.mesos.resource_text import parse_resources
+
+_NO_ACL: Final = "this engine authenticates but does not authorise"
+_LOGS: Final = "it logs to stderr only"
+
+MASTER_FLAGS: Final[tuple[Flag, ...]] = (
+    Flag("acls", harmless=(), why=_NO_ACL),
+    Flag("advertise_ip"),
+    Flag("advertise_port", "int"),
+    Flag("agent_ping_timeout", "duration", "15secs", aliases=("slave_ping_timeout",)),
+    Flag("agent_removal_rate_limit", harmless=(), aliases=("slave_removal_rate_limit",)),
+    Flag("agent_reregister_timeout", "duration", "10mins", aliases=("slave_reregister_timeout",)),
+    Flag("allocation_interval", "duration", "1secs"),
+    Flag("allocator", default="hierarchical", harmless=("hierarchical", "HierarchicalDRF")),
+    Flag("allocator_agent_recovery_factor", "number", "0.8", harmless=ANY),
+    Flag("allocator_recovery_timeout", "duration", "10mins", harmless=ANY),
+    Flag("authenticate_agents", "bool", "false", aliases=("authenticate_slaves",)),
+    Flag("authenticate_frameworks", "bool", "false", harmless=("false",)),
+    Flag("authenticate_http_frameworks", "bool", "false"),
+    Flag("authenticate_http_readonly", "bool", "false"),
+    Flag("authenticate_http_readwrite", "bool", "false"),
+    Flag("authentication_v0_timeout", "duration", "15secs", harmless=ANY),
+    Flag("authenticators", default="crammd5", harmless=ANY),
+    Flag("authorizers", default="local", harmless=("local",), why=_NO_ACL),
+    Flag("cluster"),
+    Flag("credentials", "path"),
+    Flag("domain", "json"),
+    Flag("external_log_file", "path", harmless=(), why=_LOGS),
+    Flag("fair_sharing_excluded_resource_names"),
+    Flag("filter_gpu_resources", "bool", "true", harmless=ANY),
+    Flag("firewall_rules", harmless=()),
+    Flag("framework_sorter", default="drf", harmless=("drf",)),
+    Flag("help", "bool", "false"),
+    Flag("hooks", harmless=("",)),
+    Flag("hostname"),
+    Flag("hostname_lookup", "bool", "true"),
+    Flag("http_authenticators", default="basic", harmless=("basic",)),
+    Flag("http_framework_authenticators", harmless=("basic",)),
+    Flag("initialize_driver_logging", "bool", "true", harmless=ANY),
+    Flag("ip"),
+    Flag("ip_discovery_command"),
+    Flag("log_auto_initialize", "bool", "true", harmless=ANY),
+    Flag("log_dir", "path", harmless=(), why=_LOGS),
+    Flag("logbufsecs", "int", "0", harmless=ANY),
+    Flag("logging_level", default="INFO"),
+    Flag("max_agent_ping_timeouts", "int", "5", aliases=("max_slave_ping_timeouts",)),
+    Flag("max_completed_frameworks", "int", "50"),
+    Flag("max_completed_tasks_per_framework", "int", "1000"),
+    Flag("max_operator_event_stream_subscribers", "int", "1000", harmless=ANY),
+    Flag("max_unreachable_tasks_per_framework", "int", "1000"),
+    Flag("memory_profiling", "bool", "false", harmless=("false",)),
+    Flag("min_allocatable_resources", default="cpus:0.01|mem:32"),
+    Flag("modules", harmless=()),
+    Flag("modules_dir", harmless=()),
+    Flag("offer_constraints_re2_max_mem", "size", "4KB", harmless=ANY),
+    Flag("offer_constraints_re2_max_program_size", "int", "100", harmless=ANY),
+    Flag("offer_timeout", "duration"),
+    Flag("port", "int", "5050"),
+    Flag("publish_per_framework_metrics", "bool", "true", harmless=ANY),
+    Flag("quiet", "bool", "false"),
+    Flag("quorum", "int", harmless=ANY),
+    Flag("rate_limits", harmless=()),
+    Flag(
+        "recovery_agent_removal_limit",
+        "number",
+        "100%",
+        aliases=("recovery_slave_removal_limit",),
+        harmless=("100%",),
+    ),
+    Flag("registry", default="replicated_log"),
+    Flag("registry_fetch_timeout", "duration", "1mins", harmless=ANY),
+    Flag("registry_gc_interval", "duration", "15mins", harmless=ANY),
+    Flag("registry_max_agent_age", "duration", "2weeks"),
+    Flag("registry_max_agent_count", "int", "102400"),
+    Flag("registry_store_timeout", "duration", "20secs", harmless=ANY),
+    Flag("registry_strict", "bool", "false", harmless=("false",)),
+    Flag("require_agent_domain", "bool", "false"),
+    Flag("role_sorter", default="drf", harmless=("drf",)),
+    Flag("roles"),
+    Flag("root_submissions", "bool", "true"),
+    Flag("version", "bool", "false"),
+    Flag("webui_dir", "path", "/usr/local/share/mesos/webui", harmless=ANY),
+    Flag("weights", harmless=(), why="all roles have the weight 1"),
+    Flag("whitelist", harmless=("*",), why="every agent is offered"),
+    Flag("work_dir", "path"),
+    Flag("zk"),
+    Flag("zk_session_timeout", "duration", "10secs"),
+)
+"""Sorted; `quorum` is without effect because the registry is one file per master."""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterOptions:
+    """What the master runs with. Times in seconds.
+
+    Attributes:
+        flags: for `/flags`.
+        bind: address to listen on.
+        address: IP address that others reach the master under.
+        port: port to listen on; `advertise_port` is what others use.
+        roles: the only roles allowed, if given.
+        min_allocatable: alternatives of thousandths by resource name.
+        credentials: secret by principal.
+    """
+
+    flags: Flags
+    bind: str
+    address: str
+    port: int
+    advertise_port: int
+    hostname: str
+    domain: DomainInfo | None
+    work_dir: Path | None
+    in_memory: bool
+    zk: str | None
+    zk_session_timeout: float
+    cluster: str | None
+    roles: frozenset[str]
+    agent_ping_timeout: float
+    max_agent_ping_timeouts: int
+    agent_reregister_timeout: float
+    allocation_interval: float
+    offer_timeout: float | None
+    min_allocatable: tuple[Mapping[str, int], ...]
+    fair_sharing_excluded: frozenset[str]
+    max_completed_frameworks: int
+    max_completed_tasks: int
+    max_unreachable_tasks: int
+    registry_max_agent_age: float
+    registry_max_agent_count: int
+    require_agent_domain: bool
+    root_submissions: bool
+    authenticate_agents: bool
+    authenticate_frameworks: bool
+    authenticate_readonly: bool
+    authenticate_readwrite: bool
+    credentials: Mapping[str, str]
+
+
+def _problem(flag: str, seen: str, wanted: str) -> InvalidInput:
+    return InvalidInput([Problem(f"flag --{flag}", seen, wanted, "flag-value")])
+
+
+def read_credentials(path: str) -> dict[str, str]:
+    """Secrets by principal from Mesos' JSON file of credentials.
+
+    Raises:
+        InvalidInput: not readable or not of that form.
+    """
+    wanted = 'JSON {"credentials": [{"principal": …, "secret": …}]}'
+    try:
+        listed: Any = json.loads(Path(path).read_text(encoding="utf-8"))["credentials"]
+        return {str(entry["principal"]): str(entry["secret"]) for entry in listed}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _problem("credentials", f"{path} ({type(error).__name__}: {error})", wanted) from None
+
+
+def own_address(flags: Flags) -> str:
+    """The IP address to listen on: `--ip`, the discovery command, or what the host name says.
+
+    Raises:
+        InvalidInput: both flags, or an address that is none.
+    """
+    text, command = flags.text("ip"), flags.text("ip_discovery_command")
+    if text is not None and command is not None:
+        raise _problem("ip_discovery_command", "--ip beside it", "only one of the two")
+    if command is not None:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], capture_output=True, text=True, check=False
+        )
+        text = done.stdout.strip()
+    if text is None:
+        text = socket.gethostbyname(socket.gethostname())
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise _problem("ip", repr(text), "an IPv4 address") from None
+
+
+def own_hostname(flags: Flags, address: str) -> str:
+    """`--hostname`, or the name that the address has, or the address itself."""
+    given = flags.text("hostname")
+    if given is not None:
+        return given
+    if not flags.boolean("hostname_lookup"):
+        return address
+    try:
+        return socket.gethostbyaddr(address)[0]
+    except OSError:
+        return address
+
+
+def min_allocatable(text: str) -> tuple[Mapping[str, int], ...]:
+    """Alternatives of ``cpus:0.01|mem:32``: thousandths by resource name."""
+    where = "flag --min_allocatable_resources"
+    parsed = (parse_resources(part, where=where) for part in text.split("|") if part.strip())
+    return tuple({name: r.thousandths(name) for name in r.names()} for r in parsed)
+
+
+def _registry_in_memory(flags: Flags) -> bool:
+    registry = flags.required("registry")
+    if registry not in {"replicated_log", "in_memory"}:
+        raise _problem("registry", repr(registry), "replicated_log or in_memory")
+    if registry == "replicated_log" and not flags.is_set("work_dir"):
+        raise _problem("work_dir", "nothing", "a directory, for the registry")
+    if flags.is_set("zk") and registry == "replicated_log" and not flags.is_set("quorum"):
+        raise _problem("quorum", "nothing", "a number, when --zk is given")
+    return registry == "in_memory"
+
+
+def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> MasterOptions:
+    """Options from flags.
+
+    Raises:
+        InvalidInput: a flag is wrong or not supported.
+    """
+    flags = parse_flags(MASTER_FLAGS, arguments, environment)
+    bind = own_address(flags)
+    address = flags.text("advertise_ip") or bind
+    domain = flags.text("domain")
+    credentials = flags.text("credentials")
+    authenticates = [
+        name for name in MASTER_AUTHENTICATION if flags.boolean(name) and credentials is None
+    ]
+    if authenticates:
+        raise _problem("credentials", "nothing", f"a file, for --{authenticates[0]}")
+    work_dir = flags.text("work_dir")
+    roles = flags.text("roles")
+    excluded = flags.text("fair_sharing_excluded_resource_names")
+    port = flags.integer("port")
+    return MasterOptions(
+        flags=flags,
+        bind=bind,
+        address=address,
+        port=port,
+        advertise_port=int(flags.text("advertise_port") or port),
+        hostname=own_hostname(flags, address),
+        domain=decode(domain, DomainInfo) if domain is not None else None,
+        work_dir=Path(work_dir) if work_dir is not None else None,
+        in_memory=_registry_in_memory(flags),
+        zk=flags.text("zk"),
+        zk_session_timeout=flags.seconds("zk_session_timeout"),
+        cluster=flags.text("cluster"),
+        roles=frozenset(roles.split(",")) if roles else frozenset(),
+        agent_ping_timeout=flags.seconds("agent_ping_timeout"),
+        max_agent_ping_timeouts=flags.integer("max_agent_ping_timeouts"),
+        agent_reregister_timeout=flags.seconds("agent_reregister_timeout"),
+        allocation_interval=flags.seconds("allocation_interval"),
+        offer_timeout=flags.seconds("offer_timeout") if flags.is_set("offer_timeout") else None,
+        min_allocatable=min_allocatable(flags.required("min_allocatable_resources")),
+        fair_sharing_excluded=frozenset(excluded.split(",")) if excluded else frozenset(),
+        max_completed_frameworks=flags.integer("max_completed_frameworks"),
+        max_completed_tasks=flags.integer("max_completed_tasks_per_framework"),
+        max_unreachable_tasks=flags.integer("max_unreachable_tasks_per_framework"),
+        registry_max_agent_age=flags.seconds("registry_max_agent_age"),
+        registry_max_agent_count=flags.integer("registry_max_agent_count"),
+        require_agent_domain=flags.boolean("require_agent_domain"),
+        root_submissions=flags.boolean("root_submissions"),
+        authenticate_agents=flags.boolean("authenticate_agents"),
+        authenticate_frameworks=flags.boolean("authenticate_http_frameworks"),
+        authenticate_readonly=flags.boolean("authenticate_http_readonly"),
+        authenticate_readwrite=flags.boolean("authenticate_http_readwrite"),
+        credentials=read_credentials(credentials) if credentials is not None else {},
+    )
+
+
+MASTER_AUTHENTICATION: Final = (
+    "authenticate_agents",
+    "authenticate_http_frameworks",
+    "authenticate_http_readonly",
+    "authenticate_http_readwrite",
+)
+"""Flags that need `--credentials`."""
