@@ -1,0 +1,130 @@
+"""What a host needs to build its overlays: desired state of the kernel, CNI configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kubedcos.topology.addressplan import HostOverlay, plan_host
+from kubedcos.topology.inventory import Inventory
+
+# Before the main table (32766), after the kernel's own (0).
+RULE_PRIORITY = 1000
+SYSCTL = {
+    "net.ipv4.ip_forward": "1",
+    # Answers may take the tunnel where questions came by the underlay; the larger of
+    # "all" and the interface's own value counts, so 2 (loose) here is enough for all.
+    "net.ipv4.conf.all.rp_filter": "2",
+    "net.ipv4.conf.default.rp_filter": "2",
+}
+
+
+def desired_state(overlays: Iterable[HostOverlay], firewall: str) -> dict[str, Any]:
+    """State for the reconcile program, as it stands in /etc/kubedcos/overlay.json.
+
+    Args:
+        overlays: the host's overlays.
+        firewall: nftables table as text.
+    """
+    return {
+        "version": 1,
+        "sysctl": dict(SYSCTL),
+        "overlays": [_overlay_state(item) for item in overlays],
+        "firewall": firewall,
+    }
+
+
+def _overlay_state(item: HostOverlay) -> dict[str, Any]:
+    own, overlay = item.own, item.overlay
+    return {
+        "name": overlay.name,
+        "device": {
+            "name": item.device,
+            "vni": overlay.vni,
+            "port": overlay.port,
+            "local": str(own.underlay),
+            "mac": own.mac,
+            "mtu": item.mtu,
+            "address": f"{own.vtep}/{overlay.vtep_subnet.prefixlen}",
+            # A VXLAN device over veth leaves the inner checksum empty, and TCP hangs.
+            "offloads_off": ["tx-checksum-ip-generic"],
+        },
+        "bridge": {
+            "name": item.bridge,
+            "mac": item.bridge_mac,
+            "mtu": item.mtu,
+            "address": f"{own.gateway}/{overlay.prefix}",
+        },
+        "rule": {
+            "from": str(overlay.subnet),
+            "table": item.table,
+            "priority": RULE_PRIORITY,
+        },
+        "peers": [
+            {
+                "host": peer.host,
+                "underlay": str(peer.underlay),
+                "vtep": str(peer.vtep),
+                "mac": peer.mac,
+                "slice": str(peer.slice),
+            }
+            for peer in item.peers
+        ],
+    }
+
+
+def firewall_facts(inventory: Inventory) -> dict[str, list[str]]:
+    """Names for the template of the nftables table: which addresses are whose."""
+    overlays = [str(overlay.subnet) for overlay in inventory.overlays]
+    overlays += [str(overlay.vtep_subnet) for overlay in inventory.overlays]
+    hosts = [str(host.address) for host in sorted(inventory.hosts, key=lambda h: h.address)]
+    networks = [str(n.subnet) for n in inventory.networks if n.kind == "host"]
+    return {
+        "ports": sorted({str(overlay.port) for overlay in inventory.overlays}),
+        "hosts": hosts,
+        "overlays": overlays,
+        # Hosts outside of the declared networks still belong to the cluster.
+        "inside": overlays + (networks or hosts),
+    }
+
+
+def host_view(inventory: Inventory, name: str) -> dict[str, Any]:
+    """The plan of one host as plain data, for templates and people."""
+    return {
+        item.overlay.name: {
+            "device": item.device,
+            "bridge": item.bridge,
+            "mtu": item.mtu,
+            "vni": item.overlay.vni,
+            "port": item.overlay.port,
+            "subnet": str(item.overlay.subnet),
+            "vtep": str(item.own.vtep),
+            "mac": item.own.mac,
+            "slice": str(item.own.slice),
+            "gateway": str(item.own.gateway),
+        }
+        for item in plan_host(inventory, name)
+    }
+
+
+def cni_bridge(item: Mapping[str, Any], data_dir: str) -> dict[str, Any]:
+    """The bridge plug-in's part of a CNI configuration.
+
+    Args:
+        item: an overlay out of `host_view`.
+        data_dir: where host-local keeps its leases; shared by all users of the overlay on a host.
+    """
+    return {
+        "type": "bridge",
+        "bridge": item["bridge"],
+        "isGateway": True,
+        "ipMasq": False,
+        "hairpinMode": True,
+        "mtu": item["mtu"],
+        "ipam": {
+            "type": "host-local",
+            "dataDir": data_dir,
+            "ranges": [[{"subnet": item["slice"], "gateway": item["gateway"]}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
+    }
