@@ -1,0 +1,329 @@
+"""The options of one Kubernetes cluster: one YAML file, typed, with defaults.
+
+Units: CPUs as a fraction of a core, memory and disk in mebibytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from kubedcos.config.cidrs import (
+    Address,
+    Network,
+    overlap_problems,
+    service_size_problems,
+    slice_problems,
+)
+from kubedcos.config.problems import problems_of
+from kubedcos.config.yaml_text import parse_mapping
+from kubedcos.errors import InvalidInput, Problem
+
+VERSIONS = ("1.36.3", "1.35.4", "1.34.4")
+"""Kubernetes versions that the artefact manifest has."""
+
+_NAME = r"^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$"
+
+
+def _known_version(value: str) -> str:
+    if value not in VERSIONS:
+        raise ValueError(f"one of {', '.join(VERSIONS)}")
+    return value
+
+
+def _only_one(value: int) -> int:
+    if value != 1:
+        raise ValueError("1; more than one of a control plane component is not supported yet")
+    return value
+
+
+def _dns_label(value: str) -> str:
+    if not re.match(_NAME, value):
+        raise ValueError(
+            "1 to 24 lower-case letters, digits and hyphens, beginning with a letter, not ending "
+            "with a hyphen: it becomes part of DNS names"
+        )
+    return value
+
+
+def _role_name(value: str) -> str:
+    if value and not re.match(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$", value
+    ):
+        raise ValueError("a Mesos role: letters, digits, '_', '.' and '-', levels apart by '/'")
+    return value
+
+
+def _thousandths(value: float) -> float:
+    if round(value, 3) != value:
+        raise ValueError("at most three decimals, as Mesos counts CPUs")
+    return value
+
+
+def _host_port(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("HOST:PORT, such as 10.0.0.1:5050")
+    return value
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("a URL that begins with http:// or https://")
+    return value.rstrip("/")
+
+
+def _absolute(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("an absolute path")
+    return value
+
+
+Cpus = Annotated[float, Field(ge=0.01, le=1024), AfterValidator(_thousandths)]
+Mebibytes = Annotated[int, Field(ge=32)]
+One = Annotated[int, AfterValidator(_only_one)]
+Name = Annotated[str, AfterValidator(_dns_label)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+Url = Annotated[str, AfterValidator(_http_url)]
+Path = Annotated[str, AfterValidator(_absolute)]
+
+
+class Section(BaseModel):
+    """A part of the options: nothing unknown, nothing converted, nothing changed later."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
+    )
+
+
+class Etcd(Section):
+    """etcd, which keeps the cluster's state."""
+
+    count: One = 1
+    """Members."""
+    cpus: Cpus = 0.2
+    mem_mb: Mebibytes = 256
+    disk_mb: Annotated[int, Field(ge=512)] = 1024
+    """Persistent volume; half of it may hold data, the rest is for the log and snapshots."""
+    disk: Literal["ROOT", "PATH", "MOUNT"] = "ROOT"
+    """Kind of Mesos disk that the volume lies on."""
+
+
+class ApiServer(Section):
+    """kube-apiserver."""
+
+    count: One = 1
+    cpus: Cpus = 0.5
+    mem_mb: Mebibytes = 768
+    always_pull_images: bool = False
+    """Check the registry at each container start. The registry then has to answer always."""
+
+
+class ControllerManager(Section):
+    """kube-controller-manager."""
+
+    count: One = 1
+    cpus: Cpus = 0.2
+    mem_mb: Mebibytes = 256
+
+
+class Scheduler(Section):
+    """kube-scheduler."""
+
+    count: One = 1
+    cpus: Cpus = 0.1
+    mem_mb: Mebibytes = 128
+
+
+class Sidecar(Section):
+    """Resources of a task that accompanies each kubelet."""
+
+    cpus: Cpus = 0.1
+    mem_mb: Mebibytes = 96
+
+
+class Node(Section):
+    """Kubernetes nodes: a kubelet, a kube-proxy and a CoreDNS each."""
+
+    count: Annotated[int, Field(ge=1, le=1000)] = 2
+    cpus: Cpus = 0.6
+    """What a node offers to pods; kubelet and containerd live within it."""
+    mem_mb: Annotated[int, Field(ge=512)] = 1024
+    """What a node offers to pods; kubelet and containerd live within it."""
+    disk_mb: Annotated[int, Field(ge=1024)] = 4096
+    """For images, logs and scratch space of pods."""
+    max_pods: Annotated[int, Field(ge=1, le=500)] = 110
+    pod_pids_limit: Annotated[int, Field(ge=64)] = 1024
+    """Most processes of one pod."""
+    proxy: Sidecar = Sidecar()
+    dns: Sidecar = Sidecar()
+    runtime_dir: Path = "/opt/kubedcos/bin"
+    """Where the host has containerd, containerd-shim-runc-v2, ctr and runc."""
+    cni_bin_dir: Path = "/opt/cni/bin"
+    registry_mirrors_dir: Path = "/etc/containerd/certs.d"
+
+
+class NetworkOptions(Section):
+    """Addresses. All networks must be apart from each other."""
+
+    overlay: Annotated[str, Field(min_length=1, max_length=13)] = "kubernetes"
+    """Name of the overlay that Kubernetes pods are in."""
+    pod_cidr: Network = "10.244.0.0/16"
+    """The overlay's subnet."""
+    node_prefix: Annotated[int, Field(ge=16, le=29)] = 24
+    """Prefix of a host's slice of the overlay."""
+    cni_conf_dir: str = ""
+    """Where hosts have the overlay's CNI configuration; default /etc/kubedcos/cni/OVERLAY."""
+    service_cidr: Network = "10.96.0.0/16"
+    """Addresses of Services; cannot be changed later."""
+    cluster_domain: Literal["cluster.local"] = "cluster.local"
+    node_dns: Address = "169.254.20.10"
+    """Address at which each node's own CoreDNS answers its pods."""
+    host_dns: Address = "127.0.0.1"
+    """Where a host's resolver answers for everything that is not the cluster's."""
+    other_cidrs: dict[str, Network] = {}
+    """Networks of hosts, VTEPs and other overlays by name, to check that nothing overlaps."""
+
+
+class Placement(Section):
+    """Where components run."""
+
+    regions: tuple[str, ...] = ()
+    """Regions that nodes may be in; empty means all."""
+    spread_by: Literal["region", "zone", ""] = "region"
+    """Spread nodes evenly over these."""
+    node_attributes: dict[str, str] = {}
+    """Attributes that the agents of nodes must have."""
+    control_plane_attributes: dict[str, str] = {}
+    """Attributes that the agents of control plane components must have."""
+
+
+class Mesos(Section):
+    """How to reach Mesos."""
+
+    masters: tuple[HostPort, ...] = ()
+    """Masters as HOST:PORT; empty: as the framework scheduler is configured."""
+    agent_port: Annotated[int, Field(ge=1, le=65535)] = 5051
+    domain: str = "mesos"
+    """Mesos-DNS' domain."""
+
+
+class Artifacts(Section):
+    """Where binaries and images come from."""
+
+    url: Url = "http://bootstrap.kubedcos:8080"
+    """The artefact server."""
+    sandbox_image: str = "registry.k8s.io/pause:3.10.1"
+    dns_image: str = "registry.k8s.io/coredns/coredns:v1.14.7"
+    metrics_server_image: str = "registry.k8s.io/metrics-server/metrics-server:v0.9.0"
+    demo_image: str = "docker.io/kubedcos/web:1"
+
+
+class Addons(Section):
+    """What is installed in the cluster once it has nodes."""
+
+    dns_replicas: Annotated[int, Field(ge=1, le=20)] = 2
+    """Pods of the cluster's own CoreDNS."""
+    metrics_server: bool = True
+
+
+class ClusterOptions(Section):
+    """One Kubernetes cluster, which is one Mesos framework."""
+
+    name: Name = "kubernetes"
+    """Name of the cluster and of its Mesos framework."""
+    version: Annotated[str, AfterValidator(_known_version)] = VERSIONS[0]
+    """Kubernetes version."""
+    role: Annotated[str, AfterValidator(_role_name)] = ""
+    """Mesos role; default: the cluster's name."""
+    etcd: Etcd = Etcd()
+    apiserver: ApiServer = ApiServer()
+    controller_manager: ControllerManager = ControllerManager()
+    scheduler: Scheduler = Scheduler()
+    node: Node = Node()
+    network: NetworkOptions = NetworkOptions()
+    placement: Placement = Placement()
+    mesos: Mesos = Mesos()
+    artifacts: Artifacts = Artifacts()
+    addons: Addons = Addons()
+
+    @property
+    def mesos_role(self) -> str:
+        """The Mesos role to subscribe with."""
+        return self.role or self.name
+
+    @property
+    def cni_conf_dir(self) -> str:
+        """Where hosts have the overlay's CNI configuration."""
+        return self.network.cni_conf_dir or f"/etc/kubedcos/cni/{self.network.overlay}"
+
+    @property
+    def api_service_address(self) -> str:
+        """Address of the Service ``kubernetes``: the first of the service network."""
+        return str(IPv4Network(self.network.service_cidr)[1])
+
+    @property
+    def dns_service_address(self) -> str:
+        """Address of the cluster's DNS Service: the tenth of the service network."""
+        return str(IPv4Network(self.network.service_cidr)[10])
+
+
+def load(text: str, where: str) -> ClusterOptions:
+    """Options from the text of a file.
+
+    Args:
+        text: YAML.
+        where: the file's name, for errors.
+
+    Raises:
+        InvalidInput: with every problem found, each naming the key and what is allowed.
+    """
+    return validate(parse_mapping(text, where), where)
+
+
+def validate(data: dict[str, Any], where: str) -> ClusterOptions:
+    """Options from plain data; see `load`."""
+    try:
+        # Strict mode takes no list for a tuple from Python, but does from JSON, as YAML has them.
+        options = ClusterOptions.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise InvalidInput(problems_of(error, ClusterOptions, where)) from None
+    if problems := _contradictions(options, where):
+        raise InvalidInput(problems)
+    return options
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the options file, for editors."""
+    schema = ClusterOptions.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "kubedcos cluster options"
+    schema["properties"]["version"]["enum"] = list(VERSIONS)
+    return schema
+
+
+def _contradictions(options: ClusterOptions, where: str) -> list[Problem]:
+    network = options.network
+    networks = {
+        "network.pod_cidr": network.pod_cidr,
+        "network.service_cidr": network.service_cidr,
+        **{f"network.other_cidrs.{name}": cidr for name, cidr in network.other_cidrs.items()},
+    }
+    problems = overlap_problems(networks, where)
+    problems += service_size_problems(network.service_cidr, "network.service_cidr", where)
+    problems += slice_problems(network.pod_cidr, network.node_prefix, options.node.count, where)
+    problems += [
+        Problem(
+            f"{where}: network.node_dns",
+            f"{network.node_dns}, which lies in {name} {cidr}",
+            "an address outside all networks, such as 169.254.20.10",
+            id="node-dns-address",
+        )
+        for name, cidr in networks.items()
+        if IPv4Address(network.node_dns) in IPv4Network(cidr)
+    ]
+    return problems
