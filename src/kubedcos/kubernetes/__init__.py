@@ -1,0 +1,1 @@
+"""What Kubernetes' components are: their tasks, keys, configuration, and what "ready" means."""
