@@ -1,0 +1,125 @@
+"""`kubedcos lab`: hosts for one machine, made from an inventory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
+from kubedcos.errors import InvalidInput, NotYetComplete, Problem
+from kubedcos.lab import engine, inventory, lifecycle
+from kubedcos.lab.spec import LabSpec
+
+app = typer.Typer(no_args_is_help=True)
+
+InventoryOption = Annotated[
+    Path, typer.Option("--inventory", "-i", help="Inventory that describes the lab.")
+]
+DEFAULT_INVENTORY = Path("inventories/lab")
+
+
+@app.command()
+def up(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
+    """Make the hosts and networks of the inventory; what is there already stays."""
+    spec = inventory.load(inventory_path)
+    changes = lifecycle.up(spec, _podman(), tell=tell)
+    if changes:
+        tell(f"lab {spec.name}: {len(spec.hosts)} hosts up after {changes.seconds:.0f} s")
+    else:
+        tell(f"lab {spec.name}: nothing to change")
+
+
+@app.command()
+def down(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
+    """Remove the hosts, volumes and networks of the inventory's lab, and nothing else."""
+    spec = inventory.load(inventory_path)
+    changes = lifecycle.down(spec.name, _podman(), tell=tell)
+    if changes:
+        tell(f"lab {spec.name}: removed after {changes.seconds:.0f} s")
+    else:
+        tell(f"lab {spec.name}: nothing to remove")
+
+
+@app.command()
+def status(
+    inventory_path: InventoryOption = DEFAULT_INVENTORY,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show each host; exit code 4 while one of them is not up."""
+    spec = inventory.load(inventory_path)
+    found = lifecycle.status(spec, _podman())
+    show(
+        [{**asdict(host), "up": host.up} for host in found],
+        chosen(output, as_json),
+        columns=[
+            ("NAME", "name"),
+            ("ADDRESS", "address"),
+            ("REGION", "region"),
+            ("ZONE", "zone"),
+            ("STATE", "state"),
+            ("SSH", "ssh"),
+        ],
+        wide=[("CONTAINER", "container")],
+    )
+    waiting = [host.name for host in found if not host.up]
+    if waiting:
+        raise NotYetComplete(f"not up: {', '.join(waiting)}")
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True})
+def execute(
+    host: Annotated[str, typer.Argument(help="Host of the inventory.")],
+    command: Annotated[list[str], typer.Argument(help="Program and arguments, after --.")],
+    inventory_path: InventoryOption = DEFAULT_INVENTORY,
+) -> None:
+    """Run a program on a host; its exit code becomes ours."""
+    spec = inventory.load(inventory_path)
+    container = spec.host(host).container
+    options = ["--interactive", "--tty"] if sys.stdin.isatty() else ["--interactive"]
+    argv = _podman().argv("exec", *options, container, *command)
+    sys.stdout.flush()
+    os.execvp(argv[0], argv)  # noqa: S606  the program takes our place: signals and codes are its
+
+
+@app.command("load-image")
+def load_image(
+    archives: Annotated[
+        list[Path], typer.Argument(help="Archives written by podman, docker or buildah save.")
+    ],
+    inventory_path: InventoryOption = DEFAULT_INVENTORY,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Put images where every node pulls them, under their own names."""
+    from kubedcos.lab import registry  # noqa: PLC0415
+
+    chosen_format = chosen(output, as_json)
+    spec = inventory.load(inventory_path)
+    address = _bootstrap_address(spec)
+    pushed = [
+        image for archive in archives for image in registry.push(archive, f"{address}:5000")
+    ]
+    show(
+        [asdict(image) for image in pushed],
+        chosen_format,
+        columns=[("IMAGE", "reference"), ("DIGEST", "digest")],
+        wide=[("REGISTRY", "registry"), ("REPOSITORY", "repository"), ("TAG", "tag")],
+    )
+
+
+def _podman() -> engine.Podman:
+    if os.geteuid() != 0:
+        raise InvalidInput(
+            [Problem("user", f"user id {os.geteuid()}", "root: hosts need devices", id="lab-root")]
+        )
+    return engine.Podman(engine.global_options(engine.detect()))
+
+
+def _bootstrap_address(spec: LabSpec) -> str:
+    return str(spec.host(spec.bootstrap).address)

@@ -1,0 +1,109 @@
+"""Entry point of `kubedcos`: finds the command group, and turns every failure into a sentence."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from kubedcos.errors import ExitCode, KubedcosError
+
+# name: (module with `app`, what `kubedcos --help` says of it)
+GROUPS: dict[str, tuple[str, str]] = {
+    "demo": ("kubedcos.cli.demo", "Everything on this machine: up, down."),
+    "lab": ("kubedcos.cli.lab", "Hosts for one machine: up, down, status, exec, load-image."),
+    "artifacts": ("kubedcos.cli.artifacts", "Binaries and images: list, build, verify, bundle."),
+    "cluster": ("kubedcos.cli.cluster", "Kubernetes clusters: create, list, show, delete."),
+    "plan": ("kubedcos.cli.plan", "What is done in which order, and how far it is."),
+    "pod": ("kubedcos.cli.pod", "Pod instances and their Mesos tasks."),
+    "kubeconfig": ("kubedcos.cli.kubeconfig", "Print a kubeconfig that works from here."),
+    "kubectl": ("kubedcos.cli.kubectl", "Run kubectl against a cluster."),
+    "doctor": ("kubedcos.cli.doctor", "Look for what is wrong, and say what helps."),
+    "preflight": ("kubedcos.cli.preflight", "Check an inventory and its hosts; change nothing."),
+    "scheduler": ("kubedcos.cli.scheduler", "The framework scheduler itself (runs on masters)."),
+}
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The application, with only the group that `arguments` ask for imported.
+
+    The other groups stand in it by name and summary, which is all that ``--help`` shows; importing
+    them all would make each call pay for what it does not use.
+    """
+    app = typer.Typer(
+        name="kubedcos",
+        help="One Mesos cluster out of machines in several data centres, and Kubernetes on it.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    completing = "_KUBEDCOS_COMPLETE" in os.environ
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    for name, (module, summary) in GROUPS.items():
+        if name == asked or completing:
+            group: typer.Typer = importlib.import_module(module).app
+            app.add_typer(group, name=name, help=summary)
+        else:
+            app.command(name, help=summary)(_never)
+    return app
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from kubedcos import __version__  # noqa: PLC0415
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _root(
+    _version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", is_eager=True, callback=_version
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def _never() -> None:
+    """Stands for a group that was not asked for."""
+    raise AssertionError("a command group was run without being imported")
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its code.
+
+    No traceback reaches a user; KUBEDCOS_DEBUG=1 shows it.
+    """
+    debug = os.environ.get("KUBEDCOS_DEBUG", "") not in {"", "0"}
+    try:
+        build(sys.argv[1:])(prog_name="kubedcos")
+    except KubedcosError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"kubedcos: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not complain while it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.OK)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        text = f"{type(error).__name__}: {error}"
+        print(  # noqa: T201
+            f"kubedcos: defect: {text}. KUBEDCOS_DEBUG=1 shows where", file=sys.stderr
+        )
+        sys.exit(ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What commands print: the answer on stdout in the format asked for, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from kubedcos.errors import InvalidInput, Problem
+
+
+class Format(StrEnum):
+    """Formats of reading commands."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+
+
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to print the answer.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Short for -o json.")]
+
+
+def chosen(output: Format, as_json: bool) -> Format:
+    """The format that `-o` and `--json` together mean.
+
+    Raises:
+        InvalidInput: they contradict each other.
+    """
+    if as_json and output not in {Format.TABLE, Format.JSON}:
+        raise InvalidInput(
+            [Problem("--json", f"-o {output} beside it", "one of them", id="output-contradiction")]
+        )
+    return Format.JSON if as_json else output
+
+
+def show(
+    document: Any,  # noqa: ANN401  JSON has no better type
+    output: Format,
+    *,
+    columns: Sequence[tuple[str, str]] = (),
+    wide: Sequence[tuple[str, str]] = (),
+    text: str | None = None,
+) -> None:
+    """Print `document` in the format `output`.
+
+    Args:
+        document: the whole answer as plain data; JSON and YAML show all of it.
+        output: the format.
+        columns: title and key of each table column; `document` is then a list of mappings.
+        wide: columns that only ``wide`` shows.
+        text: what a table prints instead, for answers that are no list.
+    """
+    if output is Format.JSON:
+        print_answer(json.dumps(document, indent=2, default=str))
+    elif output is Format.YAML:
+        import yaml  # noqa: PLC0415  only those who ask for YAML pay for it
+
+        plain = json.loads(json.dumps(document, default=str))
+        print_answer(yaml.safe_dump(plain, sort_keys=False).rstrip("\n"))
+    elif text is not None:
+        print_answer(text)
+    else:
+        print_answer(table(document, [*columns, *(wide if output is Format.WIDE else ())]))
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str]]) -> str:
+    """Rows under titles, in columns as wide as their widest cell."""
+    cells = [[title for title, _ in columns]]
+    cells += [[_cell(row.get(key)) for _, key in columns] for row in rows]
+    widths = [max(len(line[number]) for line in cells) for number in range(len(columns))]
+    return "\n".join(
+        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def print_answer(text: str) -> None:
+    """The answer, alone on stdout."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def tell(text: str) -> None:
+    """Progress and remarks, on stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
