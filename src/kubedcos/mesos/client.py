@@ -1,0 +1,322 @@
+"""The framework's side of the scheduler API: one subscription, and calls that belong to it.
+
+Two connections, as Mesos wants it: the answer to SUBSCRIBE is a stream of events that does not
+end, every other call goes over a second one. All calls carry the stream id of the subscription,
+so a call that was under way when a newer subscription began is refused by the master.
+
+What may happen, and what it means for the caller:
+
+=====================  =============================================================
+`NoMaster`             nobody leads or answers; try again later
+`SubscriptionLost`     the stream is gone, or calls no longer reach it; subscribe anew.
+                       Whether a call that raised it took effect is not known
+`SubscriptionEnded`    Mesos said ERROR; do not subscribe again as if nothing had been
+`CallRefused`          the master answered 4xx; the call had no effect, the stream is well
+=====================  =============================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Final, Protocol
+from urllib.parse import urljoin
+
+import httpx2
+import msgspec
+
+from kubedcos.errors import KubedcosError
+from kubedcos.mesos.detector import Detector, NoMaster
+from kubedcos.mesos.messages import (
+    Call,
+    CallSubscribe,
+    Event,
+    FrameworkID,
+    Subscribed,
+    decode,
+    encode,
+)
+from kubedcos.mesos.recordio import RecordDecoder, RecordError
+
+_PATH: Final = "/api/v1/scheduler"
+_JSON: Final = "application/json"
+_STREAM_ID: Final = "Mesos-Stream-Id"
+_REDIRECTS: Final = 2
+_MISSED_HEARTBEATS: Final = 5
+_DEFAULT_HEARTBEAT_SECONDS: Final = 15.0
+
+
+class SubscriptionLost(KubedcosError):
+    """The subscription is gone; subscribe anew."""
+
+
+class SubscriptionEnded(KubedcosError):
+    """Mesos ended the subscription with an ERROR event; the text is Mesos' own."""
+
+    @property
+    def taken_over(self) -> bool:
+        """Another instance has subscribed with this framework id: never subscribe again."""
+        return "failed over" in str(self).lower()
+
+    @property
+    def removed(self) -> bool:
+        """The framework is no more, by TEARDOWN or because its failover timeout passed."""
+        text = str(self).lower()
+        return "has been removed" in text or "completed" in text
+
+
+class CallRefused(KubedcosError):
+    """The master refused a call as such; it had no effect."""
+
+
+class Connection(Protocol):
+    """One subscription."""
+
+    @property
+    def subscribed(self) -> Subscribed:
+        """The first event."""
+        ...
+
+    async def next_event(self) -> Event:
+        """The next event.
+
+        Raises:
+            SubscriptionLost: the stream broke, or heartbeats stayed away.
+            SubscriptionEnded: Mesos sent ERROR.
+        """
+        ...
+
+    async def call(self, call: Call) -> None:
+        """Send a call; calls are sent one after the other. The framework id is filled in.
+
+        Raises:
+            SubscriptionLost: see the module's table.
+            CallRefused: likewise.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the connection; the framework stays until its failover timeout."""
+        ...
+
+
+class Connector(Protocol):
+    """Makes subscriptions."""
+
+    async def connect(self, subscribe: CallSubscribe) -> Connection:
+        """Subscribe with the leading master; the framework's id is taken from its info.
+
+        Raises:
+            NoMaster: nobody answered as leader.
+            SubscriptionEnded: Mesos refused the framework.
+        """
+        ...
+
+
+class HttpConnector:
+    """Subscribes over HTTP.
+
+    Args:
+        detector: where the masters are.
+        credentials: principal and secret for Basic authentication; None without.
+        transport: in place of the network, for tests.
+        timeout_seconds: for connecting and for the answer to a call.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        credentials: tuple[str, str] | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        timeout_seconds: float = 10.0,
+    ) -> None:
+        self._detector = detector
+        self._auth = httpx2.BasicAuth(*credentials) if credentials else None
+        self._transport = transport
+        self._timeout = timeout_seconds
+
+    async def connect(self, subscribe: CallSubscribe) -> Connection:
+        """Subscribe with the leading master, following redirects by hand.
+
+        An HTTP library drops credentials when the host changes, as it should in general; the
+        leader is a master as good as the one that named it.
+        """
+        call = Call(type="SUBSCRIBE", subscribe=subscribe, framework_id=subscribe.framework_info.id)
+        reasons = []
+        for master in await self._detector.masters():
+            url = f"http://{master}{_PATH}"
+            for _ in range(_REDIRECTS + 1):
+                answer = await self._subscribe_at(url, call)
+                if isinstance(answer, HttpConnection):
+                    return answer
+                redirect, reason = answer
+                if not redirect:
+                    reasons.append(f"{master}: {reason}")
+                    break
+                url = redirect
+            else:
+                reasons.append(f"{master}: more than {_REDIRECTS} redirects")
+        raise NoMaster("no leading master: " + "; ".join(reasons))
+
+    async def _subscribe_at(self, url: str, call: Call) -> HttpConnection | tuple[str, str]:
+        """A connection, or where to go instead, or why not."""
+        async with contextlib.AsyncExitStack() as stack:
+            client = await stack.enter_async_context(self._client())
+            headers = {"Content-Type": _JSON, "Accept": _JSON}
+            request = client.build_request("POST", url, content=encode(call), headers=headers)
+            try:
+                response = await asyncio.wait_for(client.send(request, stream=True), self._timeout)
+                stack.push_async_callback(response.aclose)
+                if response.status_code == 307:
+                    return urljoin(url, response.headers.get("Location", "")), "redirects nowhere"
+                if response.status_code != 200:
+                    text = (await response.aread()).decode(errors="replace").strip()
+                    return "", f"answered {response.status_code} {text}".strip()
+                stream = _EventStream(response)
+                first = await stream.next(self._timeout)
+            except (httpx2.HTTPError, TimeoutError, SubscriptionLost) as error:
+                return "", _describe(error)
+            if first.type != "SUBSCRIBED" or first.subscribed is None:
+                return "", f"sent {first.type} before SUBSCRIBED"
+            stream_id = response.headers.get(_STREAM_ID, "")
+            return HttpConnection(
+                first.subscribed, stream, client, url, stream_id, self._timeout, stack.pop_all()
+            )
+
+    def _client(self) -> httpx2.AsyncClient:
+        # No read timeout: the stream is silent between heartbeats, whose deadline we keep.
+        timeout = httpx2.Timeout(self._timeout, read=None)
+        return httpx2.AsyncClient(
+            transport=self._transport, timeout=timeout, auth=self._auth, trust_env=False
+        )
+
+
+class HttpConnection:
+    """A subscription over HTTP; made by `HttpConnector`."""
+
+    def __init__(
+        self,
+        subscribed: Subscribed,
+        stream: _EventStream,
+        client: httpx2.AsyncClient,
+        url: str,
+        stream_id: str,
+        timeout_seconds: float,
+        resources: contextlib.AsyncExitStack,
+    ) -> None:
+        self._subscribed = subscribed
+        self._stream = stream
+        self._client = client
+        self._url = url
+        self._headers = {"Content-Type": _JSON, "Accept": _JSON, _STREAM_ID: stream_id}
+        self._timeout = timeout_seconds
+        self._resources = resources
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def subscribed(self) -> Subscribed:
+        """The first event."""
+        return self._subscribed
+
+    async def next_event(self) -> Event:
+        """The next event, heartbeats included."""
+        interval = self._subscribed.heartbeat_interval_seconds or _DEFAULT_HEARTBEAT_SECONDS
+        return await self._stream.next(interval * _MISSED_HEARTBEATS)
+
+    async def call(self, call: Call) -> None:
+        """Send a call and wait until the master has queued it."""
+        framework_id: FrameworkID = self._subscribed.framework_id
+        content = encode(msgspec.structs.replace(call, framework_id=framework_id))
+        async with self._one_at_a_time:
+            try:
+                response = await asyncio.wait_for(
+                    self._client.post(self._url, content=content, headers=self._headers),
+                    self._timeout,
+                )
+            except (httpx2.HTTPError, TimeoutError) as error:
+                raise SubscriptionLost(f"{call.type}: {_describe(error)}") from error
+        if response.status_code in (200, 202):
+            return
+        text = f"{call.type}: {response.status_code} {response.text.strip()}"
+        if _subscription_gone(response.status_code, response.text):
+            raise SubscriptionLost(text)
+        raise CallRefused(text)
+
+    async def close(self) -> None:
+        """Close both connections."""
+        await self._resources.aclose()
+
+
+class _EventStream:
+    """Events out of the body of an answer."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._chunks: AsyncIterator[bytes] = response.aiter_raw()
+        self._decoder = RecordDecoder()
+        self._ready: deque[bytes] = deque()
+
+    async def next(self, within_seconds: float) -> Event:
+        while not self._ready:
+            try:
+                chunk = await asyncio.wait_for(anext(self._chunks), within_seconds)
+                self._ready.extend(self._decoder.feed(chunk))
+            except StopAsyncIteration:
+                raise SubscriptionLost("the master closed the stream") from None
+            except TimeoutError:
+                raise SubscriptionLost(f"no event for {within_seconds:.0f} s") from None
+            except (httpx2.HTTPError, RecordError) as error:
+                raise SubscriptionLost(f"the stream broke: {_describe(error)}") from error
+        try:
+            event = decode(self._ready.popleft(), Event)
+        except msgspec.MsgspecError as error:
+            raise SubscriptionLost(f"an event makes no sense: {error}") from error
+        if event.type == "ERROR":
+            raise SubscriptionEnded(event.error.message if event.error else "ERROR without text")
+        return event
+
+
+class Backoff:
+    """Growing, jittered waits between attempts: about 1, 2, 4 … up to 15 seconds.
+
+    Args:
+        jitter: gives a factor between 0.5 and 1.5; the default is random.
+    """
+
+    def __init__(
+        self,
+        first_seconds: float = 1.0,
+        most_seconds: float = 15.0,
+        jitter: Callable[[], float] | None = None,
+    ) -> None:
+        self._first = first_seconds
+        self._most = most_seconds
+        self._jitter = jitter or _random_factor
+        self._attempt = 0
+
+    def next(self) -> float:
+        """Seconds to wait before the next attempt."""
+        seconds = min(self._first * 2.0**self._attempt, self._most)
+        self._attempt = min(self._attempt + 1, 16)
+        return min(seconds * self._jitter(), self._most)
+
+    def reset(self) -> None:
+        """An attempt went well."""
+        self._attempt = 0
+
+
+def _random_factor() -> float:
+    return random.uniform(0.5, 1.5)  # noqa: S311  spreads load, guards nothing
+
+
+def _subscription_gone(status: int, text: str) -> bool:
+    if status == 400:
+        lowered = text.lower()
+        return "cannot be found" in lowered or "stream" in lowered
+    return status in (307, 403, 503) or status >= 500
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__
