@@ -1,0 +1,59 @@
+"""Ansible module: bring the kernel to the overlays that the inventory describes."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kubedcos_overlay import OverlayError, reconcile
+
+DOCUMENTATION = r"""
+module: kubedcos_overlay
+short_description: Reconcile VXLAN devices, bridges, forwarding entries, routes and rules
+description:
+  - Compares the kernel with the desired state and changes only the differences, and removes
+    stale entries of its own. The same code runs at boot as C(kubedcos-overlay.service).
+options:
+  state:
+    description: Desired state, as the filter C(kubedcos_overlay_state) computes it.
+    type: dict
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Compares and tells, changes nothing. Needs iproute2; without it all is to be made.
+author:
+  - The kubedcos authors
+"""
+
+EXAMPLES = r"""
+- name: Reconcile
+  kubedcos_overlay:
+    state: "{{ __overlay_state }}"
+"""
+
+RETURN = r"""
+changes:
+  description: What was (in check mode, would be) changed, as sentences.
+  type: list
+  returned: always
+  sample: [device v-apps is missing]
+"""
+
+
+def main():
+    """Entry point for Ansible."""
+    module = AnsibleModule(
+        argument_spec={"state": {"type": "dict", "required": True}}, supports_check_mode=True
+    )
+    try:
+        changes = reconcile(module.params["state"], check=module.check_mode)
+    except OverlayError as error:
+        if module.check_mode and str(error).endswith("is not installed"):
+            changes = [f"everything: {error} yet"]
+        else:
+            module.fail_json(msg=str(error))
+    diff = {"before": "", "after": "".join(f"{change}\n" for change in changes)}
+    module.exit_json(changed=bool(changes), changes=changes, diff=diff)
+
+
+if __name__ == "__main__":
+    main()
