@@ -102,9 +102,7 @@ def load_image(
     chosen_format = chosen(output, as_json)
     spec = inventory.load(inventory_path)
     address = _bootstrap_address(spec)
-    pushed = [
-        image for archive in archives for image in registry.push(archive, f"{address}:5000")
-    ]
+    pushed = [image for archive in archives for image in registry.push(archive, f"{address}:5000")]
     show(
         [asdict(image) for image in pushed],
         chosen_format,

@@ -40,7 +40,7 @@ def chosen(output: Format, as_json: bool) -> Format:
 
 
 def show(
-    document: Any,  # noqa: ANN401  JSON has no better type
+    document: Any,
     output: Format,
     *,
     columns: Sequence[tuple[str, str]] = (),

@@ -102,7 +102,7 @@ class Podman:
             environment=environment,
         )
 
-    def json(self, *arguments: str) -> Any:  # noqa: ANN401  podman's documents have many shapes
+    def json(self, *arguments: str) -> Any:
         """Podman's answer as data."""
         return json.loads(self(*arguments, "--format", "json").stdout or "null") or []
 

@@ -19,7 +19,7 @@ CONFIGURATION = "[containers]\ndefault_ulimits = []\n"
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 
 
-class HostDidNotStart(KubedcosError):  # noqa: N818  reads as what happened
+class HostDidNotStart(KubedcosError):
     """A host was started and did not come up in time, or came up with failed units."""
 
 

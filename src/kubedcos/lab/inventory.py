@@ -60,7 +60,7 @@ def read(path: Path, *, runner: Runner = run) -> dict[str, Any]:
     return document
 
 
-def unwrap(value: Any) -> Any:  # noqa: ANN401  JSON has no better type
+def unwrap(value: Any) -> Any:
     """Take the marks off values that ansible-core 2.19 and later wraps as unsafe."""
     if isinstance(value, dict):
         if set(value) == {"__ansible_unsafe"}:

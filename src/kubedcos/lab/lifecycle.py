@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
 from kubedcos.lab import hosts, image, keys, loops, machine, network
@@ -16,6 +16,7 @@ from kubedcos.lab.spec import HostSpec, LabSpec
 
 Tell = Callable[[str], None]
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
@@ -87,7 +88,7 @@ def up(spec: LabSpec, podman: Podman, *, tell: Tell) -> Changes:
     if problems:
         raise InvalidInput(problems)
 
-    if any(host.name not in own for host in spec.hosts) and image.ensure(
+    if len(own) < len(spec.hosts) and image.ensure(
         made, podman, cache_root() / "images", tell=tell
     ):
         changes.done.append(f"image {made.reference}")
@@ -101,14 +102,14 @@ def up(spec: LabSpec, podman: Podman, *, tell: Tell) -> Changes:
         {str(path): path.read_text() for path in _RESOLVERS if path.is_file()}
     )
 
-    missing = [host for host in spec.hosts if host.name not in own]
-    asleep = [
-        host
-        for host in spec.hosts
-        if host.name in own and own[host.name].get("State") != "running"
-    ]
+    states = {name: str(container.get("State", "")) for name, container in own.items()}
+    # One that was made and never started may lack its files: an earlier run was interrupted.
+    missing = [host for host in spec.hosts if states.get(host.name, "created") == "created"]
+    asleep = [host for host in spec.hosts if host not in missing and states[host.name] != "running"]
 
     def begin(host: HostSpec) -> None:
+        if host.name in own and host in missing:
+            podman("rm", "--force", "--volumes", host.container)
         if host in missing:
             hosts.create(
                 podman,
@@ -119,12 +120,13 @@ def up(spec: LabSpec, podman: Podman, *, tell: Tell) -> Changes:
                 operator_key=operator_key,
                 nameservers=nameservers,
             )
-        podman("start", host.container)
+        if host in missing or host in asleep:
+            podman("start", host.container)
         hosts.wait_until_up(podman, host)
 
     if missing or asleep:
         tell(f"starting {len(missing) + len(asleep)} hosts")
-    _each(missing + asleep, begin)
+    _each(spec.hosts, begin)
     changes.done += [f"host {host.name}" for host in (*missing, *asleep)]
     _write_known_hosts(spec, podman, directory)
     if missing:
@@ -187,13 +189,13 @@ def status(spec: LabSpec, podman: Podman) -> list[HostStatus]:
 
 
 def _made_otherwise(
-    spec: LabSpec, own: dict[str, dict[str, object]] | dict[str, object], image_name: str
+    spec: LabSpec, own: Mapping[str, Mapping[str, Any]], image_name: str
 ) -> list[Problem]:
     """Hosts that run but were made from other settings than `spec` has now."""
     problems = []
     for host in spec.hosts:
         container = own.get(host.name)
-        if isinstance(container, dict) and label(container, HASH_LABEL) != spec.host_hash(
+        if container is not None and label(container, HASH_LABEL) != spec.host_hash(
             host, image_name
         ):
             problems.append(
@@ -248,16 +250,18 @@ def _check_names(
     )
 
 
-def _data_directories(podman: Podman, own: Iterable[object]) -> list[Path]:
+def _data_directories(podman: Podman, own: Iterable[Mapping[str, Any]]) -> list[Path]:
     """Where the hosts' files lie on the machine: their volumes and the layers they wrote."""
     directories = []
-    names = [str(c["Names"][0]) for c in own if isinstance(c, dict)]
+    names = [str(container["Names"][0]) for container in own]
     if not names:
         return []
     for document in podman.json("container", "inspect", *names):
-        for mount in document.get("Mounts", []):
-            if mount.get("Type") == "volume":
-                directories.append(Path(mount["Source"]))
+        directories += [
+            Path(mount["Source"])
+            for mount in document.get("Mounts", [])
+            if mount.get("Type") == "volume"
+        ]
         upper = document.get("GraphDriver", {}).get("Data", {}).get("UpperDir")
         if upper:
             directories.append(Path(upper))
@@ -275,7 +279,7 @@ def _remove_images(podman: Podman) -> list[str]:
     return removed
 
 
-def _each(items: Iterable[_T], work: Callable[[_T], object]) -> list:  # type: ignore[type-arg]
+def _each(items: Iterable[_T], work: Callable[[_T], _R]) -> list[_R]:
     """Do `work` for all `items` at once; the first failure in their order is raised."""
     todo = list(items)
     if not todo:

@@ -44,9 +44,7 @@ def attached(roots: Iterable[Path], *, runner: Runner = run) -> list[str]:
 def detach(names: Iterable[str], *, runner: Runner = run) -> list[str]:
     """Detach the loop devices `names`; one that is in use goes when its last user does."""
     return [
-        name
-        for name in names
-        if runner(["losetup", "--detach", name], check=False).returncode == 0
+        name for name in names if runner(["losetup", "--detach", name], check=False).returncode == 0
     ]
 
 

@@ -136,7 +136,7 @@ def _chains(runner: Runner) -> list[str]:
 
 
 def _tables(runner: Runner) -> list[str]:
-    """nftables tables, as ``family name``."""
+    """Nftables tables, as ``family name``."""
     answer = runner(["nft", "-j", "list", "tables"], check=False)
     try:
         entries = json.loads(answer.stdout)["nftables"]

@@ -166,7 +166,7 @@ def table(lab: str) -> str:
 
 
 def routing_rules(lab: str, networks: Sequence[NetworkSpec]) -> str:
-    """nftables text that keeps source addresses between data centres; empty for a single one.
+    """Nftables text that keeps source addresses between data centres; empty for a single one.
 
     Podman masquerades what leaves a network's subnet, also towards its other networks; VXLAN peers
     must see who sent a packet. A connection that has its mapping already is not mapped again, so
@@ -202,7 +202,7 @@ def _table_holds(spec: LabSpec, runner: Runner) -> bool:
         for b in spec.networks
         if a.region != b.region
     ]
-    return answer.stdout.count("snat ip prefix") == len(wanted) and all(
+    return answer.stdout.count("prefix to") == len(wanted) and all(
         text in answer.stdout for text in wanted
     )
 

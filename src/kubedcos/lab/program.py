@@ -10,7 +10,7 @@ from typing import Protocol
 from kubedcos.errors import KubedcosError
 
 
-class ProgramFailed(KubedcosError):  # noqa: N818  reads as what happened
+class ProgramFailed(KubedcosError):
     """A program ended with an error, ran out of time, or is not installed."""
 
     def __init__(self, argv: Sequence[str], reason: str, *, status: int | None = None) -> None:

@@ -41,9 +41,7 @@ def parse_one_line(text: str) -> list[Source]:
         options = dict(
             option.split("=", 1) for option in (match["options"] or "").split() if "=" in option
         )
-        sources.append(
-            Source(match["uri"], suite, tuple(components), options.get("signed-by", ""))
-        )
+        sources.append(Source(match["uri"], suite, tuple(components), options.get("signed-by", "")))
     return sources
 
 

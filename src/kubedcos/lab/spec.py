@@ -179,16 +179,16 @@ def _networks(
                     id="lab-network-small",
                 )
             )
-        for other in networks.values():
-            if other.subnet.overlaps(subnet):
-                problems.append(
-                    Problem(
-                        f"{where}.{region}.subnet",
-                        f"{subnet}, which overlaps {other.subnet} of {other.region}",
-                        "a subnet of its own for each region",
-                        id="lab-network-overlap",
-                    )
-                )
+        problems += [
+            Problem(
+                f"{where}.{region}.subnet",
+                f"{subnet}, which overlaps {other.subnet} of {other.region}",
+                "a subnet of its own for each region",
+                id="lab-network-overlap",
+            )
+            for other in networks.values()
+            if other.subnet.overlaps(subnet)
+        ]
         networks[str(region)] = NetworkSpec(str(region), f"{lab}-{region}", subnet)
     return networks
 
