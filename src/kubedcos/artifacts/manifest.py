@@ -1,0 +1,473 @@
+"""The artefact manifest: every binary, archive and image, with its licence, sums and sources.
+
+The file groups what is released together into components, so that a version stands in one place;
+`Manifest.artifacts` expands it to one flat `Artifact` per name and version. Everything here is
+pure: reading the file is the only effect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from kubedcos.errors import InvalidInput, Problem
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+
+
+class SourceKind(StrEnum):
+    """Ways to obtain an artefact."""
+
+    RELEASE = "release"
+    """A file that the project itself publishes; its bytes differ from our builds."""
+    MIRROR = "mirror"
+    """The site's own copy, laid out as `kubedcos artifacts export` writes it."""
+    GO = "go"
+    """Built from Go modules with the pinned toolchain; the same bytes on every machine."""
+    DEBIAN = "debian"
+    """One file of a Debian package, which apt checks against the archive's signature."""
+    IMAGE = "image"
+    """An image put together from other artefacts; the same bytes on every machine."""
+    PYTHON = "python"
+    """This package and its wheels; named by its content, so no sum can stand in the manifest."""
+
+
+DEFAULT_SOURCES: tuple[SourceKind, ...] = (
+    SourceKind.MIRROR,
+    SourceKind.GO,
+    SourceKind.DEBIAN,
+    SourceKind.IMAGE,
+    SourceKind.PYTHON,
+)
+"""Kinds used unless configured: everything but releases, so that all sites have the same sums."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReleaseSource(_Strict):
+    """A published file.
+
+    Attributes:
+        url: with the placeholders of the component.
+        member: path inside the archive at `url`; empty when the file itself is the artefact.
+    """
+
+    kind: Literal[SourceKind.RELEASE]
+    url: str
+    member: str = ""
+
+
+class MirrorSource(_Strict):
+    """The site's mirror, whose address is configuration, not part of the manifest."""
+
+    kind: Literal[SourceKind.MIRROR]
+
+
+class GoSource(_Strict):
+    """A Go build.
+
+    Attributes:
+        module: folder of ``artifacts/go`` with the `go.mod` and `go.sum` that pin every input.
+        tags: Go build tags.
+        stamps: variables set by the linker, such as the version.
+    """
+
+    kind: Literal[SourceKind.GO]
+    module: str
+    tags: tuple[str, ...] = ()
+    stamps: Mapping[str, str] = Field(default_factory=dict)
+
+
+class DebianSource(_Strict):
+    """A file of a Debian package.
+
+    Attributes:
+        package: its name.
+        member: path of the file inside the package, without a leading slash.
+    """
+
+    kind: Literal[SourceKind.DEBIAN]
+    package: str
+    member: str
+
+
+class ImageSource(_Strict):
+    """A container image of one layer.
+
+    Attributes:
+        reference: the name under which a node pulls it.
+        files: path in the image -> artefact name, or ``@FILE`` below ``artifacts/images``.
+        links: path in the image -> target of a symbolic link.
+        entrypoint: command of the image.
+        cmd: default arguments.
+        user: ``uid:gid``.
+        environment: variables of the image.
+    """
+
+    kind: Literal[SourceKind.IMAGE]
+    reference: str
+    files: Mapping[str, str]
+    links: Mapping[str, str] = Field(default_factory=dict)
+    entrypoint: tuple[str, ...]
+    cmd: tuple[str, ...] = ()
+    user: str = "65532:65532"
+    environment: Mapping[str, str] = Field(default_factory=dict)
+
+
+class PythonSource(_Strict):
+    """This package with its dependencies as a tree that runs from any folder.
+
+    Attributes:
+        requirements: file of pinned wheels below ``artifacts``.
+        python: version of Python on the hosts.
+    """
+
+    kind: Literal[SourceKind.PYTHON]
+    requirements: str
+    python: str
+
+
+Source = Annotated[
+    ReleaseSource | MirrorSource | GoSource | DebianSource | ImageSource | PythonSource,
+    Field(discriminator="kind"),
+]
+
+
+class _ArtifactEntry(_Strict):
+    name: Name
+    filename: str = "{name}"
+    package: str = ""
+    packages: Mapping[str, str] = Field(default_factory=dict)
+    sha256: Mapping[str, Mapping[SourceKind, Sha256]] = Field(default_factory=dict)
+
+
+class _VersionEntry(_Strict):
+    date: str = ""
+
+
+class _Component(_Strict):
+    name: Name
+    licence: str
+    homepage: str
+    platform: str = "linux/amd64"
+    choice: bool = False
+    versions: Mapping[str, _VersionEntry]
+    sources: tuple[Source, ...]
+    artifacts: tuple[_ArtifactEntry, ...]
+
+
+class Toolchain(_Strict):
+    """The Go toolchain, a wheel.
+
+    Attributes:
+        package: its name in the Python package index.
+        sha256: sum of the wheel.
+    """
+
+    package: str
+    version: str
+    filename: str
+    sha256: Sha256
+
+
+class _Document(_Strict):
+    schema_: Literal[1] = Field(alias="schema")
+    toolchain: Toolchain
+    sets: Mapping[str, Mapping[str, str]]
+    components: tuple[_Component, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One artefact of one version.
+
+    Attributes:
+        kind: ``binary``, ``archive`` (of several binaries), ``image`` or ``python``.
+        sums: accepted SHA-256 by source; a release's is that of the file as published.
+        package: Go package of a binary; `packages` those of an archive by file name.
+        choice: only wanted when its component's version is chosen, as with Kubernetes.
+    """
+
+    name: str
+    version: str
+    platform: str
+    licence: str
+    homepage: str
+    component: str
+    kind: str
+    filename: str
+    sources: tuple[Source, ...]
+    sums: Mapping[SourceKind, str]
+    package: str = ""
+    packages: Mapping[str, str] | None = None
+    choice: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name and version for people."""
+        return f"{self.name} {self.version}"
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 that everybody has who builds it; empty for what is never the same twice."""
+        for kind in (SourceKind.GO, SourceKind.IMAGE, SourceKind.DEBIAN):
+            if kind in self.sums:
+                return self.sums[kind]
+        return ""
+
+    @property
+    def reference(self) -> str:
+        """Image reference; empty for what is no image."""
+        for source in self.sources:
+            if isinstance(source, ImageSource):
+                return source.reference
+        return ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the artefacts that it is made from."""
+        return tuple(
+            sorted(
+                {
+                    value
+                    for source in self.sources
+                    if isinstance(source, ImageSource)
+                    for value in source.files.values()
+                    if not value.startswith("@")
+                }
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The whole manifest, expanded.
+
+    Attributes:
+        path: the file; module files and image files lie in ``artifacts/`` beside it.
+        sets: named choices, such as ``lab`` -> ``{"kubernetes": "1.36.3"}``.
+    """
+
+    path: Path
+    toolchain: Toolchain
+    sets: Mapping[str, Mapping[str, str]]
+    all: tuple[Artifact, ...]
+
+    @property
+    def data(self) -> Path:
+        """Folder of the module files, wheel pins and image files."""
+        return self.path.parent / "artifacts"
+
+    def versions(self, component: str) -> tuple[str, ...]:
+        """Versions of a component, in the order of the file."""
+        return tuple(dict.fromkeys(a.version for a in self.all if a.component == component))
+
+    def chosen(self, choice: Mapping[str, str]) -> tuple[Artifact, ...]:
+        """All artefacts that belong to a choice of versions, needed ones before their users.
+
+        Args:
+            choice: component -> version, for components of which only one version is wanted.
+
+        Raises:
+            InvalidInput: a component or version is not in the manifest.
+        """
+        problems = [
+            Problem(
+                where=f"artefact choice: {component}",
+                seen=version,
+                wanted="one of " + (", ".join(self.versions(component)) or "the components"),
+                id="unknown-version",
+            )
+            for component, version in choice.items()
+            if version not in self.versions(component)
+        ]
+        missing = {a.component for a in self.all if a.choice} - set(choice)
+        problems += [
+            Problem(f"artefact choice: {component}", "nothing", "a version", id="unknown-version")
+            for component in sorted(missing)
+        ]
+        if problems:
+            raise InvalidInput(problems)
+        return tuple(a for a in self.all if not a.choice or choice[a.component] == a.version)
+
+    def choice(self, set_name: str = "lab", kubernetes: str | None = None) -> Mapping[str, str]:
+        """The choice called `set_name`, with another Kubernetes version when one is given.
+
+        Raises:
+            InvalidInput: there is no such set.
+        """
+        if set_name not in self.sets:
+            raise InvalidInput(
+                [
+                    Problem(
+                        "--for",
+                        set_name,
+                        "one of " + ", ".join(sorted(self.sets)),
+                        id="unknown-artifact-set",
+                    )
+                ]
+            )
+        choice = dict(self.sets[set_name])
+        if kubernetes:
+            choice["kubernetes"] = kubernetes
+        return choice
+
+    def with_needs(
+        self, wanted: Iterable[Artifact], among: Iterable[Artifact]
+    ) -> tuple[Artifact, ...]:
+        """`wanted` and what it is made from, in the order of `among`."""
+        names = {a.name for a in wanted}
+        pool = tuple(among)
+        for artifact in reversed(pool):
+            if artifact.name in names:
+                names.update(artifact.needs)
+        return tuple(a for a in pool if a.name in names)
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), text)
+
+
+def _filled_source(source: Source, values: Mapping[str, str]) -> Source:
+    data: dict[str, Any] = source.model_dump()
+    for key, value in data.items():
+        if isinstance(value, str) and not isinstance(value, SourceKind):
+            data[key] = _fill(value, values)
+        elif isinstance(value, Mapping):
+            data[key] = {k: _fill(v, values) for k, v in value.items()}
+    return type(source).model_validate(data)
+
+
+def _kind(entry: _ArtifactEntry, sources: tuple[Source, ...]) -> str:
+    if any(isinstance(source, ImageSource) for source in sources):
+        return "image"
+    if any(isinstance(source, PythonSource) for source in sources):
+        return "python"
+    return "archive" if entry.packages else "binary"
+
+
+def _expand(component: _Component) -> Iterable[Artifact]:
+    for version, details in component.versions.items():
+        major, _, rest = version.partition(".")
+        for entry in component.artifacts:
+            values = {
+                "name": entry.name,
+                "version": version,
+                "major": major,
+                "minor": rest.partition(".")[0],
+                "date": details.date,
+            }
+            sources = tuple(_filled_source(source, values) for source in component.sources)
+            yield Artifact(
+                name=entry.name,
+                version=version,
+                platform=component.platform,
+                licence=component.licence,
+                homepage=component.homepage,
+                component=component.name,
+                kind=_kind(entry, sources),
+                filename=_fill(entry.filename, values),
+                sources=sources,
+                sums=dict(entry.sha256.get(version, {})),
+                package=entry.package,
+                packages=entry.packages or None,
+                choice=component.choice,
+            )
+
+
+def _consistency(path: Path, document: _Document, expanded: tuple[Artifact, ...]) -> list[Problem]:
+    problems = []
+    seen: set[tuple[str, str]] = set()
+    names = {a.name for a in expanded}
+    for artifact in expanded:
+        if (artifact.name, artifact.version) in seen:
+            problems.append(Problem(str(path), artifact.label, "each name and version once"))
+        seen.add((artifact.name, artifact.version))
+        problems += [
+            Problem(f"{path}: {artifact.label}", need, "the name of an artefact above it")
+            for need in artifact.needs
+            if need not in names
+        ]
+    for name, choice in document.sets.items():
+        problems += [
+            Problem(f"{path}: sets.{name}", f"{key} {value}", "a version of the manifest")
+            for key, value in choice.items()
+            if value not in {a.version for a in expanded if a.component == key}
+        ]
+    return problems
+
+
+def parse(text: str, path: Path) -> Manifest:
+    """Read a manifest from its text.
+
+    Args:
+        text: YAML.
+        path: where it stands, for messages and for the files beside it.
+
+    Raises:
+        InvalidInput: with every key that is wrong.
+    """
+    try:
+        raw = yaml.safe_load(text)
+        document = _Document.model_validate(raw)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise InvalidInput([Problem(where, "broken YAML", "a manifest", id="bad-yaml")]) from error
+    except ValidationError as error:
+        raise InvalidInput(
+            [
+                Problem(
+                    where=f"{path}: {'.'.join(str(part) for part in item['loc'])}",
+                    seen=repr(item["input"])[:80],
+                    wanted=item["msg"],
+                    id="bad-manifest",
+                )
+                for item in error.errors()
+            ]
+        ) from error
+    expanded = tuple(a for component in document.components for a in _expand(component))
+    problems = _consistency(path, document, expanded)
+    if problems:
+        raise InvalidInput(problems)
+    return Manifest(path, document.toolchain, document.sets, expanded)
+
+
+def load(path: Path) -> Manifest:
+    """Read the manifest at `path`.
+
+    Raises:
+        InvalidInput: the file is missing or wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            [Problem(str(path), error.strerror or "unreadable", "an artefact manifest")]
+        ) from error
+    return parse(text, path)
+
+
+def find(start: Path | None = None) -> Path:
+    """The manifest of the checkout that `start` (default: this package) lies in.
+
+    Raises:
+        InvalidInput: there is none above it.
+    """
+    origin = (start or Path(__file__)).resolve()
+    for folder in origin.parents:
+        if (folder / "artifacts.yml").is_file():
+            return folder / "artifacts.yml"
+    raise InvalidInput(
+        [Problem(str(origin), "no artifacts.yml above it", "a checkout, or --manifest FILE")]
+    )
