@@ -144,7 +144,7 @@ def down(name: str, podman: Podman, *, tell: Tell) -> Changes:
     started = time.monotonic()
     changes = Changes()
     own = [c for c in podman.containers() if label(c, LAB_LABEL) == name]
-    devices = loops.attached(_data_directories(podman, own))
+    devices = loops.attached(_trees(podman, own))
     if own:
         tell(f"removing {len(own)} hosts")
     _each(
@@ -250,22 +250,23 @@ def _check_names(
     )
 
 
-def _data_directories(podman: Podman, own: Iterable[Mapping[str, Any]]) -> list[Path]:
+def _trees(podman: Podman, own: Iterable[Mapping[str, Any]]) -> list[loops.Tree]:
     """Where the hosts' files lie on the machine: their volumes and the layers they wrote."""
-    directories = []
+    trees = []
     names = [str(container["Names"][0]) for container in own]
     if not names:
         return []
     for document in podman.json("container", "inspect", *names):
-        directories += [
+        volumes = [
             Path(mount["Source"])
             for mount in document.get("Mounts", [])
             if mount.get("Type") == "volume"
         ]
-        upper = document.get("GraphDriver", {}).get("Data", {}).get("UpperDir")
-        if upper:
-            directories.append(Path(upper))
-    return directories
+        trees += [loops.Tree(path, path) for path in volumes]
+        layers = document.get("GraphDriver", {}).get("Data", {})
+        if "UpperDir" in layers and "MergedDir" in layers:
+            trees.append(loops.Tree(Path(layers["UpperDir"]), Path(layers["MergedDir"])))
+    return trees
 
 
 def _remove_images(podman: Podman) -> list[str]:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kubedcos.lab.program import Runner, run
 
 
-def attached(roots: Iterable[Path], *, runner: Runner = run) -> list[str]:
-    """Loop devices whose backing file lies below one of `roots`.
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Files of a container.
+
+    Attributes:
+        listed: where all of them are found.
+        seen: the same tree as the container sees it; overlayfs gives its files another device
+            number than they have below.
+    """
+
+    listed: Path
+    seen: Path
+
+
+def attached(trees: Iterable[Tree], *, runner: Runner = run) -> list[str]:
+    """Loop devices whose backing file lies in one of `trees`.
 
     The kernel names a backing file as the container saw it, so files are told by device and inode.
     """
@@ -28,14 +44,14 @@ def attached(roots: Iterable[Path], *, runner: Runner = run) -> list[str]:
     if not devices:
         return []
     found = []
-    for root in roots:
-        for path in root.rglob("*"):
+    for tree in trees:
+        for path in tree.listed.rglob("*"):
             try:
-                status = path.lstat()
+                status = (tree.seen / path.relative_to(tree.listed)).lstat()
             except OSError:
                 continue
-            major, minor = status.st_dev >> 8 & 0xFFF, status.st_dev & 0xFF
-            name = devices.get((major, minor, status.st_ino))
+            number = status.st_dev
+            name = devices.get((os.major(number), os.minor(number), status.st_ino))
             if name is not None:
                 found.append(name)
     return sorted(set(found))
