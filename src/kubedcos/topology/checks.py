@@ -21,7 +21,15 @@ ENSEMBLE_SIZES = (1, 3, 5)
 def find_problems(data: Mapping[str, object]) -> tuple[Problem, ...]:
     """All problems of inventory data as `kubedcos.topology.inventory.parse_inventory` takes it."""
     inventory, problems = parse_inventory(data)
-    for check in _CHECKS:
+    for check in (functions, *_ADDRESS_CHECKS):
+        problems.extend(check(inventory))
+    return tuple(problems)
+
+
+def find_address_problems(data: Mapping[str, object]) -> tuple[Problem, ...]:
+    """As `find_problems`, without what masters and agents are needed for."""
+    inventory, problems = parse_inventory(data)
+    for check in _ADDRESS_CHECKS:
         problems.extend(check(inventory))
     return tuple(problems)
 
@@ -237,9 +245,8 @@ def duplicate_vteps(inventory: Inventory) -> Iterable[Problem]:
             )
 
 
-_CHECKS: tuple[Callable[[Inventory], Iterable[Problem]], ...] = (
+_ADDRESS_CHECKS: tuple[Callable[[Inventory], Iterable[Problem]], ...] = (
     duplicate_hosts,
-    functions,
     duplicate_overlays,
     overlay_sizes,
     overlaps,

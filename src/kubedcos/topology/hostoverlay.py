@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
+from kubedcos.errors import InvalidInput
 from kubedcos.topology.addressplan import HostOverlay, plan_host
-from kubedcos.topology.inventory import Inventory
+from kubedcos.topology.checks import find_address_problems
+from kubedcos.topology.inventory import Inventory, parse_inventory
 
 # Before the main table (32766), after the kernel's own (0).
 RULE_PRIORITY = 1000
@@ -128,3 +130,48 @@ def cni_bridge(item: Mapping[str, Any], data_dir: str) -> dict[str, Any]:
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
+
+
+class Render(Protocol):
+    """Renders a shared template."""
+
+    def __call__(self, name: str, /, **values: Any) -> str:
+        """The text."""
+        ...
+
+
+def overlay_files(data: Mapping[str, Any], name: str, render: Render) -> dict[str, Any]:
+    """Everything that the host needs for its overlays.
+
+    Args:
+        data: as `kubedcos.topology.inventory.parse_inventory` takes it, and ``cni_dir``,
+            ``mesos_cni_dir`` (empty: no files for Mesos) and ``cni_data_dir``.
+        name: the host.
+        render: renders shared templates.
+
+    Returns:
+        ``state`` (for the reconcile program), ``files`` (path → content), ``view`` (the plan for
+        people).
+
+    Raises:
+        InvalidInput: addresses that can not work.
+    """
+    if problems := find_address_problems(data):
+        raise InvalidInput(problems)
+    inventory, _ = parse_inventory(data)
+    overlays = plan_host(inventory, name)
+    firewall = ""
+    if overlays:
+        firewall = render("overlay/kubedcos_overlay.nft.j2", **firewall_facts(inventory))
+    view = host_view(inventory, name)
+    files: dict[str, str] = {}
+    for overlay, item in view.items():
+        bridge = cni_bridge(item, data["cni_data_dir"])
+        files[f"{data['cni_dir']}/{overlay}/10-{overlay}.conflist"] = render(
+            "overlay/cni-kubernetes.conflist.j2", name=overlay, bridge=bridge
+        )
+        if data.get("mesos_cni_dir"):
+            files[f"{data['mesos_cni_dir']}/{overlay}.conf"] = render(
+                "overlay/cni-mesos.conf.j2", name=overlay, bridge=bridge
+            )
+    return {"state": desired_state(overlays, firewall), "files": files, "view": view}
