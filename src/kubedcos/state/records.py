@@ -22,21 +22,20 @@ POD: Final = "pod"
 RESERVATION: Final = "reservation"
 STEP: Final = "step"
 AGENT: Final = "agent"
+OPTIONS: Final = "options"
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterRecord:
-    """Identity of the framework and what its operator asked for.
+    """Identity of the framework, and whether it is to go.
 
     Attributes:
         framework_id: empty before the first subscription.
-        options: the cluster's options as its creator wrote them, as text.
         deleting: a delete was asked for and is not finished.
         local_region: region of the masters as last heard.
     """
 
     framework_id: str = ""
-    options: str = ""
     created_at: float = 0.0
     deleting: bool = False
     local_region: str = ""
@@ -189,6 +188,17 @@ def load(store: Store, cluster: str) -> Memory:
         steps=_load(store, cluster, STEP, StepRecord),
         agents=_load(store, cluster, AGENT, AgentRecord),
     )
+
+
+def options(store: Store, cluster: str) -> str | None:
+    """The cluster's options as its creator wrote them; None when the cluster is not known."""
+    found = store.read(cluster, OPTIONS).get(OPTIONS)
+    return None if found is None else found.decode()
+
+
+def put_options(text: str) -> Change:
+    """The change that keeps a cluster's options."""
+    return Change(OPTIONS, OPTIONS, text.encode())
 
 
 def _load(store: Store, cluster: str, kind: str, record: type[_R]) -> dict[str, _R]:

@@ -1,0 +1,290 @@
+"""One cycle: take the state of the world, decide, act, and say in a sentence what and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kubedcos.clock import Clock
+from kubedcos.mesos import messages as wire
+from kubedcos.mesos.client import CallRefused, Connection
+from kubedcos.offers.evaluation import AgentOffers, Verdict, evaluate
+from kubedcos.offers.leftovers import leftovers, reservation_ids
+from kubedcos.offers.requirement import Requirement
+from kubedcos.plan.status import Status
+from kubedcos.plan.tree import Plan
+from kubedcos.scheduler import launching, staging, translate
+from kubedcos.scheduler.demand import Demand, Voice
+from kubedcos.scheduler.reconciliation import Reconciliation
+from kubedcos.scheduler.settings import FrameworkSettings, Pace
+from kubedcos.scheduler.task_updates import lost
+from kubedcos.scheduler.workload import Workload
+from kubedcos.scheduler.world import World
+
+_log = logging.getLogger(__name__)
+_OUT_OF_REACH = frozenset({"TASK_UNREACHABLE", "TASK_UNKNOWN"})
+
+
+@dataclass(slots=True)
+class Cycle:
+    """Decides and acts for one cluster; remembers of a subscription what Mesos would not repeat.
+
+    All waiting is done by the caller: a cycle acts on what is at hand and returns.
+    """
+
+    workload: Workload
+    world: World
+    settings: FrameworkSettings
+    clock: Clock
+    pace: Pace
+    new_id: Callable[[], str]
+    demand: Demand = field(init=False)
+    reconciliation: Reconciliation = field(init=False)
+    _killed_at: dict[str, float] = field(default_factory=dict)
+    _unfit_since: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """A cycle begins without memory of any subscription."""
+        self.demand = Demand(self.pace)
+        self.reconciliation = Reconciliation(self.pace)
+
+    def begin(self) -> None:
+        """A subscription began."""
+        now = self.clock.monotonic()
+        self.demand.begin(now)
+        self.reconciliation.begin({task.task_id for task in self.world.alive}, now)
+        self._killed_at.clear()
+        self._unfit_since.clear()
+
+    def plans(self) -> tuple[Plan, ...]:
+        """The plans as they stand, with step times stored where they changed."""
+        now = self.clock.time()
+        found = staging.plans(self.workload.spec, self.world, now)
+        changed = staging.history(found, self.world, now)
+        if changed:
+            self.world.commit(changed)
+            found = staging.plans(self.workload.spec, self.world, now)
+        return found
+
+    async def stage(self, connection: Connection) -> str:
+        """A cycle that stages the service and keeps it running."""
+        self._give_up_unknown()
+        await self._reconcile(connection)
+        done = await self._kill(connection)
+        found = self.plans()
+        wanted = staging.due(found, self.world)
+        for at, item in enumerate(wanted):
+            more = at + 1 < len(wanted)
+            if told := await self._launch(connection, item, more=more):
+                done.append(told)
+        self._relocate({item.pod_instance for item in wanted})
+        done += await self._release(connection)
+        still = {item.pod_instance for item in staging.due(self.plans(), self.world)}
+        waiting = still | {f"reservation {id_}" for id_ in self._abandoned()}
+        done += await self._decline(connection, more=bool(waiting))
+        await self._voice(connection, waiting)
+        return "; ".join(done) or _state_of(self.plans())
+
+    async def dismantle(self, connection: Connection) -> str:
+        """A cycle that takes the service down; the empty sentence means that nothing is left.
+
+        Tasks that Mesos cannot reach are left to TEARDOWN, which ends them when their agent
+        returns; a reservation there is waited for.
+        """
+        self.world.ask_to_end(self.world.alive)
+        self._give_up_unknown()
+        await self._reconcile(connection)
+        done = await self._kill(connection)
+        done += await self._release(connection)
+        waiting = {f"reservation {id_}" for id_ in self.world.reservations}
+        done += await self._decline(connection, more=bool(waiting))
+        await self._voice(connection, waiting)
+        ending = [task for task in self.world.alive if task.state not in _OUT_OF_REACH]
+        if ending:
+            names = ", ".join(sorted(task.key for task in ending)[:3])
+            done.append(f"waits for the end of {len(ending)} tasks ({names})")
+        elif waiting:
+            hosts = {found.agent.hostname for found in self.world.reservations.values()}
+            done.append(f"waits for offers from {', '.join(sorted(hosts))} to release volumes")
+        return "; ".join(done)
+
+    async def _launch(self, connection: Connection, wanted: staging.Due, *, more: bool) -> str:
+        spec, now = self.workload.spec, self.clock.time()
+        requirement = staging.requirement(
+            wanted, spec, self.world, self.settings, fresh_id=self.new_id()
+        )
+        outcome = evaluate(requirement, self.world.offers(), self.world.surroundings())
+        if outcome.chosen is None:
+            self._remember_unfit(requirement, outcome.reason)
+            return ""
+        self._unfit_since.pop(wanted.pod_instance, None)
+        intent = launching.intend(self.world, wanted, requirement, outcome.chosen, now, self.new_id)
+        try:
+            call = launching.accept(
+                self.world,
+                intent,
+                self.workload,
+                cluster=spec.name,
+                role=self.settings.role,
+                refuse_seconds=0.0 if more else self.pace.decline_short,
+            )
+        except Exception as error:
+            _log.exception("no command for %s", wanted.pod_instance)
+            self._withdraw(intent, "TASK_ERROR", f"no command: {error!r}")
+            return f"cannot launch {wanted.pod_instance}: {error!r}"
+        return await self._send_launch(connection, intent, call, wanted, outcome.chosen)
+
+    async def _send_launch(
+        self,
+        connection: Connection,
+        intent: launching.Intent,
+        call: wire.Call,
+        wanted: staging.Due,
+        chosen: Verdict,
+    ) -> str:
+        self.world.forget_offers(chosen.offers.offer_ids)
+        names = f"{wanted.pod_instance}:[{', '.join(wanted.tasks)}]"
+        try:
+            await connection.call(call)
+        except CallRefused as error:
+            self._withdraw(intent, "TASK_DROPPED", str(error))
+            return f"Mesos refused {names}: {error}"
+        return f"launched {names} on {chosen.offers.agent.hostname}"
+
+    def _withdraw(self, intent: launching.Intent, state: str, message: str) -> None:
+        now = self.clock.time()
+        launching.withdraw(self.world, intent.tasks, state, message, now, self.pace)
+        for task in intent.tasks:
+            self.workload.task_ended(task.task_id)
+
+    def _remember_unfit(self, requirement: Requirement, reason: str) -> None:
+        self.world.placement[requirement.pod_instance] = reason
+        if requirement.pinned and not requirement.pod.reserved:
+            now = self.clock.monotonic()
+            self._unfit_since.setdefault(requirement.pod_instance, now)
+
+    def _relocate(self, wanted: set[str]) -> None:
+        """Move pod instances whose missing task finds no room beside its siblings."""
+        now = self.clock.monotonic()
+        for instance in [known for known in self._unfit_since if known not in wanted]:
+            del self._unfit_since[instance]
+        for instance, since in list(self._unfit_since.items()):
+            if now - since >= self.pace.relocate_after:
+                del self._unfit_since[instance]
+                self.world.ask_to_end(self.world.of_pod(instance))
+
+    async def _kill(self, connection: Connection) -> list[str]:
+        """Ask tasks to end, again if they do not; Mesos may lose such a wish."""
+        now = self.clock.monotonic()
+        asked = []
+        for task in self.world.alive:
+            if not task.kill_asked or task.state in _OUT_OF_REACH:
+                continue
+            last = self._killed_at.get(task.task_id)
+            if last is None or now - last >= self.pace.kill_again:
+                self._killed_at[task.task_id] = now
+                await connection.call(translate.kill(task.task_id, task.agent.id))
+                asked.append(task.key)
+        return [f"asked {', '.join(asked)} to end"] if asked else []
+
+    async def _reconcile(self, connection: Connection) -> None:
+        now = self.clock.monotonic()
+        asked = self.reconciliation.explicit(self.world.alive, now, self.clock.time())
+        if asked:
+            tasks = {task.task_id: task.agent.id for task in asked}
+            await connection.call(translate.reconcile(tasks))
+        if self.reconciliation.implicit(now):
+            await connection.call(translate.reconcile({}))
+
+    def _give_up_unknown(self) -> None:
+        """Tasks whose very agent Mesos does not know come back within a time, or never."""
+        now = self.clock.time()
+        given_up = [
+            task
+            for task in self.world.alive
+            if task.state == "TASK_UNKNOWN" and now - task.state_at >= self.pace.unknown_grace
+        ]
+        self.world.commit(
+            lost(task, "Mesos knows neither the task nor its agent", now, self.pace)
+            for task in given_up
+        )
+        for task in given_up:
+            self.workload.task_ended(task.task_id)
+
+    def _abandoned(self) -> set[str]:
+        """Reservations that no pod instance lives in."""
+        return set(self.world.reservations) - self._in_use()
+
+    def _in_use(self) -> set[str]:
+        if self.world.cluster.deleting:
+            return set()
+        return {pod.reservation_id for pod in self.world.pods.values()}
+
+    async def _release(self, connection: Connection) -> list[str]:
+        """Destroy and unreserve what is ours and not in use, and note what is gone for sure."""
+        done = []
+        for offers in self.world.offers():
+            found = leftovers(
+                offers.resources,
+                cluster=self.workload.spec.name,
+                role=self.settings.role,
+                in_use=self._in_use(),
+            )
+            if found:
+                operations = [translate.unreserve(found.unreserve, self.settings.role)]
+                if found.destroy:
+                    operations.insert(0, translate.destroy(found.destroy, self.settings.role))
+                self.world.forget_offers(offers.offer_ids)
+                await connection.call(translate.accept(offers.offer_ids, operations, 0.0))
+                done.append(
+                    f"released {len(found.unreserve)} resources and destroyed"
+                    f" {len(found.destroy)} volumes on {offers.agent.hostname}"
+                )
+            else:
+                self._note_released(offers)
+        return done
+
+    def _note_released(self, offers: AgentOffers) -> None:
+        """An agent that offers without a reservation does not have it.
+
+        Only if the offers are newer than the end of every task there: resources in use are not
+        offered.
+        """
+        agent_id = offers.agent.id
+        busy = any(task.agent.id == agent_id for task in self.world.alive)
+        if busy or not self.world.newer_than_last_end(offers):
+            return
+        offered = reservation_ids(offers.resources, cluster=self.workload.spec.name)
+        self.world.commit(
+            remove=[
+                self.world.reservations[id_]
+                for id_ in self._abandoned() - offered
+                if self.world.reservations[id_].agent.id == agent_id
+            ]
+        )
+
+    async def _decline(self, connection: Connection, *, more: bool) -> list[str]:
+        ids = tuple(id_ for offers in self.world.offers() for id_ in offers.offer_ids)
+        if not ids:
+            return []
+        self.world.forget_offers(ids)
+        seconds = self.pace.decline_short if more else self.pace.decline_long
+        await connection.call(translate.decline(ids, seconds))
+        return [f"declined {len(ids)} offers for {seconds:.0f} s"]
+
+    async def _voice(self, connection: Connection, waiting: set[str]) -> None:
+        match self.demand.decide(waiting, self.clock.monotonic()):
+            case Voice.REVIVE:
+                await connection.call(translate.revive(self.settings.role))
+            case Voice.SUPPRESS:
+                await connection.call(translate.suppress(self.settings.role))
+
+
+def _state_of(found: tuple[Plan, ...]) -> str:
+    """What is open, in a sentence."""
+    for plan in found:
+        for step in plan.steps:
+            if step.status is not Status.COMPLETE:
+                return f"{plan.name}: {step.spec.name} is {step.status}: {step.reason}"
+    return "everything is complete"

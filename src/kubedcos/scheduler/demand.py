@@ -1,0 +1,58 @@
+"""When to ask Mesos for offers, and when to be left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kubedcos.scheduler.settings import Pace
+
+
+class Voice(StrEnum):
+    """What to tell Mesos."""
+
+    NOTHING = ""
+    REVIVE = "REVIVE"
+    SUPPRESS = "SUPPRESS"
+
+
+@dataclass(slots=True)
+class Demand:
+    """Remembers what offers were asked for in this subscription. Times are monotonic seconds."""
+
+    pace: Pace
+    suppressed: bool = False
+    _voiced: frozenset[str] = frozenset()
+    _last_revive: float = 0.0
+    _last_wanted: float = 0.0
+
+    def begin(self, now: float) -> None:
+        """A subscription began; Mesos offers everything by itself."""
+        self.suppressed = False
+        self._voiced = frozenset()
+        self._last_revive = now
+        self._last_wanted = now
+
+    def decide(self, wanted: AbstractSet[str], now: float) -> Voice:
+        """What to tell Mesos, given names of what needs offers.
+
+        New demand revives at once, so that refusals given before it do not delay it.
+        """
+        new = wanted - self._voiced
+        self._voiced &= frozenset(wanted)
+        if not wanted:
+            if self.suppressed or now - self._last_wanted < self.pace.suppress_after:
+                return Voice.NOTHING
+            self.suppressed = True
+            return Voice.SUPPRESS
+        self._last_wanted = now
+        silent = now - self._last_revive
+        if silent < self.pace.revive_interval and not self.suppressed:
+            return Voice.NOTHING
+        if not (new or self.suppressed or silent >= self.pace.revive_again):
+            return Voice.NOTHING
+        self.suppressed = False
+        self._voiced = frozenset(wanted)
+        self._last_revive = now
+        return Voice.REVIVE

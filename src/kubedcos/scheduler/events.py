@@ -1,0 +1,96 @@
+"""What each event of a subscription does to the world, and what is answered at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from kubedcos.mesos import messages as wire
+from kubedcos.mesos.client import Connection
+from kubedcos.scheduler import translate
+from kubedcos.scheduler.cycle import Cycle
+from kubedcos.scheduler.launching import confirmed
+from kubedcos.scheduler.probing import ProbeResult
+from kubedcos.scheduler.staging import to_probe
+from kubedcos.scheduler.task_updates import ENDS, apply
+from kubedcos.scheduler.world import Record
+from kubedcos.state.records import TaskRecord
+
+_NOT_ALIVE = ENDS | {"TASK_UNKNOWN", "TASK_UNREACHABLE"}
+
+
+@dataclass(slots=True)
+class EventHandler:
+    """Takes events in; decisions are left to the next cycle."""
+
+    cycle: Cycle
+
+    async def take(self, connection: Connection, event: wire.Event) -> None:
+        """Take one event; unknown ones are ignored, as Mesos asks."""
+        world = self.cycle.world
+        world.heard.events += 1
+        if event.offers is not None:
+            offers = [translate.offer(message) for message in event.offers.offers]
+            world.take_offers(offers, self.cycle.clock.time())
+        elif event.rescind is not None:
+            world.forget_offers([event.rescind.offer_id.value])
+        elif event.update is not None:
+            await self._update(connection, event.update.status)
+        elif (gone := _agent_gone(event)) is not None:
+            world.forget_agent(gone)
+
+    def probed(self, result: ProbeResult) -> None:
+        """Take the answer of a component; it counts if the task is still the one asked."""
+        world = self.cycle.world
+        task = world.task(result.task_id)
+        if task is None:
+            world.readiness.pop(result.task_id, None)
+        elif result.readiness.ready:
+            world.readiness.pop(result.task_id, None)
+            if task in to_probe(world):
+                world.commit([replace(task, ready=True)])
+        else:
+            world.readiness[result.task_id] = result.readiness.reason
+
+    async def _update(self, connection: Connection, status: wire.TaskStatus) -> None:
+        """News of a task: stored first, then acknowledged, so that none is lost."""
+        update = translate.task_update(status)
+        self.cycle.reconciliation.answered(update.task_id)
+        task = self.cycle.world.task(update.task_id)
+        if task is None:
+            # A task of an earlier life that came back: its place has been taken.
+            if update.state not in _NOT_ALIVE:
+                agent = status.agent_id.value if status.agent_id else ""
+                await connection.call(translate.kill(update.task_id, agent))
+        else:
+            self._apply(task, apply(task, update, self.cycle.clock.time(), self.cycle.pace))
+        answer = translate.acknowledge(status)
+        if answer is not None:
+            await connection.call(answer)
+
+    def _apply(self, old: TaskRecord, new: TaskRecord) -> None:
+        world = self.cycle.world
+        if new is old:
+            return
+        put: list[Record] = [new, *confirmed(world, new)]
+        remove: list[Record] = []
+        if new.state == "TASK_GONE_BY_OPERATOR":
+            gone = new.agent.id
+            put = [new]
+            remove += [home for home in world.pods.values() if home.agent.id == gone]
+            remove += [asked for asked in world.reservations.values() if asked.agent.id == gone]
+            remove += [agent for agent in world.agents.values() if agent.agent.id == gone]
+        world.commit(put, remove)
+        if not new.alive:
+            world.heard.last_end = world.heard.events
+            world.readiness.pop(new.task_id, None)
+            self.cycle.workload.task_ended(new.task_id)
+        elif not old.alive:
+            self.cycle.reconciliation.question(new.task_id, self.cycle.clock.monotonic())
+
+
+def _agent_gone(event: wire.Event) -> str | None:
+    """The agent that Mesos removed; a failure with an executor id is that executor's end."""
+    failure = event.failure
+    if failure is None or failure.agent_id is None or failure.executor_id is not None:
+        return None
+    return failure.agent_id.value

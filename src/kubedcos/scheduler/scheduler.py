@@ -1,0 +1,306 @@
+"""The scheduler of one cluster: keeps a subscription, feeds cycles, and answers questions.
+
+Everything runs in one event loop; nothing here is safe from another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kubedcos.clock import Clock
+from kubedcos.mesos import messages as wire
+from kubedcos.mesos.client import (
+    Backoff,
+    Connection,
+    Connector,
+    SubscriptionEnded,
+    SubscriptionLost,
+)
+from kubedcos.mesos.detector import NoMaster
+from kubedcos.plan.status import Status
+from kubedcos.scheduler import staging, translate, views
+from kubedcos.scheduler.cycle import Cycle
+from kubedcos.scheduler.events import EventHandler
+from kubedcos.scheduler.probing import Prober, ProbeResult
+from kubedcos.scheduler.settings import FrameworkSettings, Pace
+from kubedcos.scheduler.workload import Workload
+from kubedcos.scheduler.world import Heard, World, running
+from kubedcos.state.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Nothing happened, but look again."""
+
+
+Item = wire.Event | ProbeResult | Wake | BaseException
+
+
+class Scheduler:
+    """Stages one service on Mesos and keeps it as its plans say.
+
+    Args:
+        workload: what to run.
+        store: where records are kept; shared by all clusters.
+        connector: makes subscriptions.
+        settings: who the framework is to Mesos.
+        clock: time.
+        pace: waits and deadlines.
+        new_id: makes the unique part of task and reservation ids.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        store: Store,
+        connector: Connector,
+        settings: FrameworkSettings,
+        clock: Clock,
+        *,
+        pace: Pace | None = None,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._workload = workload
+        self._connector = connector
+        self._settings = settings
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._backoff = backoff or Backoff()
+        self.world = World(store, workload.spec)
+        self._cycle = Cycle(workload, self.world, settings, clock, self._pace, new_id)
+        self._events = EventHandler(self._cycle)
+        self._inbox: asyncio.Queue[Item] = asyncio.Queue()
+        self._prober = Prober(workload, clock, self._pace, self._inbox.put_nowait)
+        self._connection: Connection | None = None
+        self._sentence = "not started"
+        self._error = ""
+        self._deleted = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """Name of the cluster and of its framework."""
+        return self._workload.spec.name
+
+    async def run(self) -> None:
+        """Stage and keep the service until the cluster is deleted, or this is cancelled.
+
+        Losing Mesos is no reason to return: the subscription is renewed until it holds.
+
+        Raises:
+            SubscriptionEnded: another scheduler has taken the framework over, or Mesos has removed
+                it; the tasks, if any are left, are not this program's any more.
+            StateError: the store fails; nothing is done that could not be stored.
+        """
+        for task in self.world.tasks.values():
+            if not task.alive:
+                self._workload.task_ended(task.task_id)
+        try:
+            while not self._deleted.is_set():
+                await self._subscription()
+        except SubscriptionEnded as error:
+            self._say(str(error), error=str(error))
+            raise
+        finally:
+            await self._prober.close()
+
+    async def delete(self) -> None:
+        """Take everything down and wait until Mesos shows no trace; `run` does the work.
+
+        Tasks are killed, volumes destroyed, resources unreserved, the framework torn down, the
+        state dropped, in this order. The wish is stored: a scheduler that is started again goes on
+        with it, and cancelling the wait changes nothing.
+        """
+        if self._deleted.is_set():
+            return
+        if not self.world.cluster.deleting:
+            self.world.commit([replace(self.world.cluster, deleting=True)])
+        self._inbox.put_nowait(Wake())
+        await self._deleted.wait()
+
+    def snapshot(self) -> dict[str, Any]:
+        """How the cluster stands, as plain data: see `views` for its parts."""
+        plans = self._cycle.plans()
+        master = self._connection.subscribed.master_info if self._connection else None
+        return {
+            "name": self.name,
+            "role": self._settings.role,
+            "framework_id": self.world.cluster.framework_id or None,
+            "connected": self._connection is not None,
+            "master": f"{master.hostname}:{master.port}" if master else None,
+            "local_region": self.world.cluster.local_region or None,
+            "deleting": self.world.cluster.deleting,
+            "doing": self._sentence,
+            "error": self._error or None,
+            "plans": [views.plan_view(plan, self.world) for plan in plans],
+            "pods": views.pod_list(self._workload.spec, self.world),
+        }
+
+    def plan_list(self) -> list[views.View]:
+        """All plans with their progress."""
+        return views.plan_list(self._cycle.plans())
+
+    def plan_show(self, name: str) -> views.View:
+        """One plan as a tree.
+
+        Raises:
+            KeyError: no such plan.
+        """
+        for plan in self._cycle.plans():
+            if plan.name == name:
+                return views.plan_view(plan, self.world)
+        raise KeyError(name)
+
+    def pod_list(self) -> list[views.View]:
+        """All pod instances."""
+        return views.pod_list(self._workload.spec, self.world)
+
+    def pod_show(self, instance: str) -> views.View:
+        """One pod instance in detail.
+
+        Raises:
+            KeyError: no such pod instance.
+        """
+        return views.pod_view(self._workload.spec, self.world, instance)
+
+    async def _subscription(self) -> None:
+        """One subscription from its beginning to its end, and the wait after it."""
+        if self.world.cluster.deleting and not self.world.cluster.framework_id:
+            self._forget()
+            return
+        try:
+            await self._subscribed()
+        except (NoMaster, SubscriptionLost) as error:
+            self._say(f"no subscription: {error}", error=str(error))
+        except SubscriptionEnded as error:
+            if error.removed and self.world.cluster.deleting:
+                self._forget()
+                return
+            if error.removed or error.taken_over:
+                raise
+            self._say(f"Mesos refuses the framework: {error}", error=str(error))
+        await self._pause(self._backoff.next())
+
+    async def _subscribed(self) -> None:
+        framework_id = self.world.cluster.framework_id
+        info = translate.framework_info(self._settings, framework_id)
+        connection = await self._connector.connect(wire.CallSubscribe(framework_info=info))
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(connection.close)
+            stack.callback(self._unsubscribed)
+            self._note_subscribed(connection)
+            reader = asyncio.create_task(self._read(connection))
+            stack.push_async_callback(_cancelled, reader)
+            while not self._deleted.is_set():
+                await self._turn(connection)
+
+    def _note_subscribed(self, connection: Connection) -> None:
+        """Keep the framework id before any offer is accepted under it."""
+        subscribed = connection.subscribed
+        domain = subscribed.master_info.domain if subscribed.master_info else None
+        region, _ = translate.region_and_zone(domain)
+        now = self.world.cluster.created_at or self._clock.time()
+        cluster = replace(
+            self.world.cluster,
+            framework_id=subscribed.framework_id.value,
+            local_region=region,
+            created_at=now,
+        )
+        if cluster != self.world.cluster:
+            self.world.commit([cluster])
+        self._connection = connection
+        self._error = ""
+        self._backoff.reset()
+        self.world.heard = Heard()
+        self._inbox = asyncio.Queue()
+        self._prober.redirect(self._inbox.put_nowait)
+        self._cycle.begin()
+
+    def _unsubscribed(self) -> None:
+        self._connection = None
+        self.world.heard = Heard()
+
+    async def _turn(self, connection: Connection) -> None:
+        """Take in everything that came, then run one cycle."""
+        if self.world.cluster.deleting:
+            self._prober.keep((), ())
+            sentence = await self._cycle.dismantle(connection)
+            if not sentence:
+                await connection.call(translate.teardown())
+                self._forget()
+                return
+        else:
+            sentence = await self._cycle.stage(connection)
+            asked = tuple(running(task) for task in staging.to_probe(self.world))
+            self._prober.keep(asked, self.world.running())
+        self._say(sentence)
+        item: Item | None = await self._next_item()
+        while item is not None:
+            await self._take(connection, item)
+            item = None if self._inbox.empty() else self._inbox.get_nowait()
+
+    async def _next_item(self) -> Item | None:
+        plans = self._cycle.plans()
+        idle = all(plan.status is Status.COMPLETE for plan in plans)
+        tick = self._pace.idle_tick if idle else self._pace.tick
+        try:
+            async with asyncio.timeout(tick):
+                return await self._inbox.get()
+        except TimeoutError:
+            return None
+
+    async def _take(self, connection: Connection, item: Item) -> None:
+        match item:
+            case wire.Event():
+                await self._events.take(connection, item)
+            case ProbeResult():
+                self._events.probed(item)
+            case BaseException():
+                raise item
+            case Wake():
+                pass
+
+    async def _read(self, connection: Connection) -> None:
+        """Bring events to the inbox; the end of the stream is an item like any other."""
+        inbox = self._inbox
+        try:
+            while True:
+                inbox.put_nowait(await connection.next_event())
+        except Exception as error:
+            inbox.put_nowait(error)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait; the wish to delete ends the wait."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not isinstance(await self._inbox.get(), Wake):
+                    pass
+
+    def _forget(self) -> None:
+        for task in self.world.alive:
+            self._workload.task_ended(task.task_id)
+        self.world.drop()
+        self._say("deleted")
+        self._deleted.set()
+
+    def _say(self, sentence: str, *, error: str = "") -> None:
+        self._error = error
+        if sentence != self._sentence:
+            self._sentence = sentence
+            _log.info("%s: %s", self.name, sentence)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

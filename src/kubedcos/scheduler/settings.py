@@ -1,0 +1,117 @@
+"""Who the framework is to Mesos, and at which pace the scheduler works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kubedcos.errors import InvalidInput, Problem
+from kubedcos.mesos.client import HttpConnector
+from kubedcos.mesos.detector import detector
+
+CAPABILITIES: Final = (
+    "MULTI_ROLE",
+    "RESERVATION_REFINEMENT",
+    "PARTITION_AWARE",
+    "TASK_KILLING_STATE",
+    "REGION_AWARE",
+)
+"""Without REGION_AWARE Mesos would offer only agents of the masters' region, silently."""
+
+_WEEK_SECONDS: Final = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameworkSettings:
+    """What Mesos is told of a framework.
+
+    Attributes:
+        name: the framework's name, and the cluster's.
+        role: role that it subscribes with.
+        masters: ``host:port,…`` or ``zk://host:port,…/path``.
+        principal: for authentication and reservations; empty without.
+        secret_file: file with the principal's secret and nothing else; None without authentication.
+        failover_timeout: seconds for which Mesos keeps the tasks while no scheduler is connected.
+        hostname: of the scheduler; Mesos-DNS makes ``<name>.mesos`` of it.
+        webui_url: shown by Mesos' own pages.
+        user: as whom tasks run; the components need root.
+    """
+
+    name: str
+    role: str
+    masters: str
+    principal: str = ""
+    secret_file: Path | None = None
+    failover_timeout: float = _WEEK_SECONDS
+    hostname: str = ""
+    webui_url: str = ""
+    user: str = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Times in seconds; the defaults suit a cluster of hundreds of agents.
+
+    Attributes:
+        tick: longest pause between two cycles while something is open.
+        idle_tick: the same while everything is complete.
+        probe_interval: between two questions to a component that is not ready.
+        probe_deadline: a probe that takes longer counts as not ready.
+        decline_short: refusal while some step looks for resources.
+        decline_long: refusal while none does; REVIVE lifts it.
+        revive_interval: least time between two REVIVEs.
+        revive_again: demand that no offer came for is voiced again after this time.
+        suppress_after: no demand for so long means SUPPRESS.
+        retry_first: wait after the first failure of a task; doubles with each further one.
+        retry_most: longest such wait.
+        stable_after: a task that was ready for so long has its failures forgiven.
+        relocate_after: a pod instance without reservations whose missing task finds no room on
+            its agent is moved as a whole after this time.
+        kill_again: a task that was asked to end is asked again after this time.
+        reconcile_first: wait for answers to the first explicit reconciliation; doubles.
+        reconcile_most: longest such wait.
+        linger: a task in a state that ought to pass is asked for again after this time.
+        reconcile_all: time between two implicit reconciliations.
+        unknown_grace: a task of which Mesos knows nothing, not even its agent, counts as lost
+            after this time: the default of Mesos' own wait for agents after a master failover.
+    """
+
+    tick: float = 1.0
+    idle_tick: float = 10.0
+    probe_interval: float = 1.0
+    probe_deadline: float = 15.0
+    decline_short: float = 5.0
+    decline_long: float = 3600.0
+    revive_interval: float = 2.0
+    revive_again: float = 30.0
+    suppress_after: float = 10.0
+    retry_first: float = 5.0
+    retry_most: float = 300.0
+    stable_after: float = 600.0
+    relocate_after: float = 60.0
+    kill_again: float = 10.0
+    reconcile_first: float = 2.0
+    reconcile_most: float = 30.0
+    linger: float = 10.0
+    reconcile_all: float = 900.0
+    unknown_grace: float = 600.0
+
+
+def connector(settings: FrameworkSettings) -> HttpConnector:
+    """The connection maker for these settings.
+
+    Raises:
+        InvalidInput: `masters` makes no sense, or the secret cannot be read.
+    """
+    credentials = None
+    if settings.secret_file is not None:
+        try:
+            secret = settings.secret_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            where = f"framework {settings.name}: secret_file"
+            wanted = "a file that the scheduler can read"
+            problem = Problem(where, f"{settings.secret_file}: {error}", wanted, id="secret-file")
+            raise InvalidInput([problem]) from error
+        credentials = (settings.principal, secret)
+    return HttpConnector(detector(settings.masters), credentials)
