@@ -1,0 +1,362 @@
+"""ACCEPT and DECLINE: what becomes of offers, operations and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from kubedcos.embedded.master.effects import Allocate, Effects, ToAgent, ToFramework
+from kubedcos.embedded.master.offers import refuse, rescind
+from kubedcos.embedded.master.rules import (
+    create_fault,
+    destroy_fault,
+    operation_body_fault,
+    reserve_fault,
+    resource_fault,
+    task_fault,
+    unreserve_fault,
+)
+from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState, OfferRecord
+from kubedcos.embedded.master.statuses import refused_task, state_for, update_event
+from kubedcos.embedded.protocol import CheckpointResources, MasterCall, RunTasks
+from kubedcos.mesos import operations as convert
+from kubedcos.mesos.messages import (
+    AgentID,
+    AllocationInfo,
+    CallAccept,
+    CallDecline,
+    Event,
+    FrameworkID,
+    OfferID,
+    Operation,
+    OperationStatus,
+    Resource,
+    Task,
+    TaskInfo,
+    UpdateOperationStatus,
+)
+from kubedcos.mesos.resources import Resources, upgraded
+
+Conversion = Callable[[Resources, Sequence[Resource]], Resources]
+
+
+def decline(
+    state: MasterState,
+    framework: FrameworkRecord,
+    call: CallDecline,
+    *,
+    now: float,
+    allocation_interval: float,
+) -> Effects:
+    """DECLINE: unknown offers are ignored, the others go back with a filter."""
+    for offer_id in call.offer_ids:
+        offer = state.offers.get(offer_id.value)
+        if offer is not None and offer.framework_id == framework.id:
+            del state.offers[offer.id]
+            refuse(
+                framework,
+                offer,
+                offer.resources,
+                call.filters,
+                now=now,
+                allocation_interval=allocation_interval,
+            )
+    return []
+
+
+def accept(
+    state: MasterState,
+    framework: FrameworkRecord,
+    call: CallAccept,
+    *,
+    now: float,
+    allocation_interval: float,
+) -> Effects:
+    """ACCEPT: operations in order against the union of the offers."""
+    offers = [
+        state.offers[offer_id.value]
+        for offer_id in dict.fromkeys(call.offer_ids)
+        if offer_id.value in state.offers
+        and state.offers[offer_id.value].framework_id == framework.id
+    ]
+    fault = _offers_fault(state, framework, call.offer_ids)
+    for offer in offers:
+        del state.offers[offer.id]
+    if fault is not None:
+        return _refuse_all(framework, call, fault, "REASON_INVALID_OFFERS", now)
+    agent = state.agents.get(offers[0].agent_id)
+    if agent is None or not agent.connected:
+        reason = "REASON_AGENT_REMOVED" if agent is None else "REASON_AGENT_DISCONNECTED"
+        words = "Agent removed" if agent is None else "Agent disconnected"
+        return _refuse_all(framework, call, None, reason, now, message=words)
+    carrying = _Accepting(state, framework, agent, offers[0].role, _union(offers), now)
+    for operation in call.operations:
+        carrying.apply(operation)
+    unused = carrying.available
+    refuse(
+        framework,
+        offers[0],
+        unused,
+        call.filters,
+        now=now,
+        allocation_interval=allocation_interval,
+    )
+    return carrying.effects
+
+
+def _union(offers: Sequence[OfferRecord]) -> Resources:
+    total = Resources()
+    for offer in offers:
+        total += offer.resources
+    return total
+
+
+def _offers_fault(
+    state: MasterState, framework: FrameworkRecord, offer_ids: Sequence[OfferID]
+) -> str | None:
+    if not offer_ids:
+        return "No offers specified"
+    ids = [offer_id.value for offer_id in offer_ids]
+    twice = next((value for value in ids if ids.count(value) > 1), None)
+    if twice is not None:
+        return f"Duplicate offer {twice} in offer list"
+    for value in ids:
+        if value not in state.offers or state.offers[value].framework_id != framework.id:
+            return f"Offer {value} is no longer valid"
+    first, *others = (state.offers[value] for value in ids)
+    for other in others:
+        # The missing quotes are Mesos' own.
+        if other.role != first.role:
+            return (
+                "Aggregated offers must be allocated to the same role. Offer "
+                f"{other.id} uses role '{other.role} but another is using role '{first.role}"
+            )
+    for other in others:
+        if other.agent_id != first.agent_id:
+            return (
+                f"Aggregated offers must belong to one single agent. Offer {other.id} uses agent "
+                f"{other.agent_id} and agent {first.agent_id}"
+            )
+    return None
+
+
+def _refuse_all(
+    framework: FrameworkRecord,
+    call: CallAccept,
+    fault: str | None,
+    reason: str,
+    now: float,
+    *,
+    message: str = "",
+) -> Effects:
+    effects: Effects = []
+    for operation in call.operations:
+        for task in _tasks(operation):
+            words = f"Task launched with invalid offers: {fault}" if fault else message
+            status = refused_task(
+                task, state_for(framework, "TASK_DROPPED"), reason, words, now=now
+            )
+            effects.append(update_event(framework.id, status))
+        if operation.id is not None and not _tasks(operation):
+            words = f"Operation attempted with invalid offers: {fault}" if fault else message
+            effects.append(_operation_error(framework, operation, words))
+    return effects
+
+
+def _tasks(operation: Operation) -> tuple[TaskInfo, ...]:
+    if operation.type == "LAUNCH" and operation.launch is not None:
+        return operation.launch.task_infos
+    if operation.type == "LAUNCH_GROUP" and operation.launch_group is not None:
+        return operation.launch_group.task_group.tasks
+    return ()
+
+
+def _operation_error(framework: FrameworkRecord, operation: Operation, message: str) -> ToFramework:
+    status = OperationStatus(state="OPERATION_ERROR", operation_id=operation.id, message=message)
+    event = Event(
+        type="UPDATE_OPERATION_STATUS", update_operation_status=UpdateOperationStatus(status)
+    )
+    return ToFramework(framework.id, event)
+
+
+@dataclass(slots=True)
+class _Accepting:
+    """One ACCEPT on its way: `available` shrinks and changes with each operation."""
+
+    state: MasterState
+    framework: FrameworkRecord
+    agent: AgentRecord
+    role: str
+    available: Resources
+    now: float
+    effects: Effects = field(default_factory=list)
+
+    def apply(self, operation: Operation) -> None:
+        """Carry out one operation, or say why not; the next one goes on either way."""
+        fault = operation_body_fault(operation)
+        if fault is not None:
+            self._error(operation, f"Operation attempted with invalid resources: {fault}")
+            return
+        if operation.type == "LAUNCH":
+            self._launch(operation)
+        elif operation.type == "LAUNCH_GROUP":
+            for task in _tasks(operation):
+                self._refuse_task(
+                    task,
+                    "REASON_TASK_GROUP_INVALID",
+                    "The embedded engine does not support LAUNCH_GROUP: only command tasks",
+                )
+        else:
+            self._convert(operation)
+
+    def _convert(self, operation: Operation) -> None:
+        if operation.id is not None:
+            self._error(
+                operation,
+                f"Operation requested feedback, but agent {self.agent.id} does not have the "
+                "required AGENT_OPERATION_FEEDBACK capability",
+            )
+            return
+        principal = self.framework.info.principal
+        resources, conversion = _conversion(operation)
+        try:
+            allocated = tuple(self._allocated(upgraded(resource)) for resource in resources)
+        except ValueError as error:
+            self._error(operation, f"Operation attempted with invalid resources: {error}")
+            return
+        fault = next(filter(None, map(resource_fault, allocated)), None)
+        if fault is None and operation.type == "RESERVE":
+            fault = reserve_fault(allocated, principal=principal, role=self.role)
+        elif fault is None and operation.type == "UNRESERVE":
+            fault = unreserve_fault(allocated)
+        elif fault is None and operation.type == "CREATE":
+            fault = create_fault(allocated, self.agent.total)
+        elif fault is None:
+            existing = Resources(allocated).unallocated()
+            used = self.state.used(agent_id=self.agent.id).unallocated()
+            fault = destroy_fault(tuple(existing), self.agent.total, used)
+        if fault is not None:
+            self._error(operation, fault)
+            return
+        try:
+            available = conversion(self.available, allocated)
+            total = conversion(self.agent.total, tuple(Resources(allocated).unallocated()))
+        except convert.NotApplicable as error:
+            self._error(operation, str(error))
+            return
+        self.available, self.agent.total = available, total
+        self.effects.append(checkpoint_call(self.agent))
+
+    def _error(self, operation: Operation, message: str) -> None:
+        # Without an id the framework hears of it by the next offer only, as in Mesos.
+        if operation.id is not None:
+            self.effects.append(_operation_error(self.framework, operation, message))
+
+    def _allocated(self, resource: Resource) -> Resource:
+        if resource.allocation_info is not None and resource.allocation_info.role is not None:
+            return resource
+        return replace(resource, allocation_info=AllocationInfo(self.role))
+
+    def _launch(self, operation: Operation) -> None:
+        started: list[TaskInfo] = []
+        for task in _tasks(operation):
+            try:
+                resources = tuple(self._allocated(upgraded(r)) for r in task.resources)
+            except ValueError as error:
+                self._refuse_task(task, "REASON_TASK_INVALID", str(error))
+                continue
+            info = replace(task, resources=resources)
+            fault = task_fault(
+                info,
+                agent_id=AgentID(self.agent.id),
+                available=self.available,
+                known=self._knows,
+            )
+            if fault is None and operation.id is not None:
+                fault = "The `id` field cannot be set on LAUNCH operations"
+            if fault is not None:
+                self._refuse_task(task, "REASON_TASK_INVALID", fault)
+                continue
+            self.available -= info.resources
+            self._enter(info)
+            started.append(info)
+        if started:
+            call = RunTasks(framework=self.framework.info, tasks=tuple(started))
+            self.effects.append(
+                ToAgent(self.agent.id, MasterCall(type="RUN_TASKS", run_tasks=call))
+            )
+
+    def _knows(self, task_id: str) -> bool:
+        key = (self.framework.id, task_id)
+        return key in self.state.tasks or task_id in self.framework.unreachable_tasks
+
+    def _enter(self, info: TaskInfo) -> None:
+        self.state.count("messages_launch_tasks")
+        user = info.command.user if info.command and info.command.user else None
+        self.state.tasks[(self.framework.id, info.task_id.value)] = Task(
+            name=info.name,
+            task_id=info.task_id,
+            framework_id=FrameworkID(self.framework.id),
+            agent_id=info.agent_id,
+            state="TASK_STAGING",
+            resources=info.resources,
+            labels=info.labels,
+            discovery=info.discovery,
+            container=info.container,
+            health_check=info.health_check,
+            kill_policy=info.kill_policy,
+            user=user,
+            limits=info.limits,
+        )
+
+    def _refuse_task(self, task: TaskInfo, reason: str, message: str) -> None:
+        status = refused_task(task, "TASK_ERROR", reason, message, now=self.now)
+        self.effects.append(update_event(self.framework.id, status))
+
+
+def _conversion(operation: Operation) -> tuple[tuple[Resource, ...], Conversion]:
+    if operation.type == "RESERVE" and operation.reserve is not None:
+        return operation.reserve.resources, convert.reserve
+    if operation.type == "UNRESERVE" and operation.unreserve is not None:
+        return operation.unreserve.resources, convert.unreserve
+    if operation.type == "CREATE" and operation.create is not None:
+        return operation.create.volumes, convert.create
+    assert operation.destroy is not None
+    return operation.destroy.volumes, convert.destroy
+
+
+def checkpoint_call(agent: AgentRecord) -> ToAgent:
+    """The call that makes the agent remember its reservations and volumes."""
+    kept = agent.total.where(convert.needs_checkpoint)
+    call = CheckpointResources(tuple(kept))
+    return ToAgent(agent.id, MasterCall(type="CHECKPOINT_RESOURCES", checkpoint_resources=call))
+
+
+def operate(
+    state: MasterState, agent: AgentRecord, kind: str, resources: Sequence[Resource]
+) -> Effects:
+    """UNRESERVE or DESTROY by an operator: offers that stand in the way are taken back.
+
+    Raises:
+        ValueError: a rule is broken.
+        NotApplicable: the agent has not got that much free.
+    """
+    wanted = tuple(upgraded(resource) for resource in resources)
+    used = state.used(agent_id=agent.id).unallocated()
+    conversion: Conversion = convert.unreserve if kind == "UNRESERVE" else convert.destroy
+    if kind == "UNRESERVE":
+        fault = unreserve_fault(wanted)
+    else:
+        fault = destroy_fault(wanted, agent.total, used)
+    if fault is not None:
+        raise ValueError(f"Invalid {kind} operation: {fault}")
+    conversion(agent.total - used, wanted)
+    effects: Effects = []
+    for offer in state.offers_of(agent_id=agent.id):
+        if state.free(agent).contains(wanted):
+            break
+        effects += rescind(state, [offer])
+    agent.total = conversion(agent.total, wanted)
+    return [*effects, checkpoint_call(agent), Allocate()]

@@ -1,0 +1,419 @@
+"""Agents: registration, return, updates of tasks, disconnection, loss and removal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from kubedcos.embedded.master.effects import (
+    Allocate,
+    DropAgent,
+    Effects,
+    SaveRegistry,
+    ToAgent,
+    ToFramework,
+)
+from kubedcos.embedded.master.frameworks import FrameworkRules, complete
+from kubedcos.embedded.master.offers import forget_agent, rescind
+from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
+from kubedcos.embedded.master.statuses import (
+    known_task,
+    removed_task,
+    state_for,
+    update_event,
+    with_status,
+)
+from kubedcos.embedded.protocol import (
+    AgentReply,
+    MasterCall,
+    Register,
+    Reregister,
+    Shutdown,
+    ShutdownFramework,
+    StatusUpdate,
+    UnknownTasks,
+)
+from kubedcos.mesos.messages import (
+    TERMINAL_STATES,
+    AgentID,
+    AgentInfo,
+    Event,
+    Failure,
+    FrameworkID,
+    FrameworkInfo,
+    Resource,
+    Task,
+    TaskID,
+)
+from kubedcos.mesos.operations import NotApplicable, with_checkpointed
+from kubedcos.mesos.resources import Resources, upgraded
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRules:
+    """What the flags say about agents. Times in seconds."""
+
+    ping_timeout: float
+    max_ping_timeouts: int
+    require_domain: bool
+
+
+class RegistrationRefused(Exception):
+    """The agent may not register; `gone` when it must never come back."""
+
+    def __init__(self, text: str, *, gone: bool = False) -> None:
+        super().__init__(text)
+        self.gone = gone
+
+
+def _checked_total(
+    state: MasterState, rules: AgentRules, info: AgentInfo, checkpointed: tuple[Resource, ...]
+) -> Resources:
+    if info.domain is None and rules.require_domain:
+        raise RegistrationRefused("The agent has no domain, but --require_agent_domain is set")
+    if info.domain is not None and state.info.domain is None:
+        raise RegistrationRefused("The agent has a domain, but the master has none")
+    try:
+        configured = Resources(upgraded(resource) for resource in info.resources)
+        return with_checkpointed(configured, map(upgraded, checkpointed))
+    except (ValueError, NotApplicable) as error:
+        raise RegistrationRefused(f"The agent's resources do not add up: {error}") from error
+
+
+def register(
+    state: MasterState,
+    rules: AgentRules,
+    framework_rules: FrameworkRules,
+    call: Register,
+    *,
+    session: str,
+    now: float,
+) -> tuple[AgentReply, Effects]:
+    """REGISTER: a new agent; one that was registered at the same address is no more.
+
+    Raises:
+        RegistrationRefused: with the reason.
+    """
+    total = _checked_total(state, rules, call.agent_info, call.checkpointed_resources)
+    effects = _replaced(state, framework_rules, call.address, call.agent_info.port, now=now)
+    agent_id = f"{state.info.id}-S{state.next_agent}"
+    state.next_agent += 1
+    state.agents[agent_id] = AgentRecord(
+        id=agent_id,
+        info=replace(call.agent_info, id=AgentID(agent_id)),
+        address=call.address,
+        version=call.version,
+        session=session,
+        total=total,
+        registered_time=now,
+        capabilities=call.capabilities,
+    )
+    state.count("messages_register_slave")
+    return _reply(rules, agent_id, session), [*effects, SaveRegistry(), Allocate()]
+
+
+def _reply(
+    rules: AgentRules, agent_id: str, session: str, unknown: tuple[UnknownTasks, ...] = ()
+) -> AgentReply:
+    return AgentReply(
+        agent_id=AgentID(agent_id),
+        session=session,
+        ping_timeout_seconds=rules.ping_timeout,
+        max_ping_timeouts=rules.max_ping_timeouts,
+        unknown_tasks=unknown,
+    )
+
+
+def _replaced(
+    state: MasterState,
+    framework_rules: FrameworkRules,
+    address: str,
+    port: int,
+    *,
+    now: float,
+    but: str = "",
+) -> Effects:
+    effects: Effects = []
+    for agent in list(state.agents.values()):
+        if agent.id != but and (agent.address, agent.info.port) == (address, port):
+            message = (
+                f"Agent {agent.info.hostname} removed: a new agent registered at the same address"
+            )
+            # TASK_LOST even for PARTITION_AWARE frameworks: so does Mesos.
+            removal = _Removal("TASK_LOST", "REASON_AGENT_REMOVED", message)
+            effects += _remove(state, framework_rules, agent, removal, now=now)
+    return effects
+
+
+def reregister(
+    state: MasterState,
+    rules: AgentRules,
+    framework_rules: FrameworkRules,
+    call: Reregister,
+    *,
+    session: str,
+    now: float,
+) -> tuple[AgentReply, Effects]:
+    """REREGISTER: an agent that this or an earlier master knows comes back with its tasks.
+
+    Raises:
+        RegistrationRefused: with the reason.
+    """
+    if call.agent_info.id is None:
+        raise RegistrationRefused("The agent re-registers without its id")
+    agent_id = call.agent_info.id.value
+    if agent_id in state.gone:
+        raise RegistrationRefused("Agent has been marked gone", gone=True)
+    total = _checked_total(state, rules, call.agent_info, call.checkpointed_resources)
+    address = (call.address, call.agent_info.port)
+    effects = _replaced(state, framework_rules, *address, now=now, but=agent_id)
+    was_unreachable = state.unreachable.pop(agent_id, None) is not None
+    state.recovered.pop(agent_id, None)
+    known = state.agents.get(agent_id)
+    agent = AgentRecord(
+        id=agent_id,
+        info=call.agent_info,
+        address=call.address,
+        version=call.version,
+        session=session,
+        total=total,
+        registered_time=known.registered_time if known else now,
+        reregistered_time=now,
+        capabilities=call.capabilities,
+        kills=known.kills if known else {},
+    )
+    effects += rescind(state, state.offers_of(agent_id=agent_id))
+    state.agents[agent_id] = agent
+    forget_agent(state, agent_id)
+    state.count("messages_reregister_slave")
+    effects += _recover_frameworks(state, agent, call.frameworks, now=now)
+    effects += _take_tasks(state, agent, call.tasks, was_unreachable=was_unreachable, now=now)
+    unknown = _unknown_tasks(state, framework_rules, agent, call.tasks)
+    for key, order in list(agent.kills.items()):
+        if key in state.tasks:
+            effects.append(ToAgent(agent_id, MasterCall(type="KILL_TASK", kill_task=order)))
+        else:
+            del agent.kills[key]
+    reply = _reply(rules, agent_id, session, unknown)
+    return reply, [*effects, SaveRegistry(), Allocate()]
+
+
+def _recover_frameworks(
+    state: MasterState, agent: AgentRecord, infos: tuple[FrameworkInfo, ...], *, now: float
+) -> Effects:
+    effects: Effects = []
+    for info in infos:
+        if info.id is None or info.id.value in state.frameworks:
+            continue
+        if info.id.value in state.completed:
+            order = ShutdownFramework(FrameworkID(info.id.value))
+            call = MasterCall(type="SHUTDOWN_FRAMEWORK", shutdown_framework=order)
+            effects.append(ToAgent(agent.id, call))
+            continue
+        state.frameworks[info.id.value] = FrameworkRecord(
+            id=info.id.value,
+            info=info,
+            registered_time=now,
+            recovered=True,
+            failover_deadline=now + max(info.failover_timeout, 0.0),
+        )
+    return effects
+
+
+def _take_tasks(
+    state: MasterState,
+    agent: AgentRecord,
+    tasks: tuple[Task, ...],
+    *,
+    was_unreachable: bool,
+    now: float,
+) -> Effects:
+    effects: Effects = []
+    for reported in tasks:
+        framework = state.frameworks.get(reported.framework_id.value)
+        if framework is None:
+            continue
+        key = (framework.id, reported.task_id.value)
+        framework.unreachable_tasks.pop(key[1], None)
+        mine = state.tasks.get(key)
+        if mine is not None:
+            # The agent keeps the newest status only; what was heard before stays with the master.
+            state.tasks[key] = replace(mine, state=reported.state)
+            continue
+        state.tasks[key] = replace(reported, agent_id=AgentID(agent.id))
+        if was_unreachable:
+            status = known_task(
+                state.tasks[key],
+                "Unreachable agent re-reregistered",
+                "REASON_AGENT_REREGISTERED",
+                now=now,
+            )
+            effects.append(update_event(framework.id, status))
+    return effects
+
+
+def _unknown_tasks(
+    state: MasterState,
+    framework_rules: FrameworkRules,
+    agent: AgentRecord,
+    tasks: tuple[Task, ...],
+) -> tuple[UnknownTasks, ...]:
+    reported = {(task.framework_id.value, task.task_id.value) for task in tasks}
+    missing: dict[str, list[TaskID]] = {}
+    for task in state.tasks_of(agent_id=agent.id):
+        key = (task.framework_id.value, task.task_id.value)
+        if key in reported:
+            continue
+        if task.state in TERMINAL_STATES:
+            complete(state, framework_rules, state.frameworks[key[0]], task)
+        else:
+            missing.setdefault(key[0], []).append(task.task_id)
+    return tuple(
+        UnknownTasks(framework=state.frameworks[framework_id].info, task_ids=tuple(task_ids))
+        for framework_id, task_ids in missing.items()
+    )
+
+
+def status_update(state: MasterState, call: StatusUpdate, *, now: float) -> Effects:
+    """STATUS_UPDATE: recorded and passed on; the resources of an ended task are free at once."""
+    del now
+    framework = state.frameworks.get(call.framework_id.value)
+    state.count("messages_status_update")
+    if framework is None:
+        return []
+    key = (framework.id, call.status.task_id.value)
+    task = state.tasks.get(key)
+    if task is not None:
+        state.tasks[key] = with_status(task, call.status, call.latest_state)
+        if task.status_update_uuid != call.status.uuid:
+            state.count(call.status.state.lower())
+    return [update_event(framework.id, call.status)]
+
+
+def disconnected(
+    state: MasterState, framework_rules: FrameworkRules, agent: AgentRecord, *, now: float
+) -> Effects:
+    """The agent's link broke: its offers go, and tasks that nobody checkpointed are lost."""
+    if not agent.connected:
+        return []
+    agent.connected = False
+    effects = rescind(state, state.offers_of(agent_id=agent.id))
+    message = f"Agent {agent.info.hostname} disconnected"
+    for task in state.tasks_of(agent_id=agent.id):
+        framework = state.frameworks[task.framework_id.value]
+        if not framework.info.checkpoint:
+            status = removed_task(task, "TASK_LOST", "REASON_AGENT_DISCONNECTED", message, now=now)
+            complete(state, framework_rules, framework, with_status(task, status, "TASK_LOST"))
+            effects.append(update_event(framework.id, status))
+    return effects
+
+
+@dataclass(frozen=True, slots=True)
+class _Removal:
+    """Why an agent goes: what its tasks become, and for whom this is to be translated."""
+
+    task_state: str
+    reason: str
+    message: str
+    unreachable_since: float | None = None
+    translate: bool = False
+
+
+def _remove(
+    state: MasterState,
+    rules: FrameworkRules,
+    agent: AgentRecord,
+    removal: _Removal,
+    *,
+    now: float,
+) -> Effects:
+    effects: Effects = []
+    for task in state.tasks_of(agent_id=agent.id):
+        framework = state.frameworks[task.framework_id.value]
+        told = state_for(framework, removal.task_state) if removal.translate else removal.task_state
+        lost = told != removal.task_state
+        by_operator = removal.reason == "REASON_AGENT_REMOVED_BY_OPERATOR"
+        status = removed_task(
+            task,
+            told,
+            "REASON_AGENT_REMOVED" if lost and by_operator else removal.reason,
+            removal.message,
+            now=now,
+            unreachable_since=None if lost else removal.unreachable_since,
+        )
+        ended = with_status(task, status, told)
+        if removal.unreachable_since is None:
+            complete(state, rules, framework, ended)
+        else:
+            del state.tasks[(framework.id, task.task_id.value)]
+            _keep_unreachable(rules, framework, ended)
+        effects.append(update_event(framework.id, status))
+    effects += rescind(state, state.offers_of(agent_id=agent.id))
+    del state.agents[agent.id]
+    forget_agent(state, agent.id)
+    event = Event(type="FAILURE", failure=Failure(agent_id=AgentID(agent.id)))
+    effects += [ToFramework(framework_id, event) for framework_id in state.frameworks]
+    return [*effects, DropAgent(agent.id), SaveRegistry()]
+
+
+def _keep_unreachable(rules: FrameworkRules, framework: FrameworkRecord, task: Task) -> None:
+    framework.unreachable_tasks[task.task_id.value] = task
+    while len(framework.unreachable_tasks) > rules.max_unreachable_tasks:
+        del framework.unreachable_tasks[next(iter(framework.unreachable_tasks))]
+
+
+def unreachable(
+    state: MasterState, rules: FrameworkRules, agent: AgentRecord, *, now: float
+) -> Effects:
+    """Too many pings went unanswered."""
+    state.unreachable[agent.id] = now
+    removal = _Removal(
+        "TASK_UNREACHABLE",
+        "REASON_AGENT_REMOVED",
+        "health check timed out",
+        unreachable_since=now,
+        translate=True,
+    )
+    return _remove(state, rules, agent, removal, now=now)
+
+
+def unregister(
+    state: MasterState, rules: FrameworkRules, agent: AgentRecord, *, now: float
+) -> Effects:
+    """UNREGISTER: the agent goes for good and takes its tasks along."""
+    state.count("messages_unregister_slave")
+    removal = _Removal("TASK_LOST", "REASON_AGENT_REMOVED", "the agent unregistered")
+    return _remove(state, rules, agent, removal, now=now)
+
+
+def mark_gone(
+    state: MasterState, rules: FrameworkRules, agent_id: str, *, now: float
+) -> Effects | None:
+    """MARK_AGENT_GONE, which cannot be undone; `None` for an agent that nobody knows."""
+    if agent_id in state.gone:
+        return []
+    agent = state.agents.get(agent_id)
+    if agent is None and agent_id not in state.unreachable and agent_id not in state.recovered:
+        return None
+    state.gone[agent_id] = now
+    state.unreachable.pop(agent_id, None)
+    state.recovered.pop(agent_id, None)
+    if agent is None:
+        return [SaveRegistry()]
+    message = "Agent has been marked gone"
+    order = MasterCall(type="SHUTDOWN", shutdown=Shutdown(message))
+    removal = _Removal(
+        "TASK_GONE_BY_OPERATOR", "REASON_AGENT_REMOVED_BY_OPERATOR", message, translate=True
+    )
+    return [ToAgent(agent_id, order), *_remove(state, rules, agent, removal, now=now)]
+
+
+def not_recovered(state: MasterState, *, now: float) -> Effects:
+    """The time for agents of the registry to come back is over."""
+    if not state.recovered:
+        return []
+    for agent_id in list(state.recovered):
+        del state.recovered[agent_id]
+        state.unreachable[agent_id] = now
+    return [SaveRegistry()]

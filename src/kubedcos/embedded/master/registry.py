@@ -1,0 +1,100 @@
+"""What outlives the master: which agents it admitted, lost, or was told to forget for good."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kubedcos.embedded.master.state import MasterState
+from kubedcos.errors import InvalidInput, Problem
+from kubedcos.mesos.messages import AgentInfo
+
+FILE_NAME: Final = "registry.json"
+
+
+class Registry(msgspec.Struct, frozen=True):
+    """Agents by what became of them; times are seconds since 1970."""
+
+    admitted: tuple[AgentInfo, ...] = ()
+    unreachable: dict[str, float] = {}
+    gone: dict[str, float] = {}
+
+
+def registry_of(state: MasterState) -> Registry:
+    """What of the state is to be stored."""
+    registered = [agent.info for agent in state.agents.values()]
+    return Registry(
+        admitted=(*registered, *state.recovered.values()),
+        unreachable=dict(state.unreachable),
+        gone=dict(state.gone),
+    )
+
+
+def recover(state: MasterState, registry: Registry) -> None:
+    """Begin where the last master stopped: admitted agents are expected back."""
+    state.recovered = {info.id.value: info for info in registry.admitted if info.id is not None}
+    state.unreachable = dict(registry.unreachable)
+    state.gone = dict(registry.gone)
+
+
+def forget_old(state: MasterState, *, now: float, max_age: float, max_count: int) -> bool:
+    """Drop lost and gone agents that are too old or too many; whether any was dropped."""
+    dropped = False
+    for known in (state.unreachable, state.gone):
+        by_age = sorted(known, key=known.__getitem__)
+        surplus = set(by_age[: max(len(by_age) - max_count, 0)])
+        for agent_id in by_age:
+            if agent_id in surplus or now - known[agent_id] > max_age:
+                del known[agent_id]
+                dropped = True
+    return dropped
+
+
+class FileStore:
+    """A registry in a directory; a crash leaves the old or the new one, never half of one."""
+
+    def __init__(self, work_dir: Path) -> None:
+        self._path = work_dir / FILE_NAME
+
+    def load(self) -> Registry:
+        """The registry, empty when there is none yet.
+
+        Raises:
+            InvalidInput: the file is damaged.
+        """
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Registry)
+        except FileNotFoundError:
+            return Registry()
+        except msgspec.DecodeError as error:
+            wanted = "the registry as this program wrote it; restore it, or remove it to start anew"
+            problem = Problem(str(self._path), str(error), wanted, "registry-damaged")
+            raise InvalidInput([problem]) from error
+
+    def save(self, registry: Registry) -> None:
+        """Store durably."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self._path.with_suffix(".new")
+        with scratch.open("wb") as file:
+            file.write(msgspec.json.encode(registry))
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(self._path)
+
+
+class MemoryStore:
+    """A registry that is gone with the process, for tests and `--registry=in_memory`."""
+
+    def __init__(self) -> None:
+        self._registry = Registry()
+
+    def load(self) -> Registry:
+        """The registry as saved last."""
+        return self._registry
+
+    def save(self, registry: Registry) -> None:
+        """Keep it."""
+        self._registry = registry
