@@ -42,10 +42,12 @@ class Outcome:
     Attributes:
         records: every artefact that was asked for, in the manifest's order.
         made: labels of those that were not there before.
+        compiled: whether Go's caches were filled for them.
     """
 
     records: tuple[Record, ...]
     made: tuple[str, ...]
+    compiled: bool = False
 
 
 @dataclass
@@ -94,7 +96,20 @@ class Builder:
             if missing:
                 self._make(missing, plan, records)
                 made += [artifact.label for artifact in missing]
-        return Outcome(tuple(records[a.name] for a in plan), tuple(made))
+        compiled = any(
+            artifact.label in made and records[artifact.name].source == SourceKind.GO
+            for artifact in plan
+        )
+        return Outcome(tuple(records[a.name] for a in plan), tuple(made), compiled)
+
+    def prune(self) -> int:
+        """Remove Go's caches, unless a build is using them.
+
+        Returns:
+            Bytes freed.
+        """
+        assert self.toolchain is not None
+        return self.toolchain.prune()
 
     def present(
         self, artifact: Artifact, records: dict[str, Record] | None = None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kubedcos.artifacts.manifest import GoSource, Toolchain
 
 NETWORK_SETTINGS = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GONOPROXY", "GOINSECURE")
+CACHES_LOCK = "go-caches"
 PLATFORM_TAG = "manylinux_2_17_x86_64"
 
 
@@ -83,7 +84,7 @@ class GoToolchain:
         if source.tags:
             command += ["-tags", ",".join(source.tags)]
         command += ["-ldflags", f"-s -w -buildid= {stamps}".strip(), "-o", f"{out}/", *packages]
-        with disk_errors(self._caches):
+        with disk_errors(self._caches), self._store.lock(CACHES_LOCK, shared=True):
             run(
                 command,
                 what=what,
@@ -116,11 +117,17 @@ class GoToolchain:
                 tree.replace(self.root.parent)
 
     def prune(self) -> int:
-        """Remove Go's module and build caches; the next build downloads and compiles anew.
+        """Remove Go's module and build caches, unless a build is using them.
+
+        The next build downloads and compiles anew.
 
         Returns:
             Bytes freed.
         """
+        with self._store.lock_if_free(CACHES_LOCK) as free:
+            return self._remove_caches() if free else 0
+
+    def _remove_caches(self) -> int:
         freed = 0
         for path in self._caches.rglob("*") if self._caches.exists() else ():
             if path.is_symlink():

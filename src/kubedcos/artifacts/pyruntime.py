@@ -74,6 +74,18 @@ def launchers() -> dict[str, bytes]:
     return {name: text.encode() for name, text in texts.items()}
 
 
+def target_options(python: str) -> list[str]:
+    """Options that make pip choose wheels for the hosts instead of for this machine."""
+    digits = python.replace(".", "")
+    return [
+        "--only-binary=:all:",
+        "--implementation=cp",
+        f"--python-version={python}",
+        *(f"--platform={platform}" for platform in WHEEL_PLATFORMS),
+        *(f"--abi={abi}" for abi in (f"cp{digits}", "abi3", "none")),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class PythonTree:
     """Builds the tree.
@@ -153,15 +165,10 @@ class PythonTree:
         return folder
 
     def _pip_install(self, tree: Path, work: Path) -> None:
-        version = self.source.python
-        digits = version.replace(".", "")
-        options = [f"--platform={platform}" for platform in WHEEL_PLATFORMS]
-        options += [f"--abi={abi}" for abi in (f"cp{digits}", "abi3", "none")]
         run(
             [
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
-                *("--require-hashes", "--only-binary=:all:", "--implementation=cp"),
-                *(f"--python-version={version}", *options),
+                *("--require-hashes", *target_options(self.source.python)),
                 *("--target", tree, "--requirement", self.requirements),
             ],
             what="installing the wheels of the hosts' Python tree",

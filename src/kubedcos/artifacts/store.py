@@ -135,25 +135,45 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def lock(self, name: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    def lock(
+        self, name: str, on_wait: Callable[[], None] | None = None, *, shared: bool = False
+    ) -> Iterator[None]:
         """Hold the lock called `name`; it falls free when the process ends, however it ends.
 
         Args:
             name: any file name.
             on_wait: called once when another process holds it.
+            shared: whether others may hold it in the same way.
         """
-        with disk_errors(self.root):
-            (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            file = self.root / "locks" / f"{name}.lock"
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
+        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        with self._lock_file(name) as descriptor:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             except BlockingIOError:
                 if on_wait:
                     on_wait()
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                fcntl.flock(descriptor, how)
             yield
+
+    @contextlib.contextmanager
+    def lock_if_free(self, name: str) -> Iterator[bool]:
+        """Hold the lock called `name` if nobody else does; says whether it is held."""
+        with self._lock_file(name) as descriptor:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    @contextlib.contextmanager
+    def _lock_file(self, name: str) -> Iterator[int]:
+        with disk_errors(self.root):
+            file = self.root / "locks" / f"{name}.lock"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            yield descriptor
         finally:
             os.close(descriptor)
 
@@ -224,25 +244,27 @@ class Store:
 
     def recall(self, artifact: Artifact) -> Record | None:
         """The record of an artefact whose file is still the one that was hashed."""
+        record = self.noted(artifact)
         try:
-            data = json.loads(self._record_path(artifact).read_text(encoding="utf-8"))
-            data["stamp"] = tuple(data["stamp"])
-            record = Record(**data)
-            if _stamp(self.file(record)) == record.stamp:
+            if record and _stamp(self.file(record)) == record.stamp:
                 return record
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
             return None
         return None
 
+    def noted(self, artifact: Artifact) -> Record | None:
+        """The record of an artefact, whatever has become of its file."""
+        try:
+            data = json.loads(self._record_path(artifact).read_text(encoding="utf-8"))
+            return Record(**{**data, "stamp": tuple(data["stamp"])})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def forget(self, artifact: Artifact) -> None:
         """Remove the record of an artefact and its content: it was found to be spoilt."""
-        record_path = self._record_path(artifact)
-        try:
-            data = json.loads(record_path.read_text(encoding="utf-8"))
-            self.path(data["sha256"], data["filename"]).unlink(missing_ok=True)
-        except (OSError, ValueError, KeyError):
-            pass
-        record_path.unlink(missing_ok=True)
+        if record := self.noted(artifact):
+            self.file(record).unlink(missing_ok=True)
+        self._record_path(artifact).unlink(missing_ok=True)
 
     def _record_path(self, artifact: Artifact) -> Path:
         return self.root / "records" / f"{artifact.name}-{artifact.version}.json"

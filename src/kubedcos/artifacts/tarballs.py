@@ -32,7 +32,9 @@ class Entry:
     mode: int = 0o644
 
 
-def write_tar(stream: IO[bytes] | gzip.GzipFile, entries: Iterable[Entry], *, folders: bool = True) -> None:
+def write_tar(
+    stream: IO[bytes] | gzip.GzipFile, entries: Iterable[Entry], *, folders: bool = True
+) -> None:
     """Write a USTAR archive, in the order of names.
 
     Args:
