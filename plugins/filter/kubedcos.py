@@ -33,7 +33,7 @@ def overlay_plan(data, host):
 
 def render_template(values, name):
     """A shared template with `values` filled in."""
-    return render(name, **values)
+    return render(name, values)
 
 
 def inventory_findings(data):

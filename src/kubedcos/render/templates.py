@@ -7,6 +7,7 @@ wheel find it the same way.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -34,7 +35,7 @@ class Templates:
         )
         self._environment.filters["pretty_json"] = pretty_json
 
-    def render(self, name: str, values: dict[str, Any]) -> str:
+    def render(self, name: str, values: Mapping[str, Any]) -> str:
         """The template's text with `values` filled in.
 
         Raises:
@@ -85,6 +86,6 @@ def _shipped() -> Templates:
     return Templates(Path(str(files("kubedcos.render") / "files")))
 
 
-def render(name: str, **values: Any) -> str:
+def render(name: str, values: Mapping[str, Any]) -> str:
     """Render a template that kubedcos ships; see `Templates.render`."""
     return _shipped().render(name, values)

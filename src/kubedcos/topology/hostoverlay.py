@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from kubedcos.errors import InvalidInput
 from kubedcos.topology.addressplan import HostOverlay, plan_host
@@ -132,26 +133,20 @@ def cni_bridge(item: Mapping[str, Any], data_dir: str) -> dict[str, Any]:
     }
 
 
-class Render(Protocol):
-    """Renders a shared template."""
-
-    def __call__(self, name: str, /, **values: Any) -> str:
-        """The text."""
-        ...
-
-
-def overlay_files(data: Mapping[str, Any], name: str, render: Render) -> dict[str, Any]:
+def overlay_files(
+    data: Mapping[str, Any], name: str, render: Callable[[str, Mapping[str, Any]], str]
+) -> dict[str, Any]:
     """Everything that the host needs for its overlays.
 
     Args:
         data: as `kubedcos.topology.inventory.parse_inventory` takes it, and ``cni_dir``,
             ``mesos_cni_dir`` (empty: no files for Mesos) and ``cni_data_dir``.
         name: the host.
-        render: renders shared templates.
+        render: renders a shared template with values.
 
     Returns:
-        ``state`` (for the reconcile program), ``files`` (path → content), ``view`` (the plan for
-        people).
+        ``state`` (for the reconcile program), ``state_text`` (its file), ``files`` (path →
+        content), ``view`` (the plan for people).
 
     Raises:
         InvalidInput: addresses that can not work.
@@ -162,16 +157,19 @@ def overlay_files(data: Mapping[str, Any], name: str, render: Render) -> dict[st
     overlays = plan_host(inventory, name)
     firewall = ""
     if overlays:
-        firewall = render("overlay/kubedcos_overlay.nft.j2", **firewall_facts(inventory))
+        firewall = render("overlay/kubedcos_overlay.nft.j2", firewall_facts(inventory))
     view = host_view(inventory, name)
     files: dict[str, str] = {}
     for overlay, item in view.items():
         bridge = cni_bridge(item, data["cni_data_dir"])
+        values = {"name": overlay, "bridge": bridge}
         files[f"{data['cni_dir']}/{overlay}/10-{overlay}.conflist"] = render(
-            "overlay/cni-kubernetes.conflist.j2", name=overlay, bridge=bridge
+            "overlay/cni-kubernetes.conflist.j2", values
         )
         if data.get("mesos_cni_dir"):
-            files[f"{data['mesos_cni_dir']}/{overlay}.conf"] = render(
-                "overlay/cni-mesos.conf.j2", name=overlay, bridge=bridge
+            files[f"{data['mesos_cni_dir']}/kubedcos-{overlay}.conf"] = render(
+                "overlay/cni-mesos.conf.j2", values
             )
-    return {"state": desired_state(overlays, firewall), "files": files, "view": view}
+    state = desired_state(overlays, firewall)
+    text = json.dumps(state, indent=2) + "\n"
+    return {"state": state, "state_text": text, "files": files, "view": view}
