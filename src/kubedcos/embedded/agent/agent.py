@@ -1,0 +1,382 @@
+"""The agent itself: what it does when the master calls, and when a container changes.
+
+Everything runs in one event loop. What is slow (fetching, ending containers) runs beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import msgspec
+
+from kubedcos.clock import Clock
+from kubedcos.embedded.agent import volumes
+from kubedcos.embedded.agent.container_rules import limits_of
+from kubedcos.embedded.agent.containers import Containers
+from kubedcos.embedded.agent.executor.journal import JournalReader
+from kubedcos.embedded.agent.fetching.fetcher import Fetcher
+from kubedcos.embedded.agent.launching import Launcher, LaunchRefused, Surroundings, launch_failed
+from kubedcos.embedded.agent.paths import Run
+from kubedcos.embedded.agent.sandbox_gc import SandboxGc
+from kubedcos.embedded.agent.settings import Settings
+from kubedcos.embedded.agent.store import Store, StoredRun
+from kubedcos.embedded.agent.taskrun import TaskRun
+from kubedcos.embedded.agent.updates import UpdateStream
+from kubedcos.embedded.protocol import MasterCall, UnknownTasks
+from kubedcos.errors import KubedcosError
+from kubedcos.mesos.messages import (
+    AgentID,
+    AgentInfo,
+    FrameworkInfo,
+    KillPolicy,
+    Resource,
+    TaskInfo,
+    TaskStatus,
+)
+
+log = logging.getLogger("kubedcos.embedded.agent")
+
+SHUTDOWN_SLACK = 1.0
+"""Seconds that an executor gets beyond the grace period before its container is ended anyway."""
+
+
+class Agent:
+    """Tasks, frameworks and resources of one agent.
+
+    Attributes:
+        runs: tasks by framework and task id, ended ones until their end is acknowledged.
+        completed: ended and acknowledged, newest last.
+        frameworks: by id, those with tasks here.
+        resources: dynamic reservations and persistent volumes, as the master says.
+        counters: for `/metrics/snapshot`.
+        changed: called whenever an update may have to be sent.
+        on_shutdown: called when the master wants the agent to end, with its message.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        containers: Containers,
+        fetcher: Fetcher,
+        gc: SandboxGc,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.containers = containers
+        self.fetcher = fetcher
+        self.gc = gc
+        self.clock = clock
+        self.info: AgentInfo | None = None
+        self.launcher = Launcher(Surroundings(settings, store.layout, containers, fetcher))
+        self.runs: dict[tuple[str, str], TaskRun] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self.completed: list[TaskRun] = []
+        self.frameworks: dict[str, FrameworkInfo] = {}
+        self.resources: tuple[Resource, ...] = store.resources()
+        self.counters: dict[str, int] = {}
+        self.changed: Callable[[], None] = lambda: None
+        self.on_shutdown: Callable[[str], None] = lambda _message: None
+
+    @property
+    def agent_id(self) -> str:
+        """Empty before the first registration."""
+        return self.info.id.value if self.info is not None and self.info.id else ""
+
+    def live(self) -> list[TaskRun]:
+        """Tasks whose end nobody has acknowledged yet."""
+        return list(self.runs.values())
+
+    async def handle(self, call: MasterCall) -> None:
+        """Carry out a call of the master; what takes long goes on afterwards."""
+        if call.run_tasks is not None:
+            for task in call.run_tasks.tasks:
+                self.run_task(call.run_tasks.framework, task)
+        elif call.kill_task is not None:
+            part = call.kill_task
+            self.kill((part.framework_id.value, part.task_id.value), part.kill_policy)
+        elif call.acknowledge is not None:
+            ack = call.acknowledge
+            self.acknowledge((ack.framework_id.value, ack.task_id.value), ack.uuid)
+        elif call.checkpoint_resources is not None:
+            await self.checkpoint_resources(call.checkpoint_resources.resources)
+        elif call.update_framework is not None:
+            self.update_framework(call.update_framework.framework)
+        elif call.shutdown_framework is not None:
+            self.shutdown_framework(call.shutdown_framework.framework_id.value)
+        elif call.shutdown is not None:
+            log.warning("The master asked us to shut down: %s", call.shutdown.message)
+            self.on_shutdown(call.shutdown.message)
+
+    # Tasks
+
+    def run_task(self, framework: FrameworkInfo, task: TaskInfo) -> None:
+        """Take a task on: it is on disk when this returns, and is launched after that."""
+        assert framework.id is not None
+        framework_id = framework.id.value
+        if (framework_id, task.task_id.value) in self.runs:
+            log.warning("Ignoring task %s, which is here already", task.task_id.value)
+            return
+        log.info("Got task %s of framework %s", task.task_id.value, framework_id)
+        run = Run(framework_id, task.task_id.value, str(uuid.uuid4()))
+        self.frameworks[framework_id] = framework
+        self.store.save_framework(self.agent_id, framework)
+        self.store.save_task(self.agent_id, run, task)
+        taskrun = self._taskrun(run, task, framework)
+        self.runs[taskrun.key] = taskrun
+        taskrun.launching = asyncio.create_task(self.launcher.start(taskrun))
+        self._spawn(self._launch(taskrun, taskrun.launching))
+
+    def _taskrun(self, run: Run, task: TaskInfo, framework: FrameworkInfo) -> TaskRun:
+        return TaskRun(
+            run=run,
+            task=task,
+            framework=framework,
+            stream=UpdateStream(self.store.updates(self.agent_id, run)),
+            journal=JournalReader(self.store.journal(self.agent_id, run)),
+            agent_id=self.agent_id,
+            address=self.settings.advertise_ip,
+        )
+
+    async def _launch(self, run: TaskRun, launching: asyncio.Task[None]) -> None:
+        """From a task that was taken on to a running executor, or to the reason why not."""
+        try:
+            await launching
+        except asyncio.CancelledError:
+            state, reason = "TASK_KILLED", "REASON_TASK_KILLED_DURING_LAUNCH"
+            failure = (state, reason, "Killed before delivery to the executor")
+        except LaunchRefused as error:
+            failure = error.status
+            self._count("slave/container_launch_errors")
+        except Exception as error:
+            log.exception("Launching task %s", run.run.executor_id)
+            failure = launch_failed(f"{type(error).__name__}: {error}").status
+        else:
+            run.launching = None
+            run.watching = asyncio.create_task(self._watch(run))
+            return
+        run.launching = None
+        run.held = run.from_agent(self.clock.time(), *failure)
+        await self._finish(run)
+
+    async def _watch(self, run: TaskRun) -> None:
+        """Follow a container's executor until it is gone, then end the container."""
+        connection = await self.containers.connect(run.run.container_id)
+        if connection is not None:
+            reader, run.channel = connection
+            for line in run.unsent:
+                run.channel.write(line)
+            run.unsent.clear()
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(4096):
+                    self._take_in(run)
+            run.channel.close()
+            run.channel = None
+        self._take_in(run)
+        await self._finish(run)
+
+    def _take_in(self, run: TaskRun) -> None:
+        run.read_journal()
+        self.changed()
+
+    async def _finish(self, run: TaskRun) -> None:
+        """End the container; only then tell the framework, so that what it held is free."""
+        oom_kills = self.containers.cgroups.oom_kills(run.run.container_id)
+        try:
+            await self.containers.destroy(self.agent_id, run.run)
+        except KubedcosError as error:
+            self._count("containerizer/mesos/container_destroy_errors")
+            log.error("Destroying container %s: %s", run.run.container_id, error)  # noqa: TRY400
+        if not run.silent and not run.stream.terminated:
+            status = self._terminal_status(run, oom_kills)
+            run.stream.add(status)
+            self._count("slave/tasks_" + status.state.removeprefix("TASK_").lower())
+        run.ended = True
+        self._settle(run)
+        self.changed()
+
+    def _terminal_status(self, run: TaskRun, oom_kills: int) -> TaskStatus:
+        now = self.clock.time()
+        if run.memory is not None:
+            return run.memory_exceeded(now, run.memory)
+        if run.held is not None:
+            return run.held
+        if oom_kills:
+            limit = limits_of(run.task).hard_memory
+            return run.memory_exceeded(now, {"limit": limit, "peak": limit})
+        message = "Abnormal executor termination: unknown container"
+        return run.from_agent(now, "TASK_FAILED", "REASON_EXECUTOR_TERMINATED", message)
+
+    def kill(self, key: tuple[str, str], policy: KillPolicy | None) -> None:
+        """End a task; unknown and ended ones are ignored."""
+        run = self.runs.get(key)
+        if run is None or run.ended or run.held is not None:
+            log.warning("Ignoring the kill of task %s, which does not run here", key[1])
+            return
+        if run.launching is not None and run.launching.cancel():
+            return
+        grace = policy.grace_period if policy is not None else None
+        run.send({"kill": None if grace is None else grace.nanoseconds / 1e9})
+
+    def acknowledge(self, key: tuple[str, str], uuid_: str) -> None:
+        """The framework has an update."""
+        run = self.runs.get(key)
+        if run is None or not run.stream.acknowledge(uuid_):
+            log.warning("Ignoring an acknowledgement for task %s that was not awaited", key[1])
+            return
+        self._settle(run)
+        self.changed()
+
+    def _settle(self, run: TaskRun) -> None:
+        """Move a task that is over for everybody out of the way."""
+        if run.done and self.runs.get(run.key) is run:
+            del self.runs[run.key]
+            self._retire(run)
+            framework_id = run.run.framework_id
+            if not any(key[0] == framework_id for key in self.runs):
+                self.frameworks.pop(framework_id, None)
+
+    def _retire(self, run: TaskRun) -> None:
+        self.completed.append(run)
+        limit = self.settings.flags.integer("max_completed_executors_per_framework")
+        del self.completed[:-limit]
+        self.gc.schedule(self.agent_id, run.run)
+
+    # Frameworks and resources
+
+    def update_framework(self, framework: FrameworkInfo) -> None:
+        """The framework changed or has a new scheduler: it hears at once what it has not yet."""
+        if framework.id is None or framework.id.value not in self.frameworks:
+            return
+        framework_id = framework.id.value
+        self.frameworks[framework_id] = framework
+        self.store.save_framework(self.agent_id, framework)
+        for run in self.runs.values():
+            if run.run.framework_id == framework_id:
+                run.framework = framework
+                run.stream.resend()
+        self.changed()
+
+    def shutdown_framework(self, framework_id: str) -> None:
+        """End all tasks of a framework; nobody is told."""
+        log.info("Asked to shut down framework %s", framework_id)
+        self.store.shut_down(self.agent_id, framework_id)
+        self.end_all([run for run in self.live() if run.run.framework_id == framework_id])
+
+    def end_all(self, runs: Iterable[TaskRun]) -> None:
+        """End tasks without a word to anyone."""
+        grace = self.settings.flags.seconds("executor_shutdown_grace_period")
+        for run in runs:
+            run.silent = True
+            if run.ended:
+                self._settle(run)
+            elif run.launching is None or not run.launching.cancel():
+                run.send({"shutdown": grace})
+                self._spawn(self._end_after(run, grace + SHUTDOWN_SLACK))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` beside everything else; the loop itself keeps only weak references."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def _end_after(self, run: TaskRun, seconds: float) -> None:
+        """End a container whose executor did not end in time."""
+        if run.watching is not None:
+            await asyncio.wait({run.watching}, timeout=seconds)
+        if not run.ended:
+            await self.containers.destroy(self.agent_id, run.run)
+
+    async def checkpoint_resources(self, resources: tuple[Resource, ...]) -> None:
+        """Reservations and volumes from now on; raises VolumeError when a disk refuses."""
+        self.store.save_target(resources)
+        await self.reach_target()
+
+    async def reach_target(self) -> None:
+        """Make and erase volumes until the disks hold what the master said last."""
+        target = self.store.target()
+        if target is not None:
+            before = self.store.resources()
+            await asyncio.to_thread(volumes.apply, self.store.layout, before, target)
+            self.store.save_resources(target)
+            self.resources = target
+
+    def unknown_tasks(self, unknown: Iterable[UnknownTasks]) -> None:
+        """The master holds tasks for alive that we do not know: tell their frameworks."""
+        for entry in unknown:
+            if entry.framework.id is None:
+                continue
+            aware = "PARTITION_AWARE" in {c.type for c in entry.framework.capabilities}
+            for task_id in entry.task_ids:
+                key = entry.framework.id.value, task_id.value
+                if key in self.runs:
+                    continue
+                task = TaskInfo(task_id.value, task_id, AgentID(self.agent_id))
+                run = self._ghost(Run(*key, str(uuid.uuid4())), task, entry.framework)
+                message = "Reconciliation: task unknown to the agent"
+                state = "TASK_DROPPED" if aware else "TASK_LOST"
+                now = self.clock.time()
+                run.stream.add(run.from_agent(now, state, "REASON_RECONCILIATION", message))
+        self.changed()
+
+    def _ghost(self, run: Run, task: TaskInfo, framework: FrameworkInfo) -> TaskRun:
+        """A task that only exists to say that it does not; not worth the disk."""
+        ghost = self._taskrun(run, task, framework)
+        self.runs[ghost.key] = ghost
+        ghost.stream = UpdateStream(lambda _record: None)
+        ghost.ended = True
+        return ghost
+
+    # Recovery
+
+    def recover(self, info: AgentInfo, stored: Iterable[StoredRun]) -> None:
+        """Take over what an earlier agent process left; call before the first registration."""
+        self.info = info
+        for entry in stored:
+            run = self._taskrun(entry.run, entry.task, entry.framework)
+            append = self.store.updates(self.agent_id, entry.run)
+            run.stream = UpdateStream.recover(entry.records, append)
+            run.silent = entry.silent
+            run.read_journal()
+            run.ended = run.stream.terminated
+            if run.done:
+                self._retire(run)
+                continue
+            self.runs[run.key] = run
+            self.frameworks[entry.run.framework_id] = entry.framework
+            if not run.ended:
+                log.info("Recovering container %s", entry.run.container_id)
+                run.watching = asyncio.create_task(self._watch(run))
+        self.end_all([run for run in self.live() if run.silent])
+
+    def destroy_orphans(self) -> None:
+        """End containers that no task of ours belongs to, such as those of an older agent id."""
+        ours = {run.run.container_id for run in self.live()}
+        for container_id in self.containers.found() - ours:
+            log.info("Destroying orphan container %s", container_id)
+            self._spawn(self._destroy_orphan(Run("-", "-", container_id)))
+
+    async def _destroy_orphan(self, run: Run) -> None:
+        try:
+            await self.containers.destroy(self.agent_id, run)
+        except KubedcosError as error:
+            log.error("Destroying container %s: %s", run.container_id, error)  # noqa: TRY400
+
+    def registered(self, agent_id: AgentID, info: AgentInfo) -> None:
+        """The master gave us an id, or knows us again; resends what is unacknowledged."""
+        if self.info is None or self.info.id is None:
+            self.info = msgspec.structs.replace(info, id=agent_id)
+            self.store.save_identity(self.info)
+        for run in self.runs.values():
+            run.stream.resend()
+        self.changed()
+
+    def _count(self, name: str) -> None:
+        self.counters[name] = self.counters.get(name, 0) + 1

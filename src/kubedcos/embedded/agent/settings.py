@@ -1,0 +1,232 @@
+"""The agent's flags as typed settings."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kubedcos.embedded.agent.flag_table import AGENT_FLAGS, ISOLATORS, ISOLATORS_ON_DEMAND
+from kubedcos.embedded.agent.machine import detected_resources
+from kubedcos.embedded.flags import Flags, parse_flags
+from kubedcos.errors import InvalidInput, Problem
+from kubedcos.mesos.messages import Attribute, DomainInfo
+from kubedcos.mesos.resource_text import parse_attributes, parse_resources
+from kubedcos.mesos.resources import Resources
+
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A principal and its secret."""
+
+    principal: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the flags say, checked.
+
+    Attributes:
+        flags: the flags themselves, for `/flags` and single values.
+        ip: address to listen on.
+        advertise_ip: address at which others reach the agent.
+        hostname: what offers carry.
+        port: port to listen on; 0 for any.
+        resources: as configured or detected.
+        isolation: names of isolators.
+        launcher: ``linux`` (freezer cgroup) or ``posix``.
+        executor_environment: environment that executors start from.
+    """
+
+    flags: Flags
+    work_dir: Path
+    runtime_dir: Path
+    ip: str
+    advertise_ip: str
+    hostname: str
+    port: int
+    resources: Resources
+    attributes: tuple[Attribute, ...]
+    domain: DomainInfo | None
+    isolation: frozenset[str]
+    launcher: str
+    credential: Credential | None
+    http_credentials: tuple[Credential, ...]
+    executor_environment: Mapping[str, str]
+
+
+def load(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    command_output: Callable[[str], str] | None = None,
+) -> Settings:
+    """Settings from the command line and the environment.
+
+    Args:
+        arguments: command line without the program's name.
+        environment: the process' environment.
+        command_output: runs `--ip_discovery_command`; replaced in tests.
+
+    Raises:
+        InvalidInput: with everything that is wrong.
+    """
+    flags = parse_flags(AGENT_FLAGS, arguments, environment)
+    for name in ("master", "work_dir"):
+        flags.required(name)
+    work_dir = Path(flags.required("work_dir"))
+    isolation = _isolation(flags.required("isolation"))
+    ip = _ip(flags, command_output or _run)
+    default_role = flags.required("default_role")
+    given = parse_resources(flags.text("resources") or "", default_role=default_role)
+    detected = detected_resources(given, work_dir, default_role)
+    return Settings(
+        flags=flags,
+        work_dir=work_dir,
+        runtime_dir=Path(flags.required("runtime_dir")),
+        ip=ip,
+        advertise_ip=flags.text("advertise_ip") or ip,
+        hostname=flags.text("hostname") or _hostname(flags, flags.text("advertise_ip") or ip),
+        port=flags.integer("port"),
+        resources=given + detected,
+        attributes=parse_attributes(flags.text("attributes") or ""),
+        domain=_domain(flags),
+        isolation=isolation,
+        launcher=_one_of(
+            flags, "launcher", ("linux", "posix"), "linux" if os.geteuid() == 0 else "posix"
+        ),
+        credential=_credential(flags),
+        http_credentials=_credentials(flags),
+        executor_environment=_executor_environment(flags, environment),
+    )
+
+
+def refused_policy(flags: Flags) -> str | None:
+    """Mesos' words for a `--reconfiguration_policy` or `--recover` that it does not know."""
+    known = {"reconfiguration_policy": ("equal", "additive"), "recover": ("reconnect", "cleanup")}
+    for name, values in known.items():
+        if flags.required(name) not in values:
+            return (
+                f"Unknown option for '{name}' flag {flags.required(name)}. "
+                "Please run the agent with '--help' to see the valid options."
+            )
+    return None
+
+
+def _one_of(flags: Flags, name: str, values: tuple[str, ...], default: str) -> str:
+    value = flags.text(name) or default
+    if value not in values:
+        wanted = " or ".join(values)
+        raise InvalidInput([Problem(f"flag --{name}", repr(value), wanted, "flag-value")])
+    return value
+
+
+def _isolation(text: str) -> frozenset[str]:
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    unknown = sorted(names - ISOLATORS.keys() - ISOLATORS_ON_DEMAND)
+    if unknown:
+        raise InvalidInput(
+            [
+                Problem(
+                    "flag --isolation",
+                    repr(name),
+                    f"one of {', '.join(ISOLATORS)} (the embedded agent has no other isolator)",
+                    "agent-isolator",
+                )
+                for name in unknown
+            ]
+        )
+    return names
+
+
+def _run(command: str) -> str:
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def _ip(flags: Flags, command_output: Callable[[str], str]) -> str:
+    given, command = flags.text("ip"), flags.text("ip_discovery_command")
+    if given and command:
+        wanted = "only one of --ip and --ip_discovery_command"
+        raise InvalidInput([Problem("flags", "both", wanted, "flag-exclusive")])
+    if command:
+        given = command_output(command)
+    if given is None:
+        try:
+            given = socket.gethostbyname(socket.gethostname())
+        except OSError as error:
+            wanted = "a host name with an address, or --ip"
+            raise InvalidInput([Problem("host name", str(error), wanted, "agent-ip")]) from error
+    try:
+        socket.inet_pton(socket.AF_INET, given)
+    except OSError as error:
+        wanted = "an IPv4 address"
+        raise InvalidInput([Problem("flag --ip", repr(given), wanted, "agent-ip")]) from error
+    return given
+
+
+def _hostname(flags: Flags, ip: str) -> str:
+    if not flags.boolean("hostname_lookup"):
+        return ip
+    try:
+        return socket.gethostbyaddr(ip)[0]
+    except OSError:
+        return ip
+
+
+def _domain(flags: Flags) -> DomainInfo | None:
+    value = flags.json("domain")
+    if value is None:
+        return None
+    try:
+        return msgspec.convert(value, DomainInfo)
+    except msgspec.ValidationError as error:
+        wanted = '{"fault_domain": {"region": {"name": …}, "zone": {"name": …}}}'
+        raise InvalidInput([Problem("flag --domain", str(error), wanted, "flag-value")]) from error
+
+
+def _credential(flags: Flags) -> Credential | None:
+    value = flags.json("credential")
+    return None if value is None else _parsed(value, "credential")
+
+
+def _credentials(flags: Flags) -> tuple[Credential, ...]:
+    value = flags.json("http_credentials")
+    if value is None:
+        return ()
+    entries = value.get("credentials") if isinstance(value, dict) else None
+    if not isinstance(entries, list):
+        wanted = '{"credentials": [{"principal": …, "secret": …}]}'
+        raise InvalidInput([Problem("flag --http_credentials", "other JSON", wanted)])
+    return tuple(_parsed(entry, "http_credentials") for entry in entries)
+
+
+def _parsed(value: Any, flag: str) -> Credential:
+    try:
+        return msgspec.convert(value, Credential)
+    except msgspec.ValidationError as error:
+        wanted = '{"principal": …, "secret": …}'
+        raise InvalidInput([Problem(f"flag --{flag}", str(error), wanted)]) from error
+
+
+def _executor_environment(flags: Flags, environment: Mapping[str, str]) -> dict[str, str]:
+    """What `--executor_environment_variables` gives, or the agent's own without Mesos' parts."""
+    given = flags.json("executor_environment_variables")
+    if given is not None:
+        return {str(name): str(value) for name, value in given.items()}
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(("MESOS_", "LIBPROCESS_"))
+    }

@@ -1,0 +1,190 @@
+"""One task on this agent: what is known of it, and how its statuses are made."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from kubedcos.embedded.agent.executor.journal import JournalReader
+from kubedcos.embedded.agent.paths import Run
+from kubedcos.embedded.agent.updates import UpdateStream
+from kubedcos.mesos.messages import (
+    TERMINAL_STATES,
+    AgentID,
+    ContainerID,
+    ContainerStatus,
+    ExecutorID,
+    FrameworkInfo,
+    Limitation,
+    NetworkInfo,
+    Resource,
+    Scalar,
+    Task,
+    TaskInfo,
+    TaskStatus,
+)
+from kubedcos.mesos.task_messages import IPAddress
+
+MB = 1 << 20
+
+
+@dataclass(slots=True)
+class TaskRun:
+    """A task from its arrival to the acknowledgement of its end.
+
+    Attributes:
+        run: framework, executor and container.
+        task: as the framework launched it.
+        framework: as of now.
+        stream: its updates.
+        journal: the executor's record.
+        agent_id: of this agent.
+        address: the container's IP address.
+        executor_pid: once the executor runs.
+        launching: the launch under way.
+        watching: follows the executor.
+        channel: to the executor.
+        silent: no updates any more: the framework is gone, or does not checkpoint.
+        held: the terminal status, until the container is gone.
+        memory: the executor's report when the memory limit was exceeded.
+        ended: the container is gone.
+    """
+
+    run: Run
+    task: TaskInfo
+    framework: FrameworkInfo
+    stream: UpdateStream
+    journal: JournalReader
+    agent_id: str
+    address: str
+    executor_pid: int | None = None
+    launching: asyncio.Task[None] | None = None
+    watching: asyncio.Task[None] | None = None
+    channel: asyncio.StreamWriter | None = None
+    silent: bool = False
+    held: TaskStatus | None = None
+    memory: dict[str, Any] | None = None
+    ended: bool = False
+    unsent: list[bytes] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Framework and task id."""
+        return self.run.framework_id, self.run.executor_id
+
+    @property
+    def state(self) -> str:
+        """The newest state, which may not have been sent yet."""
+        if self.held is not None:
+            return self.held.state
+        return self.stream.statuses[-1].state if self.stream.statuses else "TASK_STAGING"
+
+    @property
+    def done(self) -> bool:
+        """The container is gone and nobody waits for a status any more."""
+        return self.ended and (self.silent or self.stream.acknowledged_terminal)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Tell the executor something, now or as soon as it is connected."""
+        line = json.dumps(message).encode() + b"\n"
+        if self.channel is None:
+            self.unsent.append(line)
+        else:
+            self.channel.write(line)
+
+    def container_status(self) -> ContainerStatus:
+        """What the agent adds to the executor's statuses."""
+        network = NetworkInfo(ip_addresses=(IPAddress("IPv4", self.address),))
+        return ContainerStatus(ContainerID(self.run.container_id), (network,), self.executor_pid)
+
+    def from_executor(self, status: dict[str, Any]) -> TaskStatus:
+        """A journal's status, completed."""
+        return msgspec.structs.replace(
+            msgspec.convert(status, TaskStatus),
+            agent_id=AgentID(self.agent_id),
+            executor_id=ExecutorID(self.run.executor_id),
+            container_status=self.container_status(),
+        )
+
+    def from_agent(
+        self,
+        now: float,
+        state: str,
+        reason: str,
+        message: str,
+        limitation: Limitation | None = None,
+    ) -> TaskStatus:
+        """A status that the agent itself has to tell."""
+        executor = None if state == "TASK_DROPPED" else ExecutorID(self.run.executor_id)
+        return TaskStatus(
+            task_id=self.task.task_id,
+            state=state,
+            message=message,
+            source="SOURCE_AGENT",
+            reason=reason,
+            agent_id=AgentID(self.agent_id),
+            executor_id=executor,
+            timestamp=now,
+            uuid=base64.b64encode(uuid.uuid4().bytes).decode(),
+            limitation=limitation,
+        )
+
+    def memory_exceeded(self, now: float, report: dict[str, Any]) -> TaskStatus:
+        """The kernel found the container's memory limit exceeded."""
+        limit, peak = int(report.get("limit") or 0), int(report.get("peak") or 0)
+        statistics = report.get("statistics") or ""
+        message = (
+            f"Memory limit exceeded: Requested: {limit // MB}MB Maximum Used: {peak // MB}MB\n\n"
+            f"MEMORY STATISTICS: \n{statistics}\n"
+        )
+        value = Scalar(float(limit // MB))
+        resource = Resource(name="mem", type="SCALAR", scalar=value)
+        reason = "REASON_CONTAINER_LIMITATION_MEMORY"
+        return self.from_agent(now, "TASK_FAILED", reason, message, Limitation((resource,)))
+
+    def read_journal(self) -> None:
+        """Take in what the executor wrote; a terminal status is held back until the end."""
+        for record in self.journal.read():
+            if "start" in record:
+                self.executor_pid = int(record["start"]["pid"])
+            elif "memory" in record:
+                self.memory = record["memory"]
+            elif "status" in record:
+                status = self.from_executor(record["status"])
+                if status.state in TERMINAL_STATES:
+                    self.held = self.held or status
+                elif not self.silent:
+                    self.stream.add(status)
+
+    def view(self) -> Task:
+        """The task as the master and the views list it."""
+        forwarded = self.stream.forwarded
+        newest = self.held or (self.stream.statuses[-1] if self.stream.statuses else None)
+        task = self.task
+        return Task(
+            name=task.name,
+            task_id=task.task_id,
+            framework_id=self.framework.id or _missing(),
+            agent_id=AgentID(self.agent_id),
+            state=self.state,
+            resources=task.resources,
+            statuses=(newest,) if newest else (),
+            status_update_state=forwarded.state if forwarded else None,
+            status_update_uuid=forwarded.uuid if forwarded else None,
+            labels=task.labels,
+            discovery=task.discovery,
+            container=task.container,
+            health_check=task.health_check,
+            kill_policy=task.kill_policy,
+            limits=task.limits,
+        )
+
+
+def _missing() -> Any:
+    raise ValueError("a framework without id has no tasks")
