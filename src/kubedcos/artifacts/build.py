@@ -7,6 +7,7 @@ the next one; content with a wrong sum stops everything, because somebody should
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from kubedcos.artifacts.manifest import (
 from kubedcos.artifacts.progress import Progress, Silent
 from kubedcos.artifacts.pyruntime import PythonTree
 from kubedcos.artifacts.store import ChecksumMismatch, Record, Store, disk_errors, sha256_of
-from kubedcos.artifacts.tarballs import Entry, write_stored_gzip, write_tar
+from kubedcos.artifacts.tarballs import Entry, stored_gzip, write_tar
 from kubedcos.errors import KubedcosError
 
 
@@ -256,14 +257,10 @@ class Builder:
             }
             if artifact.kind == "archive":
                 file = work / artifact.filename
-                plain = work / "plain.tar"
-                with plain.open("wb") as stream:
-                    write_tar(
-                        stream,
-                        [Entry(name, path, mode=0o755) for name, path in built.items()],
-                        folders=False,
-                    )
-                write_stored_gzip(plain, file)
+                plain = io.BytesIO()
+                entries = [Entry(name, path, mode=0o755) for name, path in built.items()]
+                write_tar(plain, entries, folders=False)
+                file.write_bytes(stored_gzip(plain.getvalue()))
             else:
                 file = next(iter(built.values()))
             records.append(self._keep(artifact, file, SourceKind.GO))
@@ -335,9 +332,8 @@ class Builder:
         inputs = tree.fingerprint()
         target = work / "tree.tar.gz"
         tree.build(target, work, lambda: self.progress.note("another run installs the wheels"))
-        previous = self.store.recall(artifact)
         stem, _, suffix = artifact.filename.partition(".tar")
-        record = self._keep(
+        return self._keep(
             artifact,
             target,
             SourceKind.PYTHON,
@@ -345,9 +341,6 @@ class Builder:
             pinned=False,
             filename=f"{stem}-{inputs[:12]}.tar{suffix}",
         )
-        if previous and self.store.file(previous) != self.store.file(record):
-            self.store.file(previous).unlink(missing_ok=True)
-        return record
 
     def _tree(self, source: PythonSource) -> PythonTree:
         return PythonTree(

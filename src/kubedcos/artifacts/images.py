@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from kubedcos.artifacts.manifest import ImageSource
-from kubedcos.artifacts.tarballs import Entry, write_tar
+from kubedcos.artifacts.tarballs import Entry, stored_gzip, write_tar
 
 CREATED = "1970-01-01T00:00:00Z"
-LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -86,7 +86,8 @@ def write_image(
         The digest of its manifest, as a registry will show it.
     """
     system, _, architecture = platform.partition("/")
-    layer = _layer(files, source.links)
+    plain = _layer(files, source.links)
+    layer = stored_gzip(plain)
     layer_descriptor = _descriptor(LAYER_TYPE, layer)
     config = _json(
         {
@@ -103,7 +104,10 @@ def write_image(
                 "Cmd": list(source.cmd),
                 "WorkingDir": "/",
             },
-            "rootfs": {"type": "layers", "diff_ids": [layer_descriptor["digest"]]},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [f"sha256:{hashlib.sha256(plain).hexdigest()}"],
+            },
             "history": [{"created": CREATED, "created_by": "kubedcos artifacts build"}],
         }
     )

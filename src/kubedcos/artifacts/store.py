@@ -215,6 +215,8 @@ class Store:
     ) -> Record:
         """Note that `artifact` is the stored content `sha256`, which was just hashed.
 
+        Content that it was before is removed: nothing else would ever remove it.
+
         Args:
             artifact: which.
             sha256: its content's sum.
@@ -239,7 +241,10 @@ class Store:
             digest=digest,
             stamp=stamp,
         )
+        previous = self.noted(artifact)
         self._write(self._record_path(artifact), json.dumps(asdict(record), indent=1) + "\n")
+        if previous and self.file(previous) != self.file(record):
+            self._remove(previous)
         return record
 
     def recall(self, artifact: Artifact) -> Record | None:
@@ -263,8 +268,14 @@ class Store:
     def forget(self, artifact: Artifact) -> None:
         """Remove the record of an artefact and its content: it was found to be spoilt."""
         if record := self.noted(artifact):
-            self.file(record).unlink(missing_ok=True)
+            self._remove(record)
         self._record_path(artifact).unlink(missing_ok=True)
+
+    def _remove(self, record: Record) -> None:
+        file = self.file(record)
+        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            file.parent.rmdir()
 
     def _record_path(self, artifact: Artifact) -> Path:
         return self.root / "records" / f"{artifact.name}-{artifact.version}.json"

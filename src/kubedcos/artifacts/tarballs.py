@@ -72,24 +72,16 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
             archive.addfile(info, stream)
 
 
-def write_stored_gzip(source: Path, target: Path) -> None:
-    """Wrap a file in gzip without compressing it.
+def stored_gzip(data: bytes) -> bytes:
+    """Wrap bytes in gzip without compressing them.
 
     Compressed bytes depend on the zlib that a machine happens to have, so a pinned sum would not
     hold everywhere; stored blocks have only one form (RFC 1951, 3.2.4).
     """
-    crc = 0
-    size = 0
-    with source.open("rb") as reader, target.open("wb") as writer:
-        writer.write(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")
-        block = reader.read(STORED_BLOCK)
-        while True:
-            following = reader.read(STORED_BLOCK)
-            header = struct.pack("<BHH", 0 if following else 1, len(block), len(block) ^ 0xFFFF)
-            writer.write(header + block)
-            crc = zlib.crc32(block, crc)
-            size += len(block)
-            if not following:
-                break
-            block = following
-        writer.write(struct.pack("<II", crc, size & 0xFFFFFFFF))
+    parts = [b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"]
+    for start in range(0, len(data) or 1, STORED_BLOCK):
+        block = data[start : start + STORED_BLOCK]
+        last = start + STORED_BLOCK >= len(data)
+        parts += [struct.pack("<BHH", int(last), len(block), len(block) ^ 0xFFFF), block]
+    parts.append(struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF))
+    return b"".join(parts)
