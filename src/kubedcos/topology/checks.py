@@ -193,7 +193,7 @@ def host_networks(inventory: Inventory) -> Iterable[Problem]:
                 f"address {host.address}",
                 f"an address in {', '.join(map(str, declared))}",
                 "host-outside-networks",
-                "Add its network to cluster_networks, or overlays would hide its packets' source.",
+                "Add its network to cluster_networks, so that overlaps with it are found.",
             )
     service = [network for network in inventory.networks if network.kind == "service"]
     for network in service:

@@ -81,13 +81,13 @@ def firewall_facts(inventory: Inventory) -> dict[str, list[str]]:
     overlays = [str(overlay.subnet) for overlay in inventory.overlays]
     overlays += [str(overlay.vtep_subnet) for overlay in inventory.overlays]
     hosts = [str(host.address) for host in sorted(inventory.hosts, key=lambda h: h.address)]
-    networks = [str(n.subnet) for n in inventory.networks if n.kind == "host"]
     return {
         "ports": sorted({str(overlay.port) for overlay in inventory.overlays}),
         "hosts": hosts,
         "overlays": overlays,
-        # Hosts outside of the declared networks still belong to the cluster.
-        "inside": overlays + (networks or hosts),
+        # Only what answers through the tunnel: anything else in the hosts' networks, such as
+        # their router, would not know the way back to a container's own address.
+        "inside": overlays + hosts,
     }
 
 
