@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from kubedcos.artifacts.export import Pair, index
-from kubedcos.artifacts.manifest import Artifact, Manifest, SourceKind
+from kubedcos.artifacts.manifest import Artifact, Manifest
+from kubedcos.artifacts.sources import SourceKind
 from kubedcos.artifacts.store import ChecksumMismatch, Record, Store, disk_errors, sha256_of
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
 

@@ -19,7 +19,8 @@ from kubedcos.artifacts.programs import environment, run
 from kubedcos.artifacts.store import ChecksumMismatch, Store, disk_errors, sha256_of
 
 if TYPE_CHECKING:
-    from kubedcos.artifacts.manifest import GoSource, Toolchain
+    from kubedcos.artifacts.manifest import Toolchain
+    from kubedcos.artifacts.sources import GoSource
 
 NETWORK_SETTINGS = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GONOPROXY", "GOINSECURE")
 CACHES_LOCK = "go-caches"

@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubedcos.artifacts.manifest import ImageSource
+from kubedcos.artifacts.sources import ImageSource
 from kubedcos.artifacts.tarballs import Entry, stored_gzip, write_tar
+from kubedcos.errors import KubedcosError
 
 CREATED = "1970-01-01T00:00:00Z"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -155,6 +157,20 @@ def write_image(
             ],
         )
     return str(manifest_descriptor["digest"])
+
+
+def manifest_digest(archive: Path) -> str:
+    """The digest of the manifest in an archive that `write_image` wrote.
+
+    Raises:
+        KubedcosError: it is no such archive.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            content = tar.extractfile("index.json")
+            return str(json.load(content)["manifests"][0]["digest"]) if content else ""
+    except (tarfile.TarError, KeyError, IndexError, ValueError) as error:
+        raise KubedcosError(f"{archive.name} is no image archive ({error})") from error
 
 
 def _blob(descriptor: Mapping[str, Any]) -> str:

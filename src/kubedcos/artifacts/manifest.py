@@ -10,140 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
+from kubedcos.artifacts.sources import ImageSource, PythonSource, Source, SourceKind, Strict
 from kubedcos.errors import InvalidInput, Problem
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
 
-class SourceKind(StrEnum):
-    """Ways to obtain an artefact."""
-
-    RELEASE = "release"
-    """A file that the project itself publishes; its bytes differ from our builds."""
-    MIRROR = "mirror"
-    """The site's own copy, laid out as `kubedcos artifacts export` writes it."""
-    GO = "go"
-    """Built from Go modules with the pinned toolchain; the same bytes on every machine."""
-    DEBIAN = "debian"
-    """One file of a Debian package, which apt checks against the archive's signature."""
-    IMAGE = "image"
-    """An image put together from other artefacts; the same bytes on every machine."""
-    PYTHON = "python"
-    """This package and its wheels; named by its content, so no sum can stand in the manifest."""
-
-
-DEFAULT_SOURCES: tuple[SourceKind, ...] = (
-    SourceKind.MIRROR,
-    SourceKind.GO,
-    SourceKind.DEBIAN,
-    SourceKind.IMAGE,
-    SourceKind.PYTHON,
-)
-"""Kinds used unless configured: everything but releases, so that all sites have the same sums."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ReleaseSource(_Strict):
-    """A published file.
-
-    Attributes:
-        url: with the placeholders of the component.
-        member: path inside the archive at `url`; empty when the file itself is the artefact.
-    """
-
-    kind: Literal[SourceKind.RELEASE]
-    url: str
-    member: str = ""
-
-
-class MirrorSource(_Strict):
-    """The site's mirror, whose address is configuration, not part of the manifest."""
-
-    kind: Literal[SourceKind.MIRROR]
-
-
-class GoSource(_Strict):
-    """A Go build.
-
-    Attributes:
-        module: folder of ``artifacts/go`` with the `go.mod` and `go.sum` that pin every input.
-        tags: Go build tags.
-        stamps: variables set by the linker, such as the version.
-    """
-
-    kind: Literal[SourceKind.GO]
-    module: str
-    tags: tuple[str, ...] = ()
-    stamps: Mapping[str, str] = Field(default_factory=dict)
-
-
-class DebianSource(_Strict):
-    """A file of a Debian package.
-
-    Attributes:
-        package: its name.
-        member: path of the file inside the package, without a leading slash.
-    """
-
-    kind: Literal[SourceKind.DEBIAN]
-    package: str
-    member: str
-
-
-class ImageSource(_Strict):
-    """A container image of one layer.
-
-    Attributes:
-        reference: the name under which a node pulls it.
-        files: path in the image -> artefact name, or ``@FILE`` below ``artifacts/images``.
-        links: path in the image -> target of a symbolic link.
-        entrypoint: command of the image.
-        cmd: default arguments.
-        user: ``uid:gid``.
-        environment: variables of the image.
-    """
-
-    kind: Literal[SourceKind.IMAGE]
-    reference: str
-    files: Mapping[str, str]
-    links: Mapping[str, str] = Field(default_factory=dict)
-    entrypoint: tuple[str, ...]
-    cmd: tuple[str, ...] = ()
-    user: str = "65532:65532"
-    environment: Mapping[str, str] = Field(default_factory=dict)
-
-
-class PythonSource(_Strict):
-    """This package with its dependencies as a tree that runs from any folder.
-
-    Attributes:
-        requirements: file of pinned wheels below ``artifacts``.
-        python: version of Python on the hosts.
-    """
-
-    kind: Literal[SourceKind.PYTHON]
-    requirements: str
-    python: str
-
-
-Source = Annotated[
-    ReleaseSource | MirrorSource | GoSource | DebianSource | ImageSource | PythonSource,
-    Field(discriminator="kind"),
-]
-
-
-class _ArtifactEntry(_Strict):
+class _ArtifactEntry(Strict):
     name: Name
     filename: str = "{name}"
     package: str = ""
@@ -151,11 +31,11 @@ class _ArtifactEntry(_Strict):
     sha256: Mapping[str, Mapping[SourceKind, Sha256]] = Field(default_factory=dict)
 
 
-class _VersionEntry(_Strict):
+class _VersionEntry(Strict):
     date: str = ""
 
 
-class _Component(_Strict):
+class _Component(Strict):
     name: Name
     licence: str
     homepage: str
@@ -166,7 +46,7 @@ class _Component(_Strict):
     artifacts: tuple[_ArtifactEntry, ...]
 
 
-class Toolchain(_Strict):
+class Toolchain(Strict):
     """The Go toolchain, a wheel.
 
     Attributes:
@@ -180,7 +60,7 @@ class Toolchain(_Strict):
     sha256: Sha256
 
 
-class _Document(_Strict):
+class _Document(Strict):
     schema_: Literal[1] = Field(alias="schema")
     toolchain: Toolchain
     sets: Mapping[str, Mapping[str, str]]

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubedcos.artifacts.gobuild import pip_settings
-from kubedcos.artifacts.manifest import PythonSource
 from kubedcos.artifacts.programs import environment, run
+from kubedcos.artifacts.sources import PythonSource
 from kubedcos.artifacts.store import Store, disk_errors
 from kubedcos.artifacts.tarballs import Entry, write_tar
 

@@ -15,7 +15,8 @@ from kubedcos.errors import ExitCode, InvalidInput, Problem
 if TYPE_CHECKING:
     from kubedcos.artifacts.build import Builder
     from kubedcos.artifacts.export import Pair
-    from kubedcos.artifacts.manifest import Artifact, SourceKind
+    from kubedcos.artifacts.manifest import Artifact
+    from kubedcos.artifacts.sources import SourceKind
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -282,7 +283,7 @@ def _builder(manifest: Path | None, sources: str = "", mirror: str = "") -> Buil
 
 
 def _kinds(text: str) -> tuple[SourceKind, ...]:
-    from kubedcos.artifacts.manifest import DEFAULT_SOURCES, SourceKind  # noqa: PLC0415
+    from kubedcos.artifacts.sources import DEFAULT_SOURCES, SourceKind  # noqa: PLC0415
 
     words = [word.strip() for word in text.split(",") if word.strip()]
     unknown = [word for word in words if word not in set(SourceKind)]
