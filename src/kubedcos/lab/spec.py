@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -58,7 +58,10 @@ class NetworkSpec:
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """One host of the lab."""
+    """One host of the lab.
+
+    `groups` are those of the inventory that name it, for people to read.
+    """
 
     name: str
     container: str
@@ -66,6 +69,7 @@ class HostSpec:
     region: str
     zone: str
     network: str
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,11 @@ class LabSpec:
 
     def host_hash(self, host: HostSpec, image: str) -> str:
         """Identity of everything that a host is made from; another one means: make it anew."""
-        made_from = {"host": asdict(host), "volumes": self.volumes, "image": image}
+        made_from = {
+            "host": {key: value for key, value in asdict(host).items() if key != "groups"},
+            "volumes": self.volumes,
+            "image": image,
+        }
         text = json.dumps(made_from, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -130,6 +138,7 @@ def parse(inventory: Mapping[str, Any], source: str) -> LabSpec:
         for host_name, variables in sorted(host_vars.items())
         if (host := _host(host_name, variables, name, networks, source, problems)) is not None
     )
+    hosts = tuple(replace(host, groups=_groups(inventory, host.name)) for host in hosts)
     _refuse_twins(hosts, source, problems)
     spec = LabSpec(
         name=name,
@@ -282,6 +291,17 @@ def _texts(value: object, key: str, source: str, problems: list[Problem]) -> tup
         Problem(f"{source}: {key}", repr(value), "a list of texts", id="lab-list-invalid")
     )
     return ()
+
+
+def _groups(inventory: Mapping[str, Any], host: str) -> tuple[str, ...]:
+    """Groups that name the host themselves, sorted."""
+    return tuple(
+        sorted(
+            name
+            for name, group in inventory.items()
+            if name not in {"_meta", "all"} and host in group.get("hosts", [])
+        )
+    )
 
 
 def _bootstrap(inventory: Mapping[str, Any], source: str, problems: list[Problem]) -> str:

@@ -1,0 +1,24 @@
+#!/bin/sh
+# What CI runs, cheap checks first. Each part says how long it took; the first failure ends it.
+set -eu
+cd "$(dirname "$0")/.."
+
+number=0
+total=6
+part() {
+  number=$((number + 1))
+  name="$1"
+  shift
+  started=$(date +%s)
+  printf 'part %s of %s · %s\n' "${number}" "${total}" "${name}" >&2
+  "$@"
+  printf 'part %s of %s · %s · done after %s s\n' \
+    "${number}" "${total}" "${name}" "$(($(date +%s) - started))" >&2
+}
+
+part lint sh scripts/lint.sh
+part unit pytest --quiet tests/unit
+part templates pytest --quiet tests/templates
+part contracts pytest --quiet tests/contracts
+part simulation pytest --quiet tests/simulation
+part 'whole lab' molecule test

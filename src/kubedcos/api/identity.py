@@ -1,0 +1,117 @@
+"""Who the API is, and who may ask it: its authority, its certificate, and the operator's token."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from kubedcos.errors import NotYetComplete
+from kubedcos.kubernetes.pki import Authority, KeyPair, Profile
+
+AUTHORITY = "ca"
+SERVER = "server"
+TOKEN = "operator-token"  # noqa: S105  the name of a file
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the service shows of itself and asks of operators."""
+
+    ca_pem: str
+    certificate: Path
+    key: Path
+    token: str
+
+    def __repr__(self) -> str:
+        """Without the token, so that no log can show it."""
+        return f"Identity({self.certificate})"
+
+
+def ensure(folder: Path, addresses: Sequence[str], now: float) -> Identity:
+    """The identity in `folder`: authority and token are made once, the certificate each time.
+
+    Args:
+        folder: for root alone; made when missing.
+        addresses: names and IP addresses that the certificate is for.
+        now: seconds since 1970.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    authority = _authority(folder, now)
+    pair = authority.issue_pair(_profile(addresses), now)
+    write(folder / f"{SERVER}.crt", pair.certificate_pem, 0o644)
+    write(folder / f"{SERVER}.key", pair.key_pem, 0o600)
+    token = folder / TOKEN
+    if not token.exists():
+        write(token, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
+    return Identity(
+        authority.certificate_pem.decode(),
+        folder / f"{SERVER}.crt",
+        folder / f"{SERVER}.key",
+        token.read_text().strip(),
+    )
+
+
+def read(folder: Path) -> Identity:
+    """The identity that the service in `folder` has made.
+
+    Raises:
+        NotYetComplete: the service has not started yet.
+    """
+    files = {name: folder / name for name in (f"{AUTHORITY}.crt", f"{SERVER}.crt", TOKEN)}
+    missing = [str(path) for path in files.values() if not path.exists()]
+    if missing:
+        raise NotYetComplete(
+            f"{', '.join(missing)}: not there; `kubedcos scheduler run` makes them when it starts"
+        )
+    return Identity(
+        files[f"{AUTHORITY}.crt"].read_text(),
+        files[f"{SERVER}.crt"],
+        folder / f"{SERVER}.key",
+        files[TOKEN].read_text().strip(),
+    )
+
+
+def write(path: Path, content: bytes, mode: int) -> None:
+    """Write a file at once or not at all; it never exists with a wider mode."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _authority(folder: Path, now: float) -> Authority:
+    certificate, key = folder / f"{AUTHORITY}.crt", folder / f"{AUTHORITY}.key"
+    if not certificate.exists():
+        made = Authority.create("kubedcos API", now)
+        # The key first: a certificate without its key would be believed and be of no use.
+        write(key, made.pair.key_pem, 0o600)
+        write(certificate, made.pair.certificate_pem, 0o644)
+    return Authority(KeyPair(certificate.read_bytes(), key.read_bytes()))
+
+
+def _profile(addresses: Sequence[str]) -> Profile:
+    names, numbers = ["localhost"], ["127.0.0.1"]
+    for address in addresses:
+        (numbers if _is_number(address) else names).append(address)
+    return Profile(
+        "kubedcos API",
+        dns_names=tuple(dict.fromkeys(names)),
+        addresses=tuple(dict.fromkeys(numbers)),
+        server=True,
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

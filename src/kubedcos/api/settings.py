@@ -1,0 +1,102 @@
+"""What the framework scheduler's service is told: one YAML file, typed.
+
+Written by the role ``kubernetes_framework`` as ``/etc/kubedcos/scheduler.yml``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kubedcos.config.problems import problems_of
+from kubedcos.config.yaml_text import parse_mapping
+from kubedcos.errors import InvalidInput, Problem
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A part of the settings: nothing unknown, nothing changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Api(Section):
+    """Where operators and tasks reach the service."""
+
+    listen: str = "0.0.0.0"  # noqa: S104  tasks on all agents ask it; TLS and tokens guard it
+    """Address to listen on."""
+    port: Port = 8443
+    addresses: tuple[str, ...] = ()
+    """IP addresses and names that others reach this host by; they go into its certificate."""
+
+    def urls(self) -> tuple[str, ...]:
+        """Addresses as URLs."""
+        return tuple(f"https://{address}:{self.port}" for address in self.addresses)
+
+
+class Mesos(Section):
+    """How to reach Mesos, and as whom."""
+
+    masters: str
+    """``host:port,…`` or ``zk://host:port,…/path``."""
+    principal: str = ""
+    """For authentication and reservations; empty without."""
+    secret_file: Path | None = None
+    """File with the principal's secret and nothing else."""
+    failover_timeout_seconds: Annotated[float, Field(ge=60)] = 7 * 24 * 3600.0
+    """How long Mesos keeps the tasks while no scheduler is connected."""
+    hostname: str = ""
+    """Of this host, for Mesos' own pages."""
+
+
+class Artifacts(Section):
+    """Where binaries and images come from."""
+
+    index: str = "http://127.0.0.1:8080/artifacts/index.json"
+    """List of what is served, with sums: a URL, or a path."""
+
+
+class DaemonSettings(Section):
+    """All settings of the service."""
+
+    state_dir: Path = Path("/var/lib/kubedcos")
+    """Database, keys and the API's identity; for root alone."""
+    api: Api = Api()
+    mesos: Mesos
+    artifacts: Artifacts = Artifacts()
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.state_dir / "state.db"
+
+    @property
+    def identity_dir(self) -> Path:
+        """The API's authority, certificate and operator token."""
+        return self.state_dir / "api"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Keys of the clusters."""
+        return self.state_dir / "secrets"
+
+
+def load(path: Path) -> DaemonSettings:
+    """Settings from the file `path`.
+
+    Raises:
+        InvalidInput: it cannot be read, or says something that makes no sense.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            [Problem(str(path), str(error), "a readable YAML file", id="settings-unreadable")]
+        ) from error
+    try:
+        return DaemonSettings.model_validate(parse_mapping(text, str(path)))
+    except ValidationError as error:
+        raise InvalidInput(problems_of(error, DaemonSettings, str(path))) from None

@@ -1,0 +1,134 @@
+"""The framework scheduler's API, as the command line asks it; standard library only, to start fast."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from kubedcos.cli import contexts
+from kubedcos.cli.contexts import Context
+from kubedcos.errors import (
+    ExitCode,
+    InvalidInput,
+    KubedcosError,
+    NotYetComplete,
+    Problem,
+    Refused,
+)
+
+ANSWER_SECONDS = 15.0
+
+
+class Unreachable(KubedcosError):
+    """No framework scheduler answers."""
+
+
+class Client:
+    """Asks the framework scheduler of one context."""
+
+    def __init__(self, context: Context, *, seconds: float = ANSWER_SECONDS) -> None:
+        self._context = context
+        self._seconds = seconds
+        try:
+            self._tls = ssl.create_default_context(cadata=context.ca_pem)
+        except ssl.SSLError as error:
+            raise InvalidInput(
+                [Problem(f"context {context.name}: ca_pem", str(error), "a certificate")]
+            ) from error
+
+    def get(self, *path: str) -> Any:
+        """The answer to GET; see `ask`."""
+        return json.loads(self.ask("GET", path))
+
+    def text(self, *path: str) -> str:
+        """The answer to GET as it is; see `ask`."""
+        return self.ask("GET", path).decode()
+
+    def send(self, method: str, *path: str, document: Mapping[str, Any] | None = None) -> Any:
+        """The answer to another method, with a JSON body; see `ask`."""
+        return json.loads(self.ask(method, path, document))
+
+    def ask(
+        self, method: str, path: tuple[str, ...], document: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """Ask the first scheduler of the context that answers.
+
+        Raises:
+            Unreachable: none does.
+            KubedcosError: the scheduler refused; the text and exit code are its own.
+        """
+        reasons = []
+        for url in self._context.urls:
+            request = urllib.request.Request(  # noqa: S310  the context holds https addresses
+                "/".join([url, "v1", *(quote(part, safe="") for part in path)]),
+                method=method,
+                data=None if document is None else json.dumps(document).encode(),
+                headers={
+                    "Authorization": f"Bearer {self._context.token}",
+                    "Content-Type": "application/json",
+                },
+            )
+            try:
+                with urllib.request.urlopen(  # noqa: S310
+                    request, timeout=self._seconds, context=self._tls
+                ) as answer:
+                    body: bytes = answer.read()
+                    return body
+            except urllib.error.HTTPError as error:
+                raise _refusal(error.code, error.read()) from None
+            except (OSError, http.client.HTTPException) as error:
+                reasons.append(f"{url}: {getattr(error, 'reason', error)}")
+        raise Unreachable(
+            f"no framework scheduler of context {self._context.name} answers ("
+            + "; ".join(reasons)
+            + ")"
+        )
+
+
+def connect() -> Client:
+    """A client for the context in use.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    return Client(contexts.current())
+
+
+def cluster_name(client: Client, given: str) -> str:
+    """The cluster that a command is about: the one given, or the only one.
+
+    Raises:
+        InvalidInput: none is given and there is not exactly one.
+    """
+    if given:
+        return given
+    names = [str(cluster["name"]) for cluster in client.get("clusters")]
+    if len(names) == 1:
+        return names[0]
+    seen = f"{len(names)} clusters ({', '.join(names)})" if names else "no cluster"
+    wanted = "--cluster NAME" if names else "a cluster; `kubedcos cluster create` makes one"
+    raise InvalidInput([Problem("cluster", seen, wanted, id="cluster-choice")])
+
+
+def _refusal(status: int, body: bytes) -> KubedcosError:
+    """The error that an answer means."""
+    try:
+        document = json.loads(body)
+        text = str(document.get("error") or document.get("detail") or document)
+    except (ValueError, AttributeError):
+        return KubedcosError(f"the framework scheduler answered {status}: {body[:300]!r}")
+    if "problems" in document:
+        return InvalidInput([Problem(**problem) for problem in document["problems"]])
+    kinds: dict[int, type[KubedcosError]] = {
+        ExitCode.REFUSED: Refused,
+        ExitCode.INCOMPLETE: NotYetComplete,
+    }
+    if status == 401:
+        text = f"the framework scheduler does not know this context's token ({text})"
+    return kinds.get(document.get("exit_code", 1), KubedcosError)(text)

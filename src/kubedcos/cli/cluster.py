@@ -1,0 +1,134 @@
+"""`kubedcos cluster`: Kubernetes clusters, one Mesos framework each."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kubedcos.cli.client import Client, connect
+from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
+from kubedcos.errors import InvalidInput, NotYetComplete, Problem
+
+app = typer.Typer(no_args_is_help=True)
+
+WaitOption = Annotated[
+    float, typer.Option("--wait", min=0, help="Wait for so many seconds until it is complete.")
+]
+_COLUMNS = (
+    ("NAME", "name"),
+    ("VERSION", "version"),
+    ("STATUS", "status"),
+    ("CONNECTED", "connected"),
+    ("DOING", "doing"),
+)
+_WIDE = (("MASTER", "master"), ("FRAMEWORK", "framework_id"), ("ROLE", "role"), ("ERROR", "error"))
+_POLL_SECONDS = 1.0
+
+
+@app.command()
+def create(
+    file: Annotated[Path, typer.Argument(help="Options of the cluster, YAML.")],
+    wait: WaitOption = 0.0,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Create the cluster that FILE describes; one that is there already stays as it is."""
+    from kubedcos.config import cluster as options_file  # noqa: PLC0415  pydantic costs 0.2 s
+
+    how = chosen(output, as_json)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            [Problem(str(file), str(error), "a readable YAML file", id="options-unreadable")]
+        ) from error
+    options = options_file.load(text, str(file))
+    client = connect()
+    answer = client.send("POST", "clusters", document=options.model_dump(mode="json"))
+    if wait:
+        _until_complete(client, options.name, wait)
+        answer["cluster"] = client.get("clusters", options.name)
+    made = "created" if answer["changed"] else "is there already; nothing to change"
+    show(answer, how, text=f"cluster {options.name} {made}")
+
+
+@app.command("list")
+def list_(output: OutputOption = Format.TABLE, as_json: JsonOption = False) -> None:
+    """List clusters."""
+    how = chosen(output, as_json)
+    show(connect().get("clusters"), how, columns=_COLUMNS, wide=_WIDE)
+
+
+@app.command("show")
+def show_(
+    name: Annotated[str, typer.Argument(help="Cluster.")] = "kubernetes",
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one cluster: its options, plans and pods."""
+    how = chosen(output, as_json)
+    cluster = connect().get("clusters", name)
+    show(cluster, how, text=_page(cluster))
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(help="Cluster.")],
+    wait: WaitOption = 300.0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """End all tasks of a cluster, destroy its volumes, remove its framework from Mesos."""
+    client = connect()
+    client.get("clusters", name)
+    if not yes:
+        typer.confirm(f"Delete cluster {name} and everything that it holds?", abort=True, err=True)
+    client.send("DELETE", "clusters", name)
+    deadline = time.monotonic() + wait
+    while any(cluster["name"] == name for cluster in client.get("clusters")):
+        if time.monotonic() >= deadline:
+            raise NotYetComplete(f"cluster {name} is still being deleted")
+        time.sleep(_POLL_SECONDS)
+    tell(f"cluster {name} is gone")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the options file, for editors."""
+    from kubedcos.config import cluster as options_file  # noqa: PLC0415
+
+    show(options_file.json_schema(), Format.JSON)
+
+
+def _until_complete(client: Client, name: str, seconds: float) -> None:
+    """Wait for the plan `deploy`; says on stderr what is done meanwhile."""
+    deadline = time.monotonic() + seconds
+    said = ""
+    while True:
+        cluster = client.get("clusters", name)
+        if cluster["status"] == "COMPLETE":
+            return
+        doing = str(cluster["error"] or cluster["doing"])
+        if doing != said:
+            tell(doing)
+            said = doing
+        if time.monotonic() >= deadline:
+            raise NotYetComplete(f"plan deploy of {name} is {cluster['status']}: {doing}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _page(cluster: dict[str, Any]) -> str:
+    """One cluster for people."""
+    lines = [
+        f"{key:<12} {cluster.get(key) if cluster.get(key) is not None else '-'}"
+        for key in ("name", "version", "status", "role", "framework_id", "master", "doing", "error")
+    ]
+    lines.append("")
+    lines += [
+        f"{pod['name']:<28} {pod['hostname'] or '-':<12} {pod['region'] or '-':<10} "
+        + " ".join(f"{task['name']}={task['state'] or '-'}" for task in pod["tasks"])
+        for pod in cluster["pods"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,103 @@
+"""Which framework scheduler the command line talks to: small files below the user's own folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kubedcos.errors import InvalidInput, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A framework scheduler and how to be let in.
+
+    Attributes:
+        url: of its API, such as ``https://10.89.1.10:8443``; several are separated by commas.
+        ca_pem: certificate authority of its API.
+        token: of an operator.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    ca_pem: str
+    token: str
+
+
+def folder() -> Path:
+    """Where contexts are; KUBEDCOS_CONFIG names another place."""
+    named = os.environ.get("KUBEDCOS_CONFIG")
+    return Path(named) if named else Path.home() / ".config" / "kubedcos"
+
+
+def current() -> Context:
+    """The context in use: KUBEDCOS_CONTEXT, the one chosen, or the only one.
+
+    Raises:
+        InvalidInput: there is none, several and none is chosen, or its file is broken.
+    """
+    known = sorted(path.stem for path in (folder() / "contexts").glob("*.json"))
+    name = os.environ.get("KUBEDCOS_CONTEXT", "")
+    pointer = folder() / "context"
+    if not name and pointer.is_file():
+        name = pointer.read_text().strip()
+    if not name and len(known) == 1:
+        name = known[0]
+    if name not in known:
+        raise InvalidInput(
+            [
+                Problem(
+                    f"context {name or '(none chosen)'}",
+                    f"no such file in {folder() / 'contexts'}",
+                    "one of " + ", ".join(known) if known else "a cluster made from this machine",
+                    id="context-missing",
+                    fix="The playbook kubernetes.yml writes it; `make demo` does all of it",
+                )
+            ]
+        )
+    return read(folder() / "contexts" / f"{name}.json")
+
+
+def read(path: Path) -> Context:
+    """The context in the file `path`.
+
+    Raises:
+        InvalidInput: it is no context.
+    """
+    try:
+        document = json.loads(path.read_text())
+        url, ca_pem, token = document["url"], document["ca_pem"], document["token"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            [
+                Problem(
+                    str(path),
+                    f"{type(error).__name__}: {error}",
+                    "a JSON object with url, ca_pem and token",
+                    id="context-broken",
+                )
+            ]
+        ) from error
+    urls = tuple(part.strip().rstrip("/") for part in str(url).split(",") if part.strip())
+    return Context(path.stem, urls, str(ca_pem), str(token))
+
+
+def remove_of(addresses: Collection[str]) -> list[str]:
+    """Remove contexts whose scheduler is at one of `addresses`, and the choice of such a one."""
+    removed = []
+    for path in sorted((folder() / "contexts").glob("*.json")):
+        try:
+            urls = read(path).urls
+        except InvalidInput:
+            continue
+        if urls and all(urlsplit(url).hostname in addresses for url in urls):
+            path.unlink()
+            removed.append(path.stem)
+    pointer = folder() / "context"
+    if pointer.is_file() and pointer.read_text().strip() in removed:
+        pointer.unlink()
+    return removed

@@ -1,0 +1,162 @@
+"""`kubedcos demo`: everything on this machine, stage by stage; `make demo` calls it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from kubedcos.cli import contexts
+from kubedcos.cli.output import print_answer, tell
+from kubedcos.cli.stages import Recap, Stage, Stages, clock_text
+from kubedcos.errors import InvalidInput, Problem
+from kubedcos.lab import engine, inventory, lifecycle
+from kubedcos.lab.spec import LabSpec
+
+app = typer.Typer(no_args_is_help=True)
+
+# Packages and the Python environment, which scripts/setup.sh makes before Python can run.
+STAGES_OF_SETUP = 2
+SITE = Path("playbooks/site.yml")
+WEB = Path("demo/web.yml")
+
+InventoryOption = Annotated[Path, typer.Option("--inventory", "-i", help="Inventory of the demo.")]
+VarsOption = Annotated[
+    Path | None, typer.Option("--vars", help="File of variables, passed to every play.")
+]
+DEFAULT_INVENTORY = Path("inventories/lab")
+
+
+@app.command()
+def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOption = None) -> None:
+    """Build, start and stage everything; a second run changes nothing."""
+    started = time.monotonic()
+    if variables is not None and not variables.is_file():
+        raise InvalidInput(
+            [Problem("--vars", str(variables), "a file of variables", id="demo-vars-missing")]
+        )
+    spec = inventory.load(inventory_path)
+    wanted = plan(inventory_path, variables, playbooks(SITE))
+    stages = Stages(
+        lifecycle.cache_root() / "logs",
+        first=STAGES_OF_SETUP + 1,
+        total=STAGES_OF_SETUP + len(wanted),
+    )
+    for stage in wanted:
+        stages.run(stage)
+    for line in recap_lines(stages.recaps):
+        tell(line)
+    print_answer(_page(spec, time.monotonic() - started))
+
+
+@app.command()
+def down(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
+    """Remove what the demo made on this machine; what can be used again stays in the cache."""
+    spec = inventory.load(inventory_path)
+    podman = engine.Podman(engine.global_options(engine.detect()))
+    changes = lifecycle.down(spec.name, podman, tell=tell)
+    removed = contexts.remove_of({str(host.address) for host in spec.hosts})
+    if changes or removed:
+        tell(f"demo {spec.name}: removed after {changes.seconds:.0f} s")
+    else:
+        tell(f"demo {spec.name}: nothing to remove")
+
+
+def playbooks(site: Path) -> list[Path]:
+    """The playbooks that `site` imports, in its order.
+
+    Raises:
+        InvalidInput: it does not exist or imports none.
+    """
+    try:
+        document = yaml.safe_load(site.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidInput(
+            [Problem(str(site), str(error), "the checkout's playbook", id="demo-checkout")]
+        ) from error
+    names = [
+        entry.get("ansible.builtin.import_playbook") or entry.get("import_playbook")
+        for entry in document or []
+    ]
+    return [site.parent / str(name) for name in names if name]
+
+
+def plan(inventory_path: Path, variables: Path | None, site: list[Path]) -> list[Stage]:
+    """The stages after setup: artefacts, hosts, one for each playbook, the web application."""
+    own = str(Path(sys.argv[0]).absolute()) if Path(sys.argv[0]).is_file() else "kubedcos"
+    beside = Path(sys.executable).parent
+    environment = {
+        "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
+        "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_FORCE_COLOR": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    build = [own, "artifacts", "build"]
+    version = _text_of(variables, "kubernetes_version")
+    if version:
+        build += ["--kubernetes", version]
+    extra = ["--extra-vars", f"@{variables}"] if variables is not None else []
+    ansible = [str(beside / "ansible-playbook"), "--inventory", str(inventory_path), *extra]
+    return [
+        Stage("artefacts", build, environment),
+        Stage("hosts of the lab", [own, "lab", "up", "--inventory", str(inventory_path)]),
+        *(Stage(f"playbook {path.stem}", [*ansible, str(path)], environment) for path in site),
+        Stage("web application", [own, "kubectl", "--", "apply", "-f", str(WEB)], environment),
+    ]
+
+
+def recap_lines(recaps: dict[str, Recap]) -> list[str]:
+    """What Ansible did, host by host, over all playbooks."""
+    return [
+        f"{host:<12} : ok={recap.ok} changed={recap.changed} "
+        f"unreachable={recap.unreachable} failed={recap.failed}"
+        for host, recap in sorted(recaps.items())
+    ]
+
+
+def _text_of(path: Path | None, key: str) -> str:
+    """A variable of a YAML or JSON file of variables; empty when it is not there."""
+    if path is None:
+        return ""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidInput(
+            [Problem(str(path), str(error), "a YAML file of variables", id="demo-vars-broken")]
+        ) from error
+    return str(document.get(key, "")) if isinstance(document, dict) else ""
+
+
+def _page(spec: LabSpec, seconds: float) -> str:
+    """What stands where now, and what to type next."""
+    from kubedcos.cli import webcheck  # noqa: PLC0415  asks the cluster, which `down` need not
+
+    found = webcheck.look()
+    hosts = "\n".join(
+        f"  {host.name:<6} {host.address!s:<13} {host.region}/{host.zone:<6} "
+        + ", ".join([*host.groups, *found.roles.get(host.name, [])])
+        for host in spec.hosts
+    )
+    answer = "\n".join(f"  {line}" for line in found.answer.strip().splitlines())
+    return f"""
+The demo runs, {clock_text(seconds)} after its start.
+
+Hosts:
+{hosts}
+
+The pod {found.asker} in {found.asker_region} asked the web application in the other data centre:
+{answer}
+
+What to type next:
+  .venv/bin/kubedcos plan show deploy               what was staged where, and when
+  .venv/bin/kubedcos kubectl -- get nodes -o wide   the two nodes
+  .venv/bin/kubedcos kubeconfig > demo.kubeconfig   for your own kubectl
+  .venv/bin/kubedcos lab exec a1 -- bash            a shell on a host
+  make demo                                         again: it changes nothing
+  make demo-down                                    remove what the demo made
+"""

@@ -1,0 +1,129 @@
+"""`kubedcos plan`: what is done in which order, how far it is, and what it waits for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from kubedcos.cli.client import cluster_name, connect
+from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, print_answer, show, tell
+from kubedcos.errors import NotYetComplete
+
+app = typer.Typer(no_args_is_help=True)
+
+ClusterOption = Annotated[
+    str, typer.Option("--cluster", "-c", help="Cluster; default: the only one.")
+]
+_WATCH_SECONDS = 1.0
+
+
+@app.command("list")
+def list_(
+    cluster: ClusterOption = "",
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """List plans."""
+    how = chosen(output, as_json)
+    client = connect()
+    show(
+        client.get("clusters", cluster_name(client, cluster), "plans"),
+        how,
+        columns=[
+            ("NAME", "name"),
+            ("STATUS", "status"),
+            ("COMPLETE", "complete"),
+            ("STEPS", "steps"),
+        ],
+    )
+
+
+@app.command("show")
+def show_(
+    name: Annotated[str, typer.Argument(help="Plan.")] = "deploy",
+    cluster: ClusterOption = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow until complete.")] = False,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a plan as a tree. With --watch the exit code is 4 when it is left incomplete."""
+    how = chosen(output, as_json)
+    client = connect()
+    path = ("clusters", cluster_name(client, cluster), "plans", name)
+    plan = client.get(*path)
+    if not watch:
+        _print(plan, how)
+        return
+    live = sys.stdout.isatty() and how in {Format.TABLE, Format.WIDE}
+    before = ""
+    try:
+        while True:
+            now = tree(plan, wide=how is Format.WIDE)
+            if live:
+                sys.stdout.write(f"\x1b[H\x1b[2J{now}\n")
+                sys.stdout.flush()
+            elif now != before:
+                _print(plan, how)
+            before = now
+            if plan["status"] == "COMPLETE":
+                return
+            time.sleep(_WATCH_SECONDS)
+            plan = client.get(*path)
+    except KeyboardInterrupt:
+        tell("")
+        raise NotYetComplete(f"plan {name} is {plan['status']}") from None
+
+
+def _print(plan: dict[str, Any], how: Format) -> None:
+    if how in {Format.TABLE, Format.WIDE}:
+        print_answer(tree(plan, wide=how is Format.WIDE))
+    else:
+        show(plan, how)
+
+
+def tree(plan: dict[str, Any], *, wide: bool = False) -> str:
+    """The plan as text: phases and steps with status, host, times, and what they wait for."""
+    lines = [f"{plan['name']} ({plan['status']})"]
+    phases = plan["phases"]
+    names = [step["name"] for phase in phases for step in phase["steps"]]
+    width = max([len(name) for name in names] + [8])
+    for number, phase in enumerate(phases):
+        last_phase = number == len(phases) - 1
+        lines.append(
+            f"{'└─' if last_phase else '├─'} {phase['name']} ({phase['strategy']}, "
+            f"{phase['status']})"
+        )
+        indent = "   " if last_phase else "│  "
+        for position, step in enumerate(phase["steps"]):
+            last_step = position == len(phase["steps"]) - 1
+            branch = "└─" if last_step else "├─"
+            lines.append(f"{indent}{branch} {_step(step, width)}".rstrip())
+            below = indent + ("   " if last_step else "│  ")
+            if step["reason"] and step["status"] != "COMPLETE":
+                lines.append(f"{below}  {step['reason']}")
+            if wide:
+                lines += [
+                    f"{below}  {task['name']} {task['state'] or '-'} {task['id'] or ''}".rstrip()
+                    for task in step["tasks"]
+                ]
+    return "\n".join(lines)
+
+
+def _step(step: dict[str, Any], width: int) -> str:
+    places = dict.fromkeys(
+        f"{task['hostname']} ({task['region']}/{task['zone']})"
+        for task in step["tasks"]
+        if task["hostname"]
+    )
+    times = " → ".join(
+        _clock(step[key]) for key in ("started_at", "finished_at") if step[key] is not None
+    )
+    return f"{step['name']:<{width}}  {step['status']:<11}  {', '.join(places):<22}  {times}"
+
+
+def _clock(text: str) -> str:
+    """The time of day of an ISO 8601 text."""
+    return text.partition("T")[2].removesuffix("Z") or text

@@ -1,0 +1,40 @@
+"""`kubedcos preflight`: check an inventory and its hosts; nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kubedcos.errors import InvalidInput, Problem
+
+app = typer.Typer()
+PLAYBOOK = Path("playbooks/preflight.yml")
+
+
+@app.callback(invoke_without_command=True)
+def preflight(
+    inventory_path: Annotated[
+        Path, typer.Option("--inventory", "-i", help="Inventory to check.")
+    ] = Path("inventories/lab"),
+    variables: Annotated[
+        Path | None, typer.Option("--vars", help="File of variables for the play.")
+    ] = None,
+) -> None:
+    """Run the playbook preflight; its findings name host, seen, wanted and fix."""
+    if not PLAYBOOK.is_file():
+        raise InvalidInput(
+            [
+                Problem(
+                    str(PLAYBOOK), "nothing", "to be run in the checkout", id="preflight-checkout"
+                )
+            ]
+        )
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    extra = [] if variables is None else ["--extra-vars", f"@{variables}"]
+    argv = [program, "--inventory", str(inventory_path), *extra, str(PLAYBOOK)]
+    sys.stdout.flush()
+    os.execv(program, argv)  # noqa: S606  its output and its code are the answer

@@ -1,0 +1,49 @@
+"""`kubedcos scheduler`: the framework scheduler itself, as systemd runs it on the masters."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kubedcos.cli.output import print_answer
+
+app = typer.Typer(no_args_is_help=True)
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="Settings of the service, YAML.")]
+DEFAULT_CONFIG = Path("/etc/kubedcos/scheduler.yml")
+
+
+@app.command()
+def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Host clusters and serve the API until told to stop."""
+    from kubedcos.api import daemon, settings, workloads  # noqa: PLC0415  pydantic and the rest
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    daemon.run(settings.load(config), workloads.maker)
+
+
+@app.command()
+def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Check the settings; exit code 2 and every problem when they are wrong."""
+    from kubedcos.api import settings  # noqa: PLC0415
+
+    settings.load(config)
+
+
+@app.command()
+def context(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Print how operators reach this service, as JSON. It holds a secret token."""
+    from kubedcos.api import identity, settings  # noqa: PLC0415
+
+    found = settings.load(config)
+    shown = identity.read(found.identity_dir)
+    print_answer(
+        json.dumps(
+            {"url": ",".join(found.api.urls()), "ca_pem": shown.ca_pem, "token": shown.token}
+        )
+    )
