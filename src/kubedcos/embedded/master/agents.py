@@ -275,9 +275,8 @@ def _unknown_tasks(
     )
 
 
-def status_update(state: MasterState, call: StatusUpdate, *, now: float) -> Effects:
+def status_update(state: MasterState, call: StatusUpdate) -> Effects:
     """STATUS_UPDATE: recorded and passed on; the resources of an ended task are free at once."""
-    del now
     framework = state.frameworks.get(call.framework_id.value)
     state.count("messages_status_update")
     if framework is None:

@@ -1,0 +1,109 @@
+"""`python -m kubedcos.embedded.master`, with Mesos' own flags."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+
+import uvicorn
+
+from kubedcos.clock import SystemClock
+from kubedcos.embedded.master.app import MasterApp
+from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.options import MasterOptions, read_options
+from kubedcos.embedded.protocol import MESOS_VERSION
+from kubedcos.errors import KubedcosError
+from kubedcos.mesos.messages import MasterInfo
+
+_log = logging.getLogger("kubedcos.embedded.master")
+
+
+async def serve(options: MasterOptions) -> int:
+    """Run the master until a signal ends it or it has lost its leadership.
+
+    Returns:
+        Exit status: 0 after a signal, 1 after lost leadership.
+    """
+    engine = Engine(options, SystemClock())
+    config = uvicorn.Config(
+        MasterApp(engine),
+        host=options.bind,
+        port=options.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    status = 0
+
+    def end(reason: str) -> None:
+        nonlocal status
+        _log.error("%s: this master ends, its supervisor is to start it again", reason)
+        status, server.should_exit = 1, True
+
+    def lead(leader: MasterInfo | None) -> None:
+        ours = leader is not None and leader.id == engine.state.info.id
+        if engine.elected and not ours:
+            end("leadership lost")
+        engine.leader = leader
+        if ours:
+            engine.elect()
+        elif leader is not None and _region(leader) != _region(engine.state.info):
+            end(f"the leader is in region {_region(leader)}, this master is not")
+
+    election = None
+    if options.zk is None:
+        engine.elect()
+    else:
+        from kubedcos.embedded.master.election import Election, parse_zk  # noqa: PLC0415
+
+        election = Election(
+            parse_zk(options.zk),
+            engine.state.info,
+            options.zk_session_timeout,
+            lead,
+            lambda: end("ZooKeeper session lost"),
+        )
+        engine.spawn(election.start())
+    await server.serve()
+    await engine.close()
+    if election is not None:
+        await election.stop()
+    return status
+
+
+def _region(info: MasterInfo) -> str | None:
+    domain = info.domain
+    return domain.fault_domain.region.name if domain and domain.fault_domain else None
+
+
+def main(arguments: list[str]) -> int:
+    """Read flags and serve; the exit status."""
+    if "--version" in arguments:
+        print(f"mesos {MESOS_VERSION} (kubedcos embedded)")  # noqa: T201
+        return 0
+    try:
+        options = read_options(arguments, os.environ)
+    except KubedcosError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    levels = {"INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
+    level = levels.get(options.flags.required("logging_level"), logging.INFO)
+    logging.basicConfig(
+        level=logging.CRITICAL if options.flags.boolean("quiet") else level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("kazoo").setLevel(logging.WARNING)
+    try:
+        return asyncio.run(serve(options))
+    except KubedcosError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,301 @@
+"""`/api/v1/scheduler`: checks in Mesos' order, then one decision per call."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kubedcos.embedded.master import accept, frameworks, reconcile
+from kubedcos.embedded.master.effects import Effects, ToFramework
+from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.responses import (
+    BadRequest,
+    accepts_json,
+    empty,
+    not_acceptable,
+    require_json,
+    text,
+)
+from kubedcos.embedded.master.rules import UNSUPPORTED_OPERATIONS
+from kubedcos.embedded.master.state import FrameworkRecord
+from kubedcos.embedded.master.streams import Stream
+from kubedcos.embedded.protojson import NotConvertible, from_json, parse_json
+from kubedcos.mesos.messages import Call, Event, OperationStatus, UpdateOperationStatus
+
+STREAM_HEADER: Final = "Mesos-Stream-Id"
+
+_WITHOUT_BODY: Final = frozenset({"TEARDOWN", "REVIVE", "SUPPRESS", "UNKNOWN"})
+_COUNTED: Final = {
+    "DECLINE": "messages_decline_offers",
+    "KILL": "messages_kill_task",
+    "RECONCILE": "messages_reconcile_tasks",
+    "ACKNOWLEDGE": "messages_status_update_acknowledgement",
+    "TEARDOWN": "messages_unregister_framework",
+}
+
+
+def _refuse(status: int, message: str) -> BadRequest:
+    return BadRequest(text(status, message))
+
+
+def _invalid(message: str) -> BadRequest:
+    return _refuse(400, f"Failed to validate scheduler::Call: {message}")
+
+
+def read_call(request: Request, body: bytes) -> Call:
+    """The call in a request.
+
+    Raises:
+        BadRequest: it is none, or wants what this engine does not have.
+    """
+    require_json(request)
+    try:
+        value = parse_json(body)
+    except NotConvertible as error:
+        raise _refuse(400, f"Failed to parse body into JSON: {error}") from None
+    try:
+        call = from_json(value, Call)
+    except NotConvertible as error:
+        raise _refuse(400, f"Failed to convert JSON into Call protobuf: {error}") from None
+    _validate(call)
+    _refuse_unsupported(call, value)
+    return call
+
+
+def _validate(call: Call) -> None:
+    if call.type is None:
+        raise _invalid("Expecting 'type' to be present")
+    if call.type == "SUBSCRIBE":
+        if call.subscribe is None:
+            raise _invalid("Expecting 'subscribe' to be present")
+        if call.framework_id != call.subscribe.framework_info.id:
+            raise _invalid("'framework_id' differs from 'subscribe.framework_info.id'")
+        return
+    if call.framework_id is None:
+        raise _invalid("Expecting 'framework_id' to be present")
+    name = call.type.lower()
+    if call.type not in _WITHOUT_BODY and getattr(call, name) is None:
+        raise _invalid(f"Expecting '{name}' to be present")
+    update = call.update_framework
+    updating = call.type == "UPDATE_FRAMEWORK"
+    if updating and update is not None and call.framework_id != update.framework_info.id:
+        raise _invalid("'framework_id' differs from 'update_framework.framework_info.id'")
+    if call.type == "ACKNOWLEDGE" and call.acknowledge is not None:
+        _validate_uuid(call.acknowledge.uuid)
+
+
+def _validate_uuid(encoded: str) -> None:
+    if len(base64.b64decode(encoded)) != 16:
+        raise _invalid("Not a valid UUID")
+
+
+def _refuse_unsupported(call: Call, value: dict[str, Any]) -> None:
+    if call.accept is not None and call.type == "ACCEPT":
+        for operation in call.accept.operations:
+            if operation.type in UNSUPPORTED_OPERATIONS:
+                raise _invalid(f"The embedded engine does not support {operation.type}")
+    for name in ("subscribe", "update_framework"):
+        constraints = (value.get(name) or {}).get("offer_constraints") or {}
+        if constraints.get("role_constraints"):
+            raise _invalid("The embedded engine does not support 'offer_constraints'")
+
+
+def handle(
+    engine: Engine, request: Request, body: bytes, principal: str | None
+) -> Response | Stream:
+    """Answer a call; a successful SUBSCRIBE is answered by its stream.
+
+    Raises:
+        BadRequest: with the answer.
+    """
+    call = read_call(request, body)
+    info = None
+    if call.subscribe is not None and call.type == "SUBSCRIBE":
+        info = call.subscribe.framework_info
+    elif call.update_framework is not None and call.type == "UPDATE_FRAMEWORK":
+        info = call.update_framework.framework_info
+    if principal is not None and info is not None and info.principal not in (None, principal):
+        raise _invalid(
+            f"Authenticated principal '{principal}' does not match principal "
+            f"'{info.principal}' set in `FrameworkInfo`"
+        )
+    if call.type == "SUBSCRIBE":
+        return _subscribe(engine, request, call, principal)
+    framework = _framework(engine, request, call, principal)
+    if call.type == "UPDATE_FRAMEWORK" and call.update_framework is not None:
+        try:
+            effects = frameworks.update(
+                engine.state, engine.framework_rules, framework, call.update_framework
+            )
+        except frameworks.Refusal as error:
+            raise _refuse(400, str(error)) from None
+        engine.perform(effects)
+        return empty(200)
+    if call.type == "UNKNOWN":
+        return text(501, "501 Not Implemented.")
+    if call.type == "RECONCILE_OPERATIONS" and not accepts_json(request):
+        return not_acceptable()
+    engine.state.count(_COUNTED.get(call.type or "", "calls"))
+    engine.perform(_DECISIONS[call.type or ""](engine, framework, call))
+    return empty(202)
+
+
+def _subscribe(
+    engine: Engine, request: Request, call: Call, principal: str | None
+) -> Response | Stream:
+    if not accepts_json(request):
+        return not_acceptable()
+    if STREAM_HEADER in request.headers:
+        raise _refuse(400, f"Subscribe calls should not include the '{STREAM_HEADER}' header")
+    assert call.subscribe is not None
+    stream = engine.new_stream(str(uuid.uuid4()))
+    effects = frameworks.subscribe(
+        engine.state,
+        engine.framework_rules,
+        call.subscribe,
+        stream_id=stream.id,
+        principal=principal,
+        now=engine.clock.time(),
+    )
+    engine.perform(effects)
+    return stream
+
+
+def _framework(
+    engine: Engine, request: Request, call: Call, principal: str | None
+) -> FrameworkRecord:
+    assert call.framework_id is not None
+    framework = engine.state.frameworks.get(call.framework_id.value)
+    if framework is None:
+        raise _refuse(400, "Framework cannot be found")
+    if principal is not None and framework.principal != principal:
+        raise _refuse(
+            400,
+            f"Authenticated principal '{principal}' does not match principal "
+            f"'{framework.principal}' set in `FrameworkInfo`",
+        )
+    if not framework.connected:
+        raise _refuse(403, "Framework is not subscribed")
+    given = request.headers.get(STREAM_HEADER)
+    if given is None:
+        raise _refuse(400, f"All non-subscribe calls should include the '{STREAM_HEADER}' header")
+    if given != framework.stream_id:
+        raise _refuse(
+            400,
+            f"The stream ID '{given}' included in this request didn't match the stream ID "
+            f"currently associated with framework ID {framework.id}",
+        )
+    return framework
+
+
+Decision = Callable[[Engine, FrameworkRecord, Call], Effects]
+
+
+def _accept(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    assert call.accept is not None
+    return accept.accept(
+        engine.state,
+        framework,
+        call.accept,
+        now=engine.clock.time(),
+        allocation_interval=engine.options.allocation_interval,
+    )
+
+
+def _decline(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    assert call.decline is not None
+    return accept.decline(
+        engine.state,
+        framework,
+        call.decline,
+        now=engine.clock.time(),
+        allocation_interval=engine.options.allocation_interval,
+    )
+
+
+def _revive(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    roles = call.revive.roles if call.revive is not None else ()
+    return frameworks.revive(engine.state, framework, roles)
+
+
+def _suppress(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    roles = call.suppress.roles if call.suppress is not None else ()
+    return frameworks.suppress(engine.state, framework, roles)
+
+
+def _teardown(engine: Engine, framework: FrameworkRecord, _call: Call) -> Effects:
+    now = engine.clock.time()
+    return frameworks.remove(engine.state, engine.framework_rules, framework, now=now)
+
+
+def _kill(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    assert call.kill is not None
+    return reconcile.kill(engine.state, framework, call.kill, now=engine.clock.time())
+
+
+def _acknowledge(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    assert call.acknowledge is not None
+    return frameworks.acknowledge(engine.state, engine.framework_rules, framework, call.acknowledge)
+
+
+def _reconcile(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    assert call.reconcile is not None
+    return reconcile.reconcile(engine.state, framework, call.reconcile, now=engine.clock.time())
+
+
+def _reconcile_operations(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    """No operation has feedback here, so none is ever known."""
+    assert call.reconcile_operations is not None
+    effects: Effects = []
+    for asked in call.reconcile_operations.operations:
+        agent_id = asked.agent_id
+        words = "Reconciliation: Operation is unknown"
+        if agent_id is None:
+            words += " and no 'agent_id' was provided"
+        elif agent_id.value not in engine.state.agents:
+            words = "Reconciliation: Both operation and agent are unknown"
+        status = OperationStatus(
+            state="OPERATION_UNKNOWN",
+            operation_id=asked.operation_id,
+            message=words,
+            agent_id=agent_id,
+        )
+        event = Event(
+            type="UPDATE_OPERATION_STATUS", update_operation_status=UpdateOperationStatus(status)
+        )
+        effects.append(ToFramework(framework.id, event))
+    return effects
+
+
+def _nothing(_engine: Engine, _framework: FrameworkRecord, _call: Call) -> Effects:
+    """Accepted and without consequence, in Mesos too, as far as this engine's tasks go.
+
+    Command tasks take no messages and cannot be shut down as executors; inverse offers are never
+    made; the default allocator ignores requests; no operation status ever awaits its
+    acknowledgement.
+    """
+    return []
+
+
+_DECISIONS: Final[dict[str, Decision]] = {
+    "ACCEPT": _accept,
+    "ACCEPT_INVERSE_OFFERS": _nothing,
+    "ACKNOWLEDGE": _acknowledge,
+    "ACKNOWLEDGE_OPERATION_STATUS": _nothing,
+    "DECLINE": _decline,
+    "DECLINE_INVERSE_OFFERS": _nothing,
+    "KILL": _kill,
+    "MESSAGE": _nothing,
+    "RECONCILE": _reconcile,
+    "RECONCILE_OPERATIONS": _reconcile_operations,
+    "REQUEST": _nothing,
+    "REVIVE": _revive,
+    "SHUTDOWN": _nothing,
+    "SUPPRESS": _suppress,
+    "TEARDOWN": _teardown,
+}

@@ -1,0 +1,62 @@
+"""Calls to one agent: in order, one at a time, each awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from kubedcos.embedded.post import post
+from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER, MasterCall, encode
+
+_log = logging.getLogger(__name__)
+
+
+class AgentChannel:
+    """The conversation of one session.
+
+    Args:
+        host: address of the agent.
+        port: its port.
+        session: token of the session.
+        on_failure: called once when a call could not be delivered.
+    """
+
+    def __init__(self, host: str, port: int, session: str, on_failure: Callable[[], None]) -> None:
+        self.session = session
+        self.ended = asyncio.Event()
+        self._host, self._port = host, port
+        self._on_failure = on_failure
+        self._queue: asyncio.Queue[MasterCall | None] = asyncio.Queue()
+        self._worker = asyncio.create_task(self._work())
+
+    def send(self, call: MasterCall) -> None:
+        """Append a call."""
+        self._queue.put_nowait(call)
+
+    def end(self) -> None:
+        """End the conversation after what was sent."""
+        self._queue.put_nowait(None)
+
+    async def ping(self, call: MasterCall, deadline: float) -> bool:
+        """Send a ping past the queue; whether the agent answered."""
+        return await self._deliver(call, deadline)
+
+    async def _work(self) -> None:
+        while (call := await self._queue.get()) is not None:
+            if not await self._deliver(call, 10.0):
+                _log.warning("%s to %s:%d failed", call.type, self._host, self._port)
+                self._on_failure()
+                break
+        self.ended.set()
+
+    async def _deliver(self, call: MasterCall, deadline: float) -> bool:
+        headers = {SESSION_HEADER: self.session}
+        try:
+            reply = await post(
+                self._host, self._port, AGENT_PATH, encode(call), headers=headers, deadline=deadline
+            )
+        except OSError as error:
+            _log.info("%s to %s:%d: %s", call.type, self._host, self._port, error)
+            return False
+        return reply.status == 202

@@ -1,0 +1,128 @@
+"""Who leads: the master with the lowest of the sequence nodes that Mesos uses in ZooKeeper."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from kubedcos.embedded.protojson import encode_json
+from kubedcos.errors import InvalidInput, Problem
+from kubedcos.mesos.messages import MasterInfo
+
+_log = logging.getLogger(__name__)
+_LABEL: Final = re.compile(r"json\.info_\d{10}")
+
+
+class ZkAddress(msgspec.Struct, frozen=True):
+    """Where ``zk://[user:pass@]host:port,…/path`` leads."""
+
+    hosts: str
+    path: str
+    credentials: str | None = None
+
+
+def parse_zk(url: str) -> ZkAddress:
+    """Parts of a `--zk` URL.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    parts = urlsplit(url)
+    userinfo, _, hosts = parts.netloc.rpartition("@")
+    if parts.scheme != "zk" or not hosts or not parts.path.strip("/"):
+        wanted = "zk://[user:password@]host:port,host:port/path"
+        raise InvalidInput([Problem("flag --zk", repr(url), wanted, "flag-value")])
+    return ZkAddress(hosts, parts.path.rstrip("/"), unquote(userinfo) or None)
+
+
+def leading(nodes: list[str]) -> str | None:
+    """The node of the leader among the children of the path."""
+    return min(filter(_LABEL.fullmatch, nodes), default=None)
+
+
+class Election:
+    """Takes part in the election and reports who leads.
+
+    Args:
+        address: parsed `--zk`.
+        own: who this master is.
+        session_timeout: seconds.
+        on_leader: called in the event loop with the leader, or None while there is none.
+        on_lost: called in the event loop when the session is gone: Mesos' masters end then.
+    """
+
+    def __init__(
+        self,
+        address: ZkAddress,
+        own: MasterInfo,
+        session_timeout: float,
+        on_leader: Callable[[MasterInfo | None], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        # kazoo is needed only here, and a master without --zk starts faster without it.
+        from kazoo.client import KazooClient  # noqa: PLC0415
+
+        self._address, self._own = address, own
+        self._on_leader, self._on_lost = on_leader, on_lost
+        self._loop = asyncio.get_running_loop()
+        auth = [("digest", address.credentials)] if address.credentials else None
+        self._client: Any = KazooClient(
+            hosts=address.hosts, timeout=session_timeout, auth_data=auth
+        )
+
+    async def start(self) -> None:
+        """Connect and enter the election; waits for ZooKeeper as long as it takes."""
+        await asyncio.to_thread(self._enter)
+
+    async def stop(self) -> None:
+        """Leave the election: the node goes at once, others need not wait for the timeout."""
+        await asyncio.to_thread(self._leave)
+
+    def _leave(self) -> None:
+        self._client.stop()
+        self._client.close()
+
+    def _enter(self) -> None:
+        client = self._client
+        client.add_listener(self._session_changed)
+        client.start(timeout=10**6)
+        acl = None
+        if self._address.credentials:
+            from kazoo.security import CREATOR_ALL_ACL, READ_ACL_UNSAFE  # noqa: PLC0415
+
+            acl = [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE]
+        client.ensure_path(self._address.path, acl=acl)
+        client.create(
+            f"{self._address.path}/json.info_",
+            encode_json(self._own),
+            acl=acl,
+            ephemeral=True,
+            sequence=True,
+        )
+        client.ChildrenWatch(self._address.path)(self._members_changed)
+
+    def _session_changed(self, session_state: str) -> None:
+        # Runs in kazoo's thread. SUSPENDED may heal; LOST means that our node is gone.
+        if session_state == "LOST":
+            self._loop.call_soon_threadsafe(self._on_lost)
+
+    def _members_changed(self, nodes: list[str]) -> None:
+        leader = None
+        first = leading(nodes)
+        if first is not None:
+            from kazoo.exceptions import NoNodeError  # noqa: PLC0415
+
+            try:
+                data, _ = self._client.get(f"{self._address.path}/{first}")
+                leader = msgspec.json.decode(data, type=MasterInfo)
+            except NoNodeError:
+                return  # gone meanwhile: the watch fires again
+            except msgspec.DecodeError:
+                _log.exception("node %s holds no MasterInfo", first)
+        self._loop.call_soon_threadsafe(self._on_leader, leader)

@@ -1,0 +1,255 @@
+"""The running master: keeps the state, carries out effects, and lets time pass."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import random
+import secrets
+import uuid
+
+from kubedcos.clock import Clock
+from kubedcos.embedded.master import agents, frameworks
+from kubedcos.embedded.master.allocator import AllocationRules, allocate
+from kubedcos.embedded.master.channels import AgentChannel
+from kubedcos.embedded.master.effects import (
+    Allocate,
+    CloseStream,
+    DropAgent,
+    Effect,
+    Effects,
+    SaveRegistry,
+    ToAgent,
+    ToFramework,
+    ToStream,
+)
+from kubedcos.embedded.master.offers import rescind
+from kubedcos.embedded.master.options import MasterOptions
+from kubedcos.embedded.master.registry import (
+    FileStore,
+    MemoryStore,
+    forget_old,
+    recover,
+    registry_of,
+)
+from kubedcos.embedded.master.state import AgentRecord, MasterState
+from kubedcos.embedded.master.streams import Stream
+from kubedcos.embedded.protocol import MESOS_VERSION, MasterCall, Ping
+from kubedcos.mesos.messages import Address, Capability, Event, MasterInfo
+
+_log = logging.getLogger(__name__)
+
+
+def master_info(options: MasterOptions) -> MasterInfo:
+    """Who this master is; a new id at each start, as in Mesos."""
+    packed = ipaddress.IPv4Address(options.address).packed
+    return MasterInfo(
+        id=str(uuid.uuid4()),
+        ip=int.from_bytes(packed, "little"),
+        port=options.advertise_port,
+        pid=f"master@{options.address}:{options.advertise_port}",
+        hostname=options.hostname,
+        version=MESOS_VERSION,
+        address=Address(hostname=options.hostname, ip=options.address, port=options.advertise_port),
+        domain=options.domain,
+        capabilities=(Capability("AGENT_UPDATE"),),
+    )
+
+
+class Engine:
+    """One master process.
+
+    Args:
+        options: from the flags.
+        clock: source of time.
+    """
+
+    def __init__(self, options: MasterOptions, clock: Clock) -> None:
+        self.options = options
+        self.clock = clock
+        self.state = MasterState(info=master_info(options), start_time=clock.time())
+        self.leader: MasterInfo | None = None
+        self.streams: dict[str, Stream] = {}
+        self.channels: dict[str, AgentChannel] = {}
+        self.framework_rules = frameworks.FrameworkRules(
+            allowed_roles=options.roles,
+            root_submissions=options.root_submissions,
+            max_completed_frameworks=options.max_completed_frameworks,
+            max_completed_tasks=options.max_completed_tasks,
+            max_unreachable_tasks=options.max_unreachable_tasks,
+        )
+        self.agent_rules = agents.AgentRules(
+            ping_timeout=options.agent_ping_timeout,
+            max_ping_timeouts=options.max_agent_ping_timeouts,
+            require_domain=options.require_agent_domain,
+        )
+        self._allocation = AllocationRules(
+            options.min_allocatable,
+            filter_gpu_resources=options.flags.boolean("filter_gpu_resources"),
+            excluded=options.fair_sharing_excluded,
+        )
+        store_dir = None if options.in_memory else options.work_dir
+        self._store = MemoryStore() if store_dir is None else FileStore(store_dir)
+        self._shuffle = random.Random()  # noqa: S311  order of agents, no secret
+        self._recovery_deadline: float | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def elected(self) -> bool:
+        """Whether this master leads and has read its registry."""
+        return self.state.elected_time is not None
+
+    def elect(self) -> None:
+        """Begin to lead: read the registry and let time pass."""
+        if self.elected:
+            return
+        now = self.clock.time()
+        recover(self.state, self._store.load())
+        self.state.elected_time = now
+        self.leader = self.state.info
+        self._recovery_deadline = now + self.options.agent_reregister_timeout
+        self.spawn(self._tick())
+        _log.info("elected; %d agents are expected back", len(self.state.recovered))
+
+    def spawn(self, work: object) -> None:
+        """Run a coroutine beside everything else."""
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def new_stream(self, stream_id: str) -> Stream:
+        """A stream for a subscription that is about to be made."""
+        stream = Stream(stream_id, frameworks.HEARTBEAT_INTERVAL)
+        self.streams[stream_id] = stream
+        return stream
+
+    def stream_ended(self, stream_id: str) -> None:
+        """The client is gone, or has got all of a closed stream."""
+        self.streams.pop(stream_id, None)
+        self.perform(frameworks.disconnected(self.state, stream_id, now=self.clock.time()))
+
+    def perform(self, effects: Effects) -> None:
+        """Carry out effects, in order; allocation, if asked for, once and last."""
+        for effect in effects:
+            self._perform(effect)
+        if any(isinstance(effect, Allocate) for effect in effects):
+            self._allocate()
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case ToFramework(framework_id, event):
+                framework = self.state.frameworks.get(framework_id)
+                self._to_stream(framework.stream_id if framework else None, event)
+            case ToStream(stream_id, event):
+                self._to_stream(stream_id, event)
+            case CloseStream(stream_id):
+                if stream_id in self.streams:
+                    self.streams[stream_id].close()
+            case ToAgent(agent_id, call):
+                if agent_id in self.channels:
+                    self.channels[agent_id].send(call)
+            case DropAgent(agent_id):
+                if agent_id in self.channels:
+                    self.channels.pop(agent_id).end()
+            case SaveRegistry():
+                self._store.save(registry_of(self.state))
+            case Allocate():
+                pass
+
+    def _to_stream(self, stream_id: str | None, event: Event) -> None:
+        if stream_id is not None and stream_id in self.streams:
+            self.streams[stream_id].send(event)
+
+    def _allocate(self) -> None:
+        self.perform(
+            allocate(self.state, self._allocation, now=self.clock.time(), shuffle=self._shuffle)
+        )
+
+    def open_channel(self, agent: AgentRecord) -> None:
+        """Begin the conversation of a new session; an older one of the agent ends."""
+        old = self.channels.get(agent.id)
+        if old is not None:
+            old.end()
+        session = agent.session
+        self.channels[agent.id] = AgentChannel(
+            agent.address,
+            agent.info.port,
+            session,
+            lambda: self.agent_disconnected(agent.id, session),
+        )
+        if old is None:
+            self.spawn(self._observe(agent.id))
+
+    def agent_disconnected(self, agent_id: str, session: str) -> None:
+        """The link of that session broke, or a call of it failed."""
+        agent = self.state.agents.get(agent_id)
+        if agent is not None and agent.session == session:
+            _log.info("agent %s disconnected", agent.named())
+            now = self.clock.time()
+            self.perform(agents.disconnected(self.state, self.framework_rules, agent, now=now))
+
+    async def _observe(self, agent_id: str) -> None:
+        """Ping an agent as long as it is registered; too many misses make it unreachable."""
+        timeout = self.options.agent_ping_timeout
+        while True:
+            started = self.clock.monotonic()
+            agent, channel = self.state.agents.get(agent_id), self.channels.get(agent_id)
+            if agent is None or channel is None:
+                return
+            ping = MasterCall(type="PING", ping=Ping(connected=agent.connected))
+            answered = await channel.ping(ping, timeout)
+            rest = timeout - (self.clock.monotonic() - started)
+            if rest > 0:
+                await self.clock.sleep(rest)
+            agent = self.state.agents.get(agent_id)
+            if agent is None:
+                return
+            agent.missed_pings = 0 if answered else agent.missed_pings + 1
+            if agent.missed_pings >= self.options.max_agent_ping_timeouts:
+                _log.warning("agent %s is unreachable", agent.named())
+                now = self.clock.time()
+                self.perform(agents.unreachable(self.state, self.framework_rules, agent, now=now))
+                return
+
+    async def _tick(self) -> None:
+        """What happens each allocation interval."""
+        while True:
+            await self.clock.sleep(self.options.allocation_interval)
+            try:
+                self._pass_time(self.clock.time())
+            except Exception:
+                _log.exception("a cycle of the master failed; the next one goes on")
+
+    def _pass_time(self, now: float) -> None:
+        self.perform(frameworks.expired(self.state, self.framework_rules, now=now))
+        if self.options.offer_timeout is not None:
+            oldest = now - self.options.offer_timeout
+            late = [offer for offer in self.state.offers_of() if offer.created <= oldest]
+            self.perform(rescind(self.state, late))
+        if self._recovery_deadline is not None and now >= self._recovery_deadline:
+            self._recovery_deadline = None
+            self.perform(agents.not_recovered(self.state, now=now))
+        if forget_old(
+            self.state,
+            now=now,
+            max_age=self.options.registry_max_agent_age,
+            max_count=self.options.registry_max_agent_count,
+        ):
+            self.perform([SaveRegistry()])
+        self._allocate()
+
+    async def close(self) -> None:
+        """Stop everything that runs."""
+        for stream in self.streams.values():
+            stream.close()
+        for channel in self.channels.values():
+            channel.end()
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+
+def new_session() -> str:
+    """A token for an agent's session."""
+    return secrets.token_hex(16)

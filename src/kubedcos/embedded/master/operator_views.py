@@ -1,0 +1,134 @@
+"""What the operator API v1 shows: the answers to its GET calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubedcos.embedded.master import views
+from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
+from kubedcos.embedded.protojson import to_json
+
+Json = dict[str, Any]
+
+
+def _time(seconds: float) -> Json:
+    return {"nanoseconds": int(seconds * 1e9)}
+
+
+def agent(state: MasterState, record: AgentRecord) -> Json:
+    """One agent."""
+    shown: Json = {
+        "agent_info": to_json(record.info),
+        "active": record.connected,
+        "deactivated": False,
+        "version": record.version,
+        "pid": record.pid,
+        "registered_time": _time(record.registered_time),
+    }
+    if record.reregistered_time is not None:
+        shown["reregistered_time"] = _time(record.reregistered_time)
+    held = {
+        "total_resources": record.total,
+        "allocated_resources": state.used(agent_id=record.id),
+        "offered_resources": state.offered(agent_id=record.id),
+    }
+    shown |= {name: views.full(resources) for name, resources in held.items() if len(resources)}
+    return shown | {"capabilities": to_json(record.capabilities)}
+
+
+def agents(state: MasterState) -> Json:
+    """GET_AGENTS."""
+    return {
+        "agents": [agent(state, record) for record in state.agents.values()],
+        "recovered_agents": [to_json(info) for info in state.recovered.values()],
+    }
+
+
+def framework(state: MasterState, record: FrameworkRecord) -> Json:
+    """One framework."""
+    shown: Json = {
+        "framework_info": to_json(record.info),
+        "active": record.connected,
+        "connected": record.connected,
+        "recovered": record.recovered,
+        "registered_time": _time(record.registered_time),
+    }
+    if record.reregistered_time is not None:
+        shown["reregistered_time"] = _time(record.reregistered_time)
+    if record.unregistered_time is not None:
+        shown["unregistered_time"] = _time(record.unregistered_time)
+    offers = [to_json(offer.offer) for offer in state.offers_of(framework_id=record.id)]
+    if offers:
+        shown["offers"] = offers
+    held = {
+        "allocated_resources": state.used(framework_id=record.id),
+        "offered_resources": state.offered(framework_id=record.id),
+    }
+    shown |= {name: views.full(resources) for name, resources in held.items() if len(resources)}
+    return shown | {"offer_constraints": {}}
+
+
+def frameworks(state: MasterState) -> Json:
+    """GET_FRAMEWORKS."""
+    return {
+        "frameworks": [framework(state, record) for record in state.frameworks.values()],
+        "completed_frameworks": [framework(state, record) for record in state.completed.values()],
+    }
+
+
+def tasks(state: MasterState) -> Json:
+    """GET_TASKS."""
+    known = [*state.frameworks.values(), *state.completed.values()]
+    return {
+        "tasks": to_json(list(state.tasks.values())),
+        "unreachable_tasks": [
+            to_json(task) for record in known for task in record.unreachable_tasks.values()
+        ],
+        "completed_tasks": [to_json(task) for record in known for task in record.completed_tasks],
+    }
+
+
+def executors() -> Json:
+    """GET_EXECUTORS: command tasks have none that Mesos would list."""
+    return {"executors": []}
+
+
+def whole_state(state: MasterState) -> Json:
+    """GET_STATE."""
+    return {
+        "get_tasks": tasks(state),
+        "get_executors": executors(),
+        "get_frameworks": frameworks(state),
+        "get_agents": agents(state),
+    }
+
+
+def master(state: MasterState) -> Json:
+    """GET_MASTER."""
+    shown: Json = {"master_info": to_json(state.info), "start_time": state.start_time}
+    if state.elected_time is not None:
+        shown["elected_time"] = state.elected_time
+    return shown
+
+
+def roles(state: MasterState) -> Json:
+    """GET_ROLES."""
+    listed = []
+    for name in views.known_roles(state):
+        allocated, offered, _ = views.role_use(state, name)
+        role: Json = {"name": name, "weight": 1.0}
+        owners = views.role_frameworks(state, name)
+        if owners:
+            role["frameworks"] = [{"value": owner} for owner in owners]
+        held = {
+            resource: amount
+            for resource, amount in views.quantities(allocated + offered).items()
+            if resource != "ports"
+        }
+        if held:
+            role["resources"] = [
+                {"name": resource, "type": "SCALAR", "scalar": {"value": amount}}
+                for resource, amount in held.items()
+            ]
+        listed.append(role)
+    return {"roles": listed}
