@@ -1,4 +1,4 @@
-"""The framework scheduler's API, as the command line asks it; standard library only, to start fast."""
+"""The framework scheduler's API as the command line asks it; standard library only, for speed."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def examine(
     context: Callable[[], contexts.Context] = contexts.current,
     connect: Callable[[contexts.Context], api.Client] = api.Client,
 ) -> list[Finding]:
-    """All findings, from the nearest thing to the farthest; what lies behind a fault is left out."""
+    """All findings, nearest first; what lies behind a fault is left out."""
     try:
         chosen_context = context()
     except KubedcosError as error:
