@@ -1,0 +1,283 @@
+"""The agent's HTTP server: Mesos' endpoints, and the master's private one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kubedcos.embedded.agent import operator_api, views
+from kubedcos.embedded.agent.agent import Agent
+from kubedcos.embedded.agent.files import FileProblem
+from kubedcos.embedded.agent.link import MasterLink
+from kubedcos.embedded.agent.settings import Credential
+from kubedcos.embedded.master.views import BUILD
+from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER, decode_master_call
+from kubedcos.errors import KubedcosError
+
+log = logging.getLogger("kubedcos.embedded.agent")
+
+Handler = Callable[[Request], Awaitable[Response]]
+GZIP_ABOVE: Final = 1024
+_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]
+
+
+def text(status: int, body: str, headers: dict[str, str] | None = None) -> Response:
+    """A plain text answer."""
+    return PlainTextResponse(body, status, headers)
+
+
+def allowed(header: str | None, credentials: tuple[Credential, ...]) -> bool:
+    """Whether an `Authorization` header is that of one of `credentials` (HTTP Basic)."""
+    scheme, _, value = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        given = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    known = (f"{c.principal}:{c.secret}".encode() for c in credentials)
+    return any(hmac.compare_digest(given, one) for one in known)
+
+
+class AgentHttp:
+    """The endpoints of one agent."""
+
+    def __init__(self, agent: Agent, link: MasterLink, start_time: float) -> None:
+        self.agent = agent
+        self.link = link
+        self.start_time = start_time
+
+    def app(self) -> ASGIApp:
+        """The ASGI application."""
+        reads: dict[str, Handler] = {
+            "/state": self.state,
+            "/flags": self.flags,
+            "/containers": self.containers,
+            "/monitor/statistics": self.statistics,
+            "/monitor/statistics.json": self.statistics,
+        }
+        routes = [
+            Route(AGENT_PATH, self.master_call, methods=["POST"]),
+            Route("/health", self.health, methods=_METHODS),
+            Route("/slave(1)/health", self.health, methods=_METHODS),
+            Route("/version", self.version, methods=["GET", "POST"]),
+            Route("/metrics/snapshot", self._readonly(self.metrics), methods=["GET", "POST"]),
+        ]
+        for path, handler in reads.items():
+            for prefix in ("", "/slave(1)"):
+                route = Route(prefix + path, self._readonly(handler), methods=["GET", "POST"])
+                routes.append(route)
+        for name in ("browse", "read", "download", "debug"):
+            for suffix in ("", ".json"):
+                handler = self._readonly(getattr(self, f"files_{name}"))
+                routes.append(Route(f"/files/{name}{suffix}", handler, methods=["GET", "POST"]))
+        for prefix in ("/api/v1", "/slave(1)/api/v1"):
+            routes.append(Route(prefix, self.operator, methods=_METHODS))
+            routes.append(Route(prefix + "/{rest:path}", self.operator, methods=_METHODS))
+        zip_middleware = Middleware(GZipMiddleware, minimum_size=GZIP_ABOVE + 1)
+        app = Starlette(
+            routes=routes, middleware=[zip_middleware], exception_handlers={404: _not_found}
+        )
+        app.router.redirect_slashes = False
+        return _single_slashes(app)
+
+    def _readonly(self, handler: Handler) -> Handler:
+        async def guarded(request: Request) -> Response:
+            settings = self.agent.settings
+            if settings.flags.boolean("authenticate_http_readonly"):
+                header = request.headers.get("authorization")
+                if not allowed(header, settings.http_credentials):
+                    return _unauthorized("mesos-agent-readonly")
+            return await handler(request)
+
+        return guarded
+
+    async def health(self, _request: Request) -> Response:
+        """The process is alive."""
+        return Response()
+
+    async def version(self, request: Request) -> Response:
+        """Which Mesos this is like."""
+        return _json(request, dict(sorted(BUILD.items())))
+
+    async def flags(self, request: Request) -> Response:
+        """All flags that are set."""
+        return _json(request, {"flags": self.agent.settings.flags.shown()})
+
+    async def state(self, request: Request) -> Response:
+        """Everything."""
+        agent = self.agent
+        address = f"{agent.settings.advertise_ip}:{agent.launcher.port}"
+        master = self.link.master.host if self.link.master and self.link.registered else None
+        view = views.state_view(
+            agent, start_time=self.start_time, pid=f"slave(1)@{address}", master_hostname=master
+        )
+        return _json(request, view)
+
+    async def containers(self, request: Request) -> Response:
+        """Containers with their use of resources."""
+        return _json(request, views.containers_view(self.agent, time.time()))
+
+    async def statistics(self, request: Request) -> Response:
+        """Use of resources by executor."""
+        return _json(request, views.statistics_view(self.agent, time.time()))
+
+    async def metrics(self, request: Request) -> Response:
+        """Counters and gauges."""
+        view = views.metrics_view(
+            self.agent, uptime=time.time() - self.start_time, registered=self.link.registered
+        )
+        return _json(request, view)
+
+    async def files_browse(self, request: Request) -> Response:
+        """Entries of a directory."""
+        return await self._files(request, lambda path: views.files_of(self.agent).browse(path))
+
+    async def files_read(self, request: Request) -> Response:
+        """Part of a file."""
+
+        def read(path: str) -> Any:
+            offset = _number(request, "offset")
+            length = _number(request, "length")
+            data, start, _ = views.files_of(self.agent).read(path, offset, length)
+            return {"data": data.decode("utf-8", "replace"), "offset": start}
+
+        return await self._files(request, read)
+
+    async def files_download(self, request: Request) -> Response:
+        """A whole file."""
+
+        def find(path: str) -> Response:
+            real = views.files_of(self.agent).download(path)
+            return FileResponse(
+                real,
+                media_type="application/octet-stream",
+                headers={"Content-Disposition": f"attachment; filename={real.name}"},
+            )
+
+        return await self._files(request, find)
+
+    async def files_debug(self, request: Request) -> Response:
+        """What is attached."""
+        return _json(request, views.files_of(self.agent).debug())
+
+    async def _files(self, request: Request, work: Callable[[str], Any]) -> Response:
+        path = request.query_params.get("path")
+        if not path:
+            return text(400, "Expecting 'path=value' in query.\n")
+        try:
+            result = work(path)
+        except FileProblem as problem:
+            return text(problem.status, str(problem))
+        return result if isinstance(result, Response) else _json(request, result)
+
+    async def operator(self, request: Request) -> Response:
+        """The v1 operator API."""
+        settings = self.agent.settings
+        if settings.flags.boolean("authenticate_http_readwrite") and not allowed(
+            request.headers.get("authorization"), settings.http_credentials
+        ):
+            return _unauthorized("mesos-agent-readwrite")
+        if request.method != "POST":
+            body = (
+                "405 Method Not Allowed. Expecting one of { 'POST' }, but received "
+                f"'{request.method}'."
+            )
+            return text(405, body, {"Allow": "POST"})
+        answer = operator_api.answer(self.agent, request.headers, await request.body())
+        if answer.json is None:
+            return text(answer.status, answer.text)
+        return _json(request, answer.json)
+
+    async def master_call(self, request: Request) -> Response:
+        """What the master wants; see `protocol`."""
+        try:
+            call = decode_master_call(await request.body())
+        except msgspec.DecodeError as error:
+            return text(400, str(error))
+        try:
+            known = await self.link.take(request.headers.get(SESSION_HEADER), call)
+        except KubedcosError as error:
+            log.exception("Carrying out %s", call.type)
+            return text(500, str(error))
+        return Response(status_code=202) if known else text(409, "unknown session")
+
+
+def _number(request: Request, name: str) -> int | None:
+    value = request.query_params.get(name)
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except ValueError as error:
+        message = f"Failed to parse {name}: Failed to convert '{value}' to number.\n"
+        raise FileProblem(400, message) from error
+
+
+def _json(request: Request, value: Any) -> Response:
+    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    jsonp = request.query_params.get("jsonp")
+    if jsonp:
+        return Response(f"{jsonp}({body})", headers={"Content-Type": "text/javascript"})
+    return Response(body, media_type="application/json")
+
+
+def _unauthorized(realm: str) -> Response:
+    return text(401, "401 Unauthorized.", {"WWW-Authenticate": f'Basic realm="{realm}"'})
+
+
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return text(404, "404 Not Found.")
+
+
+def _single_slashes(app: ASGIApp) -> ASGIApp:
+    """Mesos takes ``//state`` for ``/state``."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            while "//" in scope["path"]:
+                scope["path"] = scope["path"].replace("//", "/")
+        await app(scope, receive, send)
+
+    return wrapped
+
+
+class Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the agent has them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals alone."""
+        yield
+
+
+def server(app: ASGIApp) -> Server:
+    """A server for `app`, to be given a listening socket."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        http="h11",
+        ws="none",
+    )
+    return Server(config)

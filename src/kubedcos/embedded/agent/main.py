@@ -1,0 +1,281 @@
+"""The agent's process: flags, recovery, server, registration, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kubedcos.clock import SystemClock
+from kubedcos.embedded.agent import reconfigure
+from kubedcos.embedded.agent.agent import SHUTDOWN_SLACK, Agent
+from kubedcos.embedded.agent.cgroup_layout import parse_mounts, plan_cgroups
+from kubedcos.embedded.agent.cgroups import Cgroups
+from kubedcos.embedded.agent.containers import Containers
+from kubedcos.embedded.agent.detector import detector_of
+from kubedcos.embedded.agent.fetching.fetcher import Fetcher
+from kubedcos.embedded.agent.flag_table import AGENT_FLAGS
+from kubedcos.embedded.agent.http import AgentHttp, server
+from kubedcos.embedded.agent.link import MasterLink, Refused
+from kubedcos.embedded.agent.machine import boot_id
+from kubedcos.embedded.agent.paths import Layout
+from kubedcos.embedded.agent.sandbox_gc import SandboxGc
+from kubedcos.embedded.agent.settings import Settings, load, refused_policy
+from kubedcos.embedded.agent.store import Store
+from kubedcos.embedded.protocol import MESOS_VERSION
+from kubedcos.errors import KubedcosError
+from kubedcos.mesos.messages import AgentInfo
+
+log = logging.getLogger("kubedcos.embedded.agent")
+
+
+class Fatal(KubedcosError):
+    """The agent ends with status 1 and this text, as Mesos' EXIT does."""
+
+
+def main(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
+) -> int:
+    """Run the agent; returns its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--version" in given:
+        sys.stdout.write(f"mesos {MESOS_VERSION}\n")
+        return 0
+    if "--help" in given:
+        sys.stdout.write(usage())
+        return 0
+    try:
+        settings = load(given, os.environ if environment is None else environment)
+        _set_up_log(settings)
+        if problem := refused_policy(settings.flags):
+            raise Fatal(problem)
+        return asyncio.run(_Process(settings).run())
+    except KubedcosError as error:
+        sys.stderr.write(f"EXIT with status 1: {error}\n")
+        return 1
+
+
+def usage() -> str:
+    """Help: the flags with their defaults."""
+    lines = ["Usage: mesos-agent [options]\n\nFlags of Apache Mesos' agent:\n"]
+    for flag in sorted(AGENT_FLAGS, key=lambda flag: flag.name):
+        default = f" (default: {flag.default})" if flag.default is not None else ""
+        note = "" if flag.harmless is None else " [no effect, or refused, here]"
+        lines.append(f"  --{flag.name}=VALUE{default}{note}")
+    return "\n".join(lines) + "\n"
+
+
+def _set_up_log(settings: Settings) -> None:
+    level = {"WARNING": logging.WARNING, "ERROR": logging.ERROR}
+    chosen = level.get(settings.flags.required("logging_level"), logging.INFO)
+    form = "%(levelname).1s%(asctime)s.%(msecs)03d %(process)d agent] %(message)s"
+    logging.basicConfig(level=chosen, format=form, datefmt="%m%d %H:%M:%S", stream=sys.stderr)
+    logging.getLogger("kazoo").setLevel(logging.WARNING)
+    if settings.flags.boolean("quiet"):
+        logging.disable(logging.CRITICAL)
+
+
+class _Process:
+    """What belongs to one run of the agent."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        flags = settings.flags
+        self.clock = SystemClock()
+        self.layout = Layout(settings.work_dir.absolute(), settings.runtime_dir.absolute())
+        self.store = Store(self.layout)
+        plan = plan_cgroups(
+            parse_mounts(Path("/proc/mounts").read_text(encoding="utf-8")),
+            Path(flags.required("cgroups_hierarchy")),
+            settings.isolation,
+            settings.launcher,
+            hard_cpu=flags.boolean("cgroups_enable_cfs"),
+        )
+        self.cgroups = Cgroups(plan, flags.required("cgroups_root"))
+        self.status = 0
+
+    async def run(self) -> int:
+        settings, flags = self.settings, self.settings.flags
+        for directory in (self.layout.work_dir, self.layout.runtime_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+        listener = self._listen()
+        port = listener.getsockname()[1]
+        info = AgentInfo(
+            hostname=settings.hostname,
+            port=int(flags.text("advertise_port") or port),
+            resources=tuple(settings.resources),
+            attributes=settings.attributes,
+            domain=settings.domain,
+            checkpoint=True,
+        )
+        old = self._compared(info)
+        self.cgroups.prepare()
+        fetcher = Fetcher(
+            Path(flags.required("fetcher_cache_dir")),
+            flags.bytes("fetcher_cache_size"),
+            size_of,
+            frameworks_home=flags.required("frameworks_home"),
+            stall_timeout=flags.seconds("fetcher_stall_timeout"),
+        )
+        await asyncio.to_thread(fetcher.clear)
+        containers = Containers(
+            self.layout,
+            self.cgroups,
+            mount_namespace="filesystem/linux" in settings.isolation and os.geteuid() == 0,
+            destroy_timeout=flags.seconds("cgroups_destroy_timeout"),
+        )
+        headroom = _fraction(flags.required("gc_disk_headroom"))
+        gc = SandboxGc(self.layout, flags.seconds("gc_delay"), headroom, self.clock)
+        agent = Agent(settings, self.store, containers, fetcher, gc, self.clock)
+        agent.launcher.port = info.port
+        if self.store.rebooted(boot_id()):
+            log.info("The machine was booted since the agent ran last")
+        await agent.reach_target()
+        detector = detector_of(flags.required("master"), flags.seconds("zk_session_timeout"))
+        link = MasterLink(agent, detector, info, self.clock)
+        if old is not None and old.id is not None:
+            agent.recover(old, self.store.runs(old.id.value))
+        agent.destroy_orphans()
+        if flags.required("recover") == "cleanup":
+            await self._clean_up(agent)
+            return 0
+        http = AgentHttp(agent, link, time.time())
+        await detector.start()
+        try:
+            await self._serve(agent, link, http, listener, gc)
+        finally:
+            await detector.stop()
+        return self.status
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.settings.ip, self.settings.port))
+        except OSError as error:
+            where = f"{self.settings.ip}:{self.settings.port}"
+            raise Fatal(f"Failed to bind on {where}: {error.strerror}") from error
+        return listener
+
+    def _compared(self, info: AgentInfo) -> AgentInfo | None:
+        """The identity to go on with, if there is one; Fatal when the configuration forbids it."""
+        old = self.store.identity()
+        if old is None or self.settings.flags.required("recover") == "cleanup":
+            return old
+        policy = self.settings.flags.required("reconfiguration_policy")
+        if problem := reconfigure.refusal(old, info, policy):
+            tip = reconfigure.advice(str(self.layout.latest))
+            raise Fatal(f"Failed to perform recovery: {problem}\n{tip}")
+        return old
+
+    async def _clean_up(self, agent: Agent) -> None:
+        """`--recover=cleanup`: end everything, and be a new agent next time."""
+        agent.end_all(agent.live())
+        await _all_ended(agent, self._patience() + 10)
+        self.store.forget_identity()
+
+    def _patience(self) -> float:
+        flags = self.settings.flags
+        return flags.seconds("executor_shutdown_grace_period") + SHUTDOWN_SLACK
+
+    async def _serve(
+        self,
+        agent: Agent,
+        link: MasterLink,
+        http: AgentHttp,
+        listener: socket.socket,
+        gc: SandboxGc,
+    ) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+        def end_for_good(_message: str) -> None:
+            self.status = 1
+            agent.end_all(agent.live())
+            loop.create_task(_stop_when_ended(agent, self._patience() + 10, stop))  # noqa: RUF006
+
+        def unregister() -> None:
+            log.info("Unregistering and shutting down (SIGUSR1)")
+            loop.create_task(link.unregister())  # noqa: RUF006
+            end_for_good("")
+            self.status = 0
+
+        agent.on_shutdown = end_for_good
+        loop.add_signal_handler(signal.SIGUSR1, unregister)
+        web = server(http.app())
+        serving = asyncio.create_task(web.serve(sockets=[listener]))
+        linking = asyncio.create_task(link.run())
+        collecting = asyncio.create_task(self._collect(gc))
+        stopping = asyncio.create_task(_until(stop))
+        tasks = {serving, linking, collecting, stopping}
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if linking in done and isinstance(linking.exception(), Refused):
+            error = linking.exception()
+            log.error("%s", error)
+            agent.end_all(agent.live())
+            await _all_ended(agent, self._patience() + 10)
+            self.status = 1
+            done -= {linking}
+        web.should_exit = True
+        for task in (linking, collecting, stopping):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        for task in done - {stopping, serving}:
+            task.result()
+
+    async def _collect(self, gc: SandboxGc) -> None:
+        interval = self.settings.flags.seconds("disk_watch_interval")
+        while True:
+            await self.clock.sleep(interval)
+            await asyncio.to_thread(gc.collect)
+
+
+def _fraction(text: str) -> float:
+    return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _all_ended(agent: Agent, seconds: float) -> None:
+    """Wait until no container is left, or so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while any(not run.ended for run in agent.live()):  # noqa: ASYNC110  rare
+                await asyncio.sleep(0.05)
+
+
+async def _stop_when_ended(agent: Agent, seconds: float, stop: asyncio.Event) -> None:
+    await _all_ended(agent, seconds)
+    stop.set()
+
+
+async def size_of(uri: str) -> int | None:
+    """Bytes behind a URI, asked by HEAD or looked up; None when nobody can say."""
+    return await asyncio.to_thread(_size_of, uri)
+
+
+def _size_of(uri: str) -> int | None:
+    try:
+        if uri.startswith(("http://", "https://")):
+            request = urllib.request.Request(uri, method="HEAD")  # noqa: S310  scheme was checked
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                length = answer.headers.get("Content-Length")
+            return None if length is None else int(length)
+        path = uri.removeprefix("file://")
+        return Path(path).stat().st_size if path.startswith("/") else None
+    except (OSError, ValueError, urllib.error.URLError):
+        return None

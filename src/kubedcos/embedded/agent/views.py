@@ -1,0 +1,337 @@
+"""What the agent shows of itself: `/state`, `/containers`, metrics and the v1 operator calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from kubedcos.embedded.agent.agent import Agent
+from kubedcos.embedded.agent.container_rules import executor_name, limits_of
+from kubedcos.embedded.agent.files import Files
+from kubedcos.embedded.agent.machine import memory_info
+from kubedcos.embedded.agent.paths import virtual_path
+from kubedcos.embedded.agent.statistics import container_statistics
+from kubedcos.embedded.agent.taskrun import TaskRun
+from kubedcos.embedded.master.views import BUILD, amounts, full, task_view
+from kubedcos.embedded.protocol import AGENT_CAPABILITIES
+from kubedcos.embedded.protojson import to_json
+from kubedcos.mesos.messages import TERMINAL_STATES, Attribute, Resource, TaskStatus
+from kubedcos.mesos.resources import Resources, value_text
+
+Json = dict[str, Any]
+_STATES: Final = ("finished", "failed", "killed", "lost", "gone")
+
+
+def collapsed(statuses: Iterable[TaskStatus]) -> tuple[TaskStatus, ...]:
+    """Statuses as Mesos keeps them: of several in a row with the same state the newest."""
+    kept: list[TaskStatus] = []
+    for status in statuses:
+        if kept and kept[-1].state == status.state:
+            kept.pop()
+        kept.append(status)
+    return tuple(kept)
+
+
+def total_resources(agent: Agent) -> Resources:
+    """Configured resources with the dynamic reservations and volumes put into them."""
+    total = agent.settings.resources
+    for resource in agent.resources:
+        plain = replace(resource, reservations=_static(resource), disk=_plain_disk(resource))
+        total = (total - [plain]) + [resource]
+    return total
+
+
+def _static(resource: Resource) -> tuple[Any, ...]:
+    return tuple(level for level in resource.reservations if level.type == "STATIC")
+
+
+def _plain_disk(resource: Resource) -> Any:
+    disk = resource.disk
+    return (
+        None
+        if disk is None or disk.source is None
+        else replace(disk, persistence=None, volume=None)
+    )
+
+
+def _attribute(attribute: Attribute) -> Any:
+    if attribute.text is not None:
+        return attribute.text.value
+    if attribute.scalar is not None:
+        return attribute.scalar.value
+    return value_text(Resource(attribute.name, attribute.type, ranges=attribute.ranges))
+
+
+def used_resources(agent: Agent) -> Resources:
+    """What tasks hold whose container is still there."""
+    return Resources(r for run in agent.live() if not run.ended for r in run.task.resources)
+
+
+def state_view(agent: Agent, *, start_time: float, pid: str, master_hostname: str | None) -> Json:
+    """`/state`."""
+    settings, total = agent.settings, total_resources(agent)
+    used = used_resources(agent).unallocated()
+    roles = sorted({r.reservations[-1].role or "*" for r in total.reserved()})
+    view: Json = {**BUILD, "start_time": start_time, "id": agent.agent_id, "pid": pid}
+    view |= {"hostname": settings.hostname, "capabilities": list(AGENT_CAPABILITIES)}
+    if settings.domain is not None:
+        view["domain"] = to_json(settings.domain)
+    view |= {
+        "resources": amounts(total),
+        "reserved_resources": {role: amounts(total.reserved(role)) for role in roles},
+        "unreserved_resources": amounts(total.unreserved()),
+        "reserved_resources_full": {role: full(total.reserved(role)) for role in roles},
+        "unreserved_resources_full": full(total.unreserved()),
+        "reserved_resources_allocated": {
+            role: amounts(used.reserved(role)) for role in roles if used.reserved(role)
+        },
+        "unreserved_resources_allocated": amounts(used.unreserved()),
+        "resource_providers": [],
+        "attributes": {a.name: _attribute(a) for a in settings.attributes},
+    }
+    if master_hostname is not None:
+        view["master_hostname"] = master_hostname
+    view["flags"] = settings.flags.shown()
+    ids = list(dict.fromkeys(run.run.framework_id for run in agent.live()))
+    view["frameworks"] = [_framework_view(agent, framework_id) for framework_id in ids]
+    done = dict.fromkeys(run.run.framework_id for run in agent.completed)
+    view["completed_frameworks"] = [
+        _framework_view(agent, framework_id) for framework_id in done if framework_id not in ids
+    ]
+    return view
+
+
+def _framework_view(agent: Agent, framework_id: str) -> Json:
+    live = [run for run in agent.live() if run.run.framework_id == framework_id]
+    done = [run for run in agent.completed if run.run.framework_id == framework_id]
+    info = (live or done)[-1].framework
+    view: Json = {
+        "id": framework_id,
+        "name": info.name,
+        "user": info.user,
+        "failover_timeout": info.failover_timeout,
+        "checkpoint": info.checkpoint,
+        "hostname": info.hostname or "",
+    }
+    if info.principal is not None:
+        view["principal"] = info.principal
+    view |= {"roles": list(info.roles)} if info.roles else {"role": info.role or "*"}
+    view["executors"] = [_executor_view(agent, run) for run in live]
+    view["completed_executors"] = [_executor_view(agent, run) for run in done]
+    return view
+
+
+def _executor_view(agent: Agent, run: TaskRun) -> Json:
+    task = replace(run.view(), statuses=collapsed(run.stream.statuses))
+    shown = task_view(task)
+    resources = Resources(run.task.resources)
+    executor = amounts(resources.where(lambda r: r.name != "ports"))
+    limits = limits_of(run.task)
+    executor |= {"cpus": round(limits.cpus, 3), "mem": limits.memory_mb}
+    terminated = task.state in TERMINAL_STATES
+    queued = not terminated and run.executor_pid is None
+    return {
+        "id": run.run.executor_id,
+        "name": executor_name(run.task),
+        "source": run.run.executor_id,
+        "container": run.run.container_id,
+        "directory": str(agent.store.layout.sandbox(run.agent_id, run.run)),
+        "resources": executor,
+        "role": shown["role"],
+        "tasks": [] if terminated or queued else [shown],
+        "queued_tasks": [shown] if queued else [],
+        "completed_tasks": [shown] if terminated else [],
+    }
+
+
+def containers_view(agent: Agent, now: float) -> list[Json]:
+    """`/containers`."""
+    return [
+        {
+            "container_id": run.run.container_id,
+            "executor_id": run.run.executor_id,
+            "executor_name": executor_name(run.task),
+            "framework_id": run.run.framework_id,
+            "source": run.run.executor_id,
+            "statistics": statistics_of(agent, run, now),
+            "status": _container_status(run),
+        }
+        for run in running(agent)
+    ]
+
+
+def running(agent: Agent) -> list[TaskRun]:
+    """Tasks that have a container now."""
+    return [run for run in agent.live() if run.executor_pid is not None and not run.ended]
+
+
+def _container_status(run: TaskRun) -> Json:
+    status: Json = to_json(run.container_status())
+    status.pop("network_infos", None)
+    return status
+
+
+def statistics_of(agent: Agent, run: TaskRun, now: float) -> Json:
+    """ResourceStatistics of a task's container."""
+    cgroups = agent.containers.cgroups
+    return container_statistics(
+        now,
+        cgroups.plan,
+        cgroups.root,
+        run.run.container_id,
+        run.executor_pid,
+        limits_of(run.task),
+    )
+
+
+def statistics_view(agent: Agent, now: float) -> list[Json]:
+    """`/monitor/statistics`."""
+    names = ("executor_id", "executor_name", "framework_id", "source", "statistics")
+    return [{name: entry[name] for name in names} for entry in containers_view(agent, now)]
+
+
+def files_of(agent: Agent) -> Files:
+    """All sandboxes, under their real and their virtual paths."""
+    attached = {}
+    for run in (*agent.completed, *agent.live()):
+        sandbox = agent.store.layout.sandbox(run.agent_id, run.run)
+        attached[str(sandbox)] = sandbox
+        attached[virtual_path(run.run)] = sandbox
+    return Files(attached)
+
+
+def tasks_view(agent: Agent) -> Json:
+    """GET_TASKS."""
+    groups: dict[str, list[Any]] = {
+        name: [] for name in ("pending", "queued", "launched", "terminated", "completed")
+    }
+    for run in agent.live():
+        if run.state in TERMINAL_STATES:
+            group = "terminated"
+        else:
+            group = "queued" if run.executor_pid is None else "launched"
+        groups[group].append(_task(run))
+    groups["completed"] = [_task(run) for run in agent.completed]
+    return {f"{name}_tasks": tasks for name, tasks in groups.items()}
+
+
+def _task(run: TaskRun) -> Json:
+    shown: Json = to_json(replace(run.view(), statuses=collapsed(run.stream.statuses)))
+    return shown
+
+
+def executors_view(agent: Agent) -> Json:
+    """GET_EXECUTORS."""
+    return {
+        "executors": [_executor_info(run) for run in running(agent)],
+        "completed_executors": [_executor_info(run) for run in agent.completed],
+    }
+
+
+def _executor_info(run: TaskRun) -> Json:
+    info = {
+        "executor_id": {"value": run.run.executor_id},
+        "framework_id": {"value": run.run.framework_id},
+        "command": {"shell": False, "value": "kubedcos-executor"},
+        "resources": to_json(run.task.resources),
+        "name": executor_name(run.task),
+        "source": run.run.executor_id,
+    }
+    return {"executor_info": info}
+
+
+def frameworks_view(agent: Agent) -> Json:
+    """GET_FRAMEWORKS."""
+    ids = set(agent.frameworks)
+    done = {r.run.framework_id: r.framework for r in agent.completed}
+    return {
+        "frameworks": [{"framework_info": to_json(f)} for f in agent.frameworks.values()],
+        "completed_frameworks": [
+            {"framework_info": to_json(f)} for name, f in done.items() if name not in ids
+        ],
+    }
+
+
+def agent_view(agent: Agent) -> Json:
+    """GET_AGENT."""
+    if agent.info is None:
+        return {}
+    return {"agent_info": to_json(replace(agent.info, checkpoint=False))}
+
+
+def get_containers_view(agent: Agent, now: float) -> Json:
+    """GET_CONTAINERS."""
+    return {
+        "containers": [
+            {
+                "framework_id": {"value": run.run.framework_id},
+                "executor_id": {"value": run.run.executor_id},
+                "executor_name": executor_name(run.task),
+                "container_id": {"value": run.run.container_id},
+                "container_status": _container_status(run),
+                "resource_statistics": statistics_of(agent, run, now),
+            }
+            for run in running(agent)
+        ]
+    }
+
+
+def metrics_view(agent: Agent, *, uptime: float, registered: bool) -> dict[str, float]:
+    """`/metrics/snapshot`."""
+    fetcher, gc = agent.fetcher, agent.gc
+    values: dict[str, float] = {
+        "containerizer/fetcher/cache_size_total_bytes": fetcher.cache.capacity,
+        "containerizer/fetcher/cache_size_used_bytes": fetcher.cache.used,
+        "containerizer/fetcher/task_fetches_failed": fetcher.failed,
+        "containerizer/fetcher/task_fetches_succeeded": fetcher.succeeded,
+        "containerizer/mesos/container_destroy_errors": 0,
+        "gc/path_removals_failed": gc.failed,
+        "gc/path_removals_pending": gc.pending,
+        "gc/path_removals_succeeded": gc.removed,
+        "slave/container_launch_errors": 0,
+        "slave/executor_directory_max_allowed_age_secs": gc.allowed_age(),
+        "slave/executors_running": len(running(agent)),
+        "slave/executors_terminated": len(agent.completed),
+        "slave/frameworks_active": len(agent.frameworks),
+        "slave/recovery_errors": 0,
+        "slave/registered": float(registered),
+        "slave/uptime_secs": uptime,
+        **{f"slave/tasks_{name}": 0 for name in _STATES},
+    }
+    states = [run.state.removeprefix("TASK_").lower() for run in agent.live()]
+    for name in ("staging", "starting", "running", "killing"):
+        values[f"slave/tasks_{name}"] = states.count(name)
+    values |= agent.counters
+    values |= _resource_metrics(total_resources(agent), used_resources(agent))
+    return dict(sorted((values | _system_metrics()).items()))
+
+
+def _resource_metrics(total: Resources, used: Resources) -> dict[str, float]:
+    values = {}
+    for name in ("cpus", "gpus", "mem", "disk"):
+        whole, taken = total.scalar(name), used.scalar(name)
+        values[f"slave/{name}_total"] = whole
+        values[f"slave/{name}_used"] = taken
+        values[f"slave/{name}_percent"] = taken / whole if whole else 0.0
+    return values
+
+
+def _system_metrics() -> dict[str, float]:
+    one, five, fifteen = os.getloadavg()
+    memory = memory_info()
+    return {
+        "system/cpus_total": os.cpu_count() or 1,
+        "system/load_1min": one,
+        "system/load_5min": five,
+        "system/load_15min": fifteen,
+        "system/mem_free_bytes": memory.get("MemFree", 0) * 1024,
+        "system/mem_total_bytes": memory.get("MemTotal", 0) * 1024,
+    }
+
+
+def flags_list(flags: dict[str, str]) -> Sequence[Json]:
+    """GET_FLAGS."""
+    return [{"name": name, "value": value} for name, value in flags.items()]

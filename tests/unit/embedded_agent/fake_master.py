@@ -1,0 +1,170 @@
+"""A master that does what a test tells it: sessions, calls, and a record of what agents say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+from kubedcos.embedded.post import post
+from kubedcos.embedded.protocol import AGENT_PATH, LINK_PATH, SESSION_HEADER
+
+Json = dict[str, Any]
+
+
+class FakeMaster:
+    """Listens on loopback; `calls` are the agents' calls, newest last."""
+
+    def __init__(self) -> None:
+        self.calls: list[Json] = []
+        self.headers: list[dict[str, str]] = []
+        self.acknowledge = True
+        self.status = 200
+        self.agent_id = "m-S0"
+        self.session = ""
+        self.address = ("", 0)
+        self.port = 0
+        self.reply_extra: Json = {}
+        self._sessions = 0
+        self._links: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+        self._news = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> FakeMaster:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.drop_links()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def drop_links(self) -> None:
+        for writer in self._links:
+            writer.close()
+        self._links.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first, *lines = head.strip().split("\r\n")
+        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+        if first.split()[1] == LINK_PATH:
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n\n")
+            self._links.append(writer)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+            return
+        call = json.loads(await reader.readexactly(int(headers["content-length"])))
+        status, body = self.status, self._answer(call) if self.status == 200 else b"no"
+        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+        async with self._news:
+            self.calls.append(call)
+            self.headers.append(headers)
+            self._news.notify_all()
+        if call["type"] == "STATUS_UPDATE" and self.acknowledge:
+            task = asyncio.create_task(self.ack(call))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _answer(self, call: Json) -> bytes:
+        if call["type"] not in ("REGISTER", "REREGISTER"):
+            return b"{}"
+        part = call[call["type"].lower()]
+        self.address = (part["address"], part["agent_info"].get("port", 5051))
+        self._sessions += 1
+        self.session = f"session-{self._sessions}"
+        reply = {"agent_id": {"value": self.agent_id}, "session": self.session} | self.reply_extra
+        return json.dumps(reply).encode()
+
+    async def send(self, kind: str, **part: Any) -> int:
+        body = json.dumps({"type": kind, kind.lower(): part}).encode()
+        reply = await post(*self.address, AGENT_PATH, body, headers={SESSION_HEADER: self.session})
+        return reply.status
+
+    async def ack(self, call: Json) -> None:
+        update = call["status_update"]
+        with contextlib.suppress(OSError):
+            await self.send(
+                "ACKNOWLEDGE",
+                framework_id=update["framework_id"],
+                task_id=update["status"]["task_id"],
+                uuid=update["status"]["uuid"],
+            )
+
+    async def wait_for(self, wanted: Any, seconds: float = 20.0) -> Any:
+        """Until `wanted(self)` is true; its value."""
+        async with asyncio.timeout(seconds), self._news:
+            while not (value := wanted(self)):
+                await self._news.wait()
+            return value
+
+    def statuses(self, task_id: str) -> list[Json]:
+        """Statuses of a task in the order of their arrival, repetitions left out."""
+        found: dict[str, Json] = {}
+        for call in self.calls:
+            if call["type"] == "STATUS_UPDATE":
+                status = call["status_update"]["status"]
+                if status["task_id"]["value"] == task_id:
+                    found.setdefault(status["uuid"], status)
+        return list(found.values())
+
+    def states(self, task_id: str) -> list[str]:
+        return [status["state"] for status in self.statuses(task_id)]
+
+    async def until_state(self, task_id: str, state: str, seconds: float = 20.0) -> Json:
+        def seen(master: FakeMaster) -> Json | None:
+            return next((s for s in master.statuses(task_id) if s["state"] == state), None)
+
+        status: Json = await self.wait_for(seen, seconds)
+        return status
+
+    async def registered(self, kind: str = "REGISTER", count: int = 1) -> Json:
+        def seen(master: FakeMaster) -> Json | None:
+            calls = [call for call in master.calls if call["type"] == kind]
+            return calls[count - 1] if len(calls) >= count else None
+
+        call: Json = await self.wait_for(seen)
+        return call
+
+
+def framework(name: str = "f-1", *, checkpoint: bool = True, user: str = "root") -> Json:
+    kinds = ("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE")
+    return {
+        "id": {"value": name},
+        "name": name,
+        "user": user,
+        "checkpoint": checkpoint,
+        "roles": ["lab"],
+        "capabilities": [{"type": kind} for kind in kinds],
+    }
+
+
+def scalar(name: str, value: float) -> Json:
+    return {
+        "name": name,
+        "type": "SCALAR",
+        "scalar": {"value": value},
+        "allocation_info": {"role": "lab"},
+    }
+
+
+def task(name: str, command: str, **more: Any) -> Json:
+    command_info = {"value": command} | more.pop("command", {})
+    return {
+        "name": name,
+        "task_id": {"value": name},
+        "agent_id": {"value": "m-S0"},
+        "resources": [scalar("cpus", 0.1), scalar("mem", 32), *more.pop("resources", [])],
+        "command": command_info,
+    } | more
