@@ -1,0 +1,255 @@
+"""The shape of a cluster: pods, tasks and the order in which they are staged. Pure."""
+
+from __future__ import annotations
+
+from kubedcos.config.cluster import ClusterOptions
+from kubedcos.kubernetes import addons, control_plane, etcd, node, node_network
+from kubedcos.kubernetes.launcher import FETCHED_NAME
+from kubedcos.kubernetes.recipe import API_PORT, ETCD_PORT, Recipe
+from kubedcos.model.service import (
+    DiskKind,
+    Goal,
+    HealthCheckSpec,
+    PhaseSpec,
+    PlacementSpec,
+    PlanSpec,
+    PodSpec,
+    PortSpec,
+    ServiceSpec,
+    StepSpec,
+    Strategy,
+    TaskSpec,
+    VolumeSpec,
+)
+
+RECIPES: dict[str, Recipe] = {
+    recipe.kind: recipe
+    for recipe in (
+        etcd.RECIPE,
+        control_plane.API_SERVER,
+        control_plane.CONTROLLER_MANAGER,
+        control_plane.SCHEDULER,
+        node.KUBELET,
+        node_network.PROXY,
+        node_network.DNS,
+        *addons.RECIPES,
+    )
+}
+"""How each kind of task is made."""
+
+NODE_POD = "kube-node"
+_STARTING = 420.0  # the launcher may wait 300 s for what a component needs
+
+
+def service(options: ClusterOptions) -> ServiceSpec:
+    """All that the framework of a cluster runs."""
+    pods = (
+        _etcd(options),
+        _api_server(options),
+        _controller_manager(options),
+        _scheduler(options),
+        _addons("mandatory-addons", addons.MANDATORY, options),
+        _nodes(options),
+        _addons("addons", addons.wanted(options), options),
+    )
+    phases = (
+        _phase("etcd", Strategy.SERIAL, pods[0]),
+        _phase("kube-apiserver", Strategy.PARALLEL, pods[1]),
+        _phase("kube-controller-manager", Strategy.PARALLEL, pods[2]),
+        _phase("kube-scheduler", Strategy.PARALLEL, pods[3]),
+        _one_by_one("mandatory-addons", pods[4]),
+        _phase("node", Strategy.PARALLEL, pods[5]),
+        _one_by_one("addons", pods[6]),
+    )
+    return ServiceSpec(
+        name=options.name,
+        role=options.mesos_role,
+        pods=pods,
+        plans=(PlanSpec("deploy", phases),),
+    )
+
+
+# --- steps ---------------------------------------------------------------------------------------
+
+
+def _step(pod: PodSpec, index: int, tasks: tuple[str, ...]) -> StepSpec:
+    name = f"{pod.instance(index)}:[{', '.join(tasks)}]"
+    return StepSpec(name=name, pod=pod.name, index=index, tasks=tasks)
+
+
+def _phase(name: str, strategy: Strategy, pod: PodSpec) -> PhaseSpec:
+    """All tasks of an instance start together."""
+    tasks = tuple(task.name for task in pod.tasks)
+    steps = tuple(_step(pod, index, tasks) for index in range(pod.count))
+    return PhaseSpec(name, strategy, steps)
+
+
+def _one_by_one(name: str, pod: PodSpec) -> PhaseSpec:
+    """The tasks of the one instance start one after the other."""
+    steps = tuple(_step(pod, 0, (task.name,)) for task in pod.tasks)
+    return PhaseSpec(name, Strategy.SERIAL, steps)
+
+
+# --- pods ----------------------------------------------------------------------------------------
+
+
+def _check(url: str, grace_seconds: float = _STARTING) -> HealthCheckSpec:
+    """Whether a component lives, asked on its own host."""
+    return HealthCheckSpec(
+        f"/usr/bin/python3 -I {FETCHED_NAME} check http {url}",
+        grace_seconds=grace_seconds,
+        interval_seconds=15.0,
+        timeout_seconds=12.0,
+        consecutive_failures=6,
+    )
+
+
+def _control_plane_placement(options: ClusterOptions) -> PlacementSpec:
+    """Beside the masters: their region's loss stops staging anyway."""
+    return PlacementSpec(
+        local_region=True, attributes=dict(options.placement.control_plane_attributes)
+    )
+
+
+def _etcd(options: ClusterOptions) -> PodSpec:
+    task = TaskSpec(
+        name="peer",
+        kind="etcd",
+        cpus=options.etcd.cpus,
+        mem_mb=options.etcd.mem_mb,
+        disk_mb=256,
+        ports=(
+            PortSpec("client", ETCD_PORT),
+            PortSpec("peer", etcd.PEER_PORT),
+            PortSpec("metrics", etcd.METRICS_PORT),
+        ),
+        volumes=(
+            VolumeSpec(etcd.VOLUME, etcd.VOLUME, options.etcd.disk_mb, DiskKind(options.etcd.disk)),
+        ),
+        health_check=_check(f"http://127.0.0.1:{etcd.METRICS_PORT}/livez"),
+        kill_grace_seconds=15.0,
+        discovery_name="etcd-0",
+        labels={"kubedcos/component": "etcd"},
+    )
+    return PodSpec("etcd", options.etcd.count, (task,), _control_plane_placement(options))
+
+
+def _api_server(options: ClusterOptions) -> PodSpec:
+    task = TaskSpec(
+        name="instance",
+        kind="kube-apiserver",
+        cpus=options.apiserver.cpus,
+        mem_mb=options.apiserver.mem_mb,
+        disk_mb=512,
+        ports=(PortSpec("https", API_PORT),),
+        health_check=_check(f"https://127.0.0.1:{API_PORT}/livez"),
+        kill_grace_seconds=30.0,
+        discovery_name="apiserver",
+        labels={"kubedcos/component": "kube-apiserver"},
+    )
+    return PodSpec(
+        "kube-apiserver", options.apiserver.count, (task,), _control_plane_placement(options)
+    )
+
+
+def _controller_manager(options: ClusterOptions) -> PodSpec:
+    task = TaskSpec(
+        name="instance",
+        kind="kube-controller-manager",
+        cpus=options.controller_manager.cpus,
+        mem_mb=options.controller_manager.mem_mb,
+        disk_mb=512,
+        ports=(PortSpec("https", control_plane.CONTROLLER_MANAGER_PORT),),
+        health_check=_check(f"https://127.0.0.1:{control_plane.CONTROLLER_MANAGER_PORT}/healthz"),
+        discovery_name="controller-manager",
+        labels={"kubedcos/component": "kube-controller-manager"},
+    )
+    return PodSpec(
+        "kube-controller-manager",
+        options.controller_manager.count,
+        (task,),
+        _control_plane_placement(options),
+    )
+
+
+def _scheduler(options: ClusterOptions) -> PodSpec:
+    task = TaskSpec(
+        name="instance",
+        kind="kube-scheduler",
+        cpus=options.scheduler.cpus,
+        mem_mb=options.scheduler.mem_mb,
+        disk_mb=512,
+        ports=(PortSpec("https", control_plane.SCHEDULER_PORT),),
+        health_check=_check(f"https://127.0.0.1:{control_plane.SCHEDULER_PORT}/healthz"),
+        discovery_name="scheduler",
+        labels={"kubedcos/component": "kube-scheduler"},
+    )
+    return PodSpec(
+        "kube-scheduler", options.scheduler.count, (task,), _control_plane_placement(options)
+    )
+
+
+def _nodes(options: ClusterOptions) -> PodSpec:
+    kubelet = TaskSpec(
+        name="kubelet",
+        kind="kubelet",
+        cpus=options.node.cpus,
+        mem_mb=options.node.mem_mb,
+        disk_mb=options.node.disk_mb,
+        ports=(PortSpec("https", node.KUBELET_PORT), PortSpec("health", node.HEALTH_PORT)),
+        health_check=_check(f"http://127.0.0.1:{node.HEALTH_PORT}/healthz"),
+        kill_grace_seconds=node.KILL_GRACE,
+        labels={"kubedcos/component": "kubelet"},
+    )
+    proxy = TaskSpec(
+        name="kube-proxy",
+        kind="kube-proxy",
+        cpus=options.node.proxy.cpus,
+        mem_mb=options.node.proxy.mem_mb,
+        disk_mb=256,
+        ports=(
+            PortSpec("health", node_network.PROXY_HEALTH_PORT),
+            PortSpec("metrics", node_network.PROXY_METRICS_PORT),
+        ),
+        health_check=_check(f"http://127.0.0.1:{node_network.PROXY_HEALTH_PORT}/livez"),
+        kill_grace_seconds=20.0,
+        labels={"kubedcos/component": "kube-proxy"},
+    )
+    dns = TaskSpec(
+        name="coredns",
+        kind="coredns",
+        cpus=options.node.dns.cpus,
+        mem_mb=options.node.dns.mem_mb,
+        disk_mb=256,
+        ports=(
+            PortSpec("ready", node_network.DNS_READY_PORT),
+            PortSpec("health", node_network.DNS_HEALTH_PORT),
+            PortSpec("metrics", node_network.DNS_METRICS_PORT),
+        ),
+        health_check=_check(f"http://127.0.0.1:{node_network.DNS_HEALTH_PORT}/health"),
+        kill_grace_seconds=10.0,
+        labels={"kubedcos/component": "coredns"},
+    )
+    placement = PlacementSpec(
+        regions=options.placement.regions,
+        unique_agent=True,
+        spread_by=options.placement.spread_by,
+        attributes=dict(options.placement.node_attributes),
+    )
+    return PodSpec(NODE_POD, options.node.count, (kubelet, proxy, dns), placement)
+
+
+def _addons(pod: str, names: tuple[str, ...], options: ClusterOptions) -> PodSpec:
+    tasks = tuple(
+        TaskSpec(
+            name=name,
+            kind=f"{addons.KIND_PREFIX}{name}",
+            cpus=0.1,
+            mem_mb=128,
+            disk_mb=128,
+            goal=Goal.FINISHED,
+            labels={"kubedcos/component": f"{addons.KIND_PREFIX}{name}"},
+        )
+        for name in names
+    )
+    return PodSpec(pod, 1, tasks, _control_plane_placement(options))
