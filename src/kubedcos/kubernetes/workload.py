@@ -1,0 +1,285 @@
+"""A Kubernetes cluster as the scheduler sees it: `Workload`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from kubedcos.clock import Clock
+from kubedcos.config.cluster import ClusterOptions
+from kubedcos.errors import InvalidInput, Problem
+from kubedcos.kubernetes import components, kubeconfig, launcher
+from kubedcos.kubernetes.approval import NodeClaim
+from kubedcos.kubernetes.approver import Approver
+from kubedcos.kubernetes.artifact_index import ArtifactIndex
+from kubedcos.kubernetes.delivery import Delivery, SandboxReader
+from kubedcos.kubernetes.grants import Grant, Grants, new_grant
+from kubedcos.kubernetes.kube_api import KubeApi
+from kubedcos.kubernetes.logins import Logins
+from kubedcos.kubernetes.payload import File, MaterialRequest
+from kubedcos.kubernetes.pki import request_public_key
+from kubedcos.kubernetes.probes import Probes, api_address, api_url_at
+from kubedcos.kubernetes.recipe import Recipe, Situation
+from kubedcos.kubernetes.vault import Vault
+from kubedcos.model.service import ServiceSpec, TaskSpec
+from kubedcos.scheduler.workload import Command, Launch, Readiness, RunningTask, Uri
+
+_VERSIONED = frozenset(
+    {
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "kubectl",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiEndpoint:
+    """Where tasks ask for their key material.
+
+    Attributes:
+        urls: of all framework schedulers; whichever leads answers.
+        ca_pem: certificate of the authority that signed theirs; public.
+    """
+
+    urls: tuple[str, ...]
+    ca_pem: str
+
+
+class KubernetesWorkload:
+    """One cluster.
+
+    Args:
+        options: the cluster's options.
+        vault: its secrets, and the store of grants.
+        index: what the artefact server has.
+        endpoint: where tasks ask for their material.
+        reader: looks into sandboxes.
+        clock: for dates of certificates and grants.
+        alarm: told task id and reason when a task's keys may be in wrong hands: end the task.
+        logins: how the scheduler itself logs in to the cluster.
+        plain: client for health without login.
+
+    Raises:
+        InvalidInput: the artefact server lacks something that the cluster needs.
+    """
+
+    def __init__(
+        self,
+        *,
+        options: ClusterOptions,
+        vault: Vault,
+        index: ArtifactIndex,
+        endpoint: ApiEndpoint,
+        reader: SandboxReader,
+        clock: Clock,
+        alarm: Callable[[str, str], None],
+        logins: Logins | None = None,
+        plain: httpx2.AsyncClient | None = None,
+    ) -> None:
+        self.options = options
+        self._vault = vault
+        self._index = index
+        self._endpoint = endpoint
+        self._clock = clock
+        self._spec = components.service(options)
+        self._grants = Grants(vault.store)
+        self._logins = logins or Logins(vault, clock)
+        self._plain = plain or httpx2.AsyncClient(trust_env=False)
+        self._api_at: str | None = None
+        self._approver = Approver(self._claims, clock)
+        self.delivery = Delivery(self._grants, self._material, reader, clock, alarm)
+        self._probes = Probes(
+            options=options,
+            etcd=self._logins.etcd,
+            api=self._logins.api,
+            plain=self._plain,
+            approver=self._approver,
+            grant=self._grants.all.get,
+            clock=clock,
+        )
+        for pod in self._spec.pods:
+            for task in pod.tasks:
+                self._binaries(components.RECIPES[task.kind])
+
+    @property
+    def spec(self) -> ServiceSpec:
+        """The service to run."""
+        return self._spec
+
+    def command(self, launch: Launch, peers: Sequence[RunningTask]) -> Command:
+        """The command of a task: fetch, check, start the launcher. Nothing of it is secret.
+
+        Raises:
+            InvalidInput: the agent's address is unknown.
+        """
+        place = launch.place
+        if not place.address:
+            problem = Problem(
+                f"agent {place.hostname}", "no address", "an agent whose offers have a URL"
+            )
+            raise InvalidInput([problem])
+        etcd = tuple(peer.launch.place.address for peer in peers if peer.launch.spec.kind == "etcd")
+        self._grants.put(new_grant(launch, etcd, self._clock.time()))
+        recipe = components.RECIPES[launch.spec.kind]
+        fetched, all_sums = self._binaries(recipe)
+        launcher_sum = launcher.sha256()
+        uris = (
+            Uri(
+                self._index.link(launcher_sum, launcher.FETCHED_NAME),
+                output_file=launcher.FETCHED_NAME,
+            ),
+            *fetched,
+        )
+        return Command(  # noqa: S604  Mesos' shell; every part is ours
+            shell=(
+                f"echo '{launcher_sum}  {launcher.FETCHED_NAME}' | sha256sum --check --status && "
+                f"exec /usr/bin/python3 -I {launcher.FETCHED_NAME}"
+            ),
+            uris=uris,
+            environment={
+                "KUBEDCOS_TASK": launch.task_id,
+                "KUBEDCOS_API": ",".join(self._endpoint.urls),
+                "KUBEDCOS_CA": self._endpoint.ca_pem,
+                "KUBEDCOS_BINARIES": ",".join(f"{path}={sum_}" for path, sum_ in all_sums.items()),
+                "KUBEDCOS_KEYS": ",".join(recipe.keys),
+            },
+            labels={
+                "kubedcos/cluster": self.options.name,
+                "kubedcos/version": self.options.version,
+            },
+        )
+
+    async def probe(self, task: RunningTask, peers: Sequence[RunningTask]) -> Readiness:
+        """Ask the component itself."""
+        self._api_at = api_address(peers) or self._api_at
+        return await self._probes.probe(task, peers)
+
+    def task_ended(self, task_id: str) -> None:
+        """Withdraw the task's grant: it can neither ask for keys nor be a node any more."""
+        self._grants.withdraw(task_id)
+        self._probes.forget(task_id)
+
+    def kubeconfig(self, user: str = "admin") -> str:
+        """A kubeconfig for an administrator.
+
+        Raises:
+            InvalidInput: kube-apiserver has not been started yet.
+        """
+        address = self._api_address()
+        if address is None:
+            problem = Problem(
+                f"cluster {self.options.name}", "no kube-apiserver", "one that was started"
+            )
+            raise InvalidInput([problem])
+        return kubeconfig.admin_kubeconfig(
+            self._vault, self.options.name, api_url_at(address), self._clock.time(), user
+        )
+
+    async def run(self) -> None:
+        """What goes on beside staging, for ever: approve renewals of kubelets' certificates."""
+        await self._approver.run(self._connect)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._logins.close()
+        await self._plain.aclose()
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _etcd(self, peers: Sequence[RunningTask]) -> tuple[str, ...]:
+        """Addresses of etcd's members, whether they run at this moment or are being restarted."""
+        members = {
+            grant.place.address for grant in self._grants.all.values() if grant.pod == "etcd"
+        }
+        running = {peer.launch.place.address for peer in peers if peer.launch.spec.kind == "etcd"}
+        return tuple(sorted(members | running))
+
+    def _api_address(self) -> str | None:
+        """Where kube-apiserver is: its grant says so, also after a restart of this program."""
+        for grant in self._grants.all.values():
+            if grant.pod == "kube-apiserver":
+                return grant.place.address
+        return self._api_at
+
+    def _connect(self) -> KubeApi | None:
+        address = self._api_address()
+        return self._logins.api(address) if address else None
+
+    def _claims(self) -> list[NodeClaim]:
+        return [
+            NodeClaim(grant.task_id, grant.node, grant.place.address)
+            for grant in self._grants.all.values()
+            if grant.pod == components.NODE_POD and grant.task == "kubelet" and grant.node
+        ]
+
+    def _binaries(self, recipe: Recipe) -> tuple[list[Uri], dict[str, str]]:
+        """What Mesos fetches, and the sums of everything that the launcher checks."""
+        uris, sums = [], {}
+        for name in recipe.binaries:
+            artifact = self._index.find(name, self._version(name))
+            link = self._index.link(artifact.sha256, artifact.filename)
+            uris.append(Uri(link, output_file=name, executable=True))
+            sums[name] = artifact.sha256
+        for name in recipe.host_binaries:
+            path = f"{self.options.node.runtime_dir}/{name}"
+            sums[path] = self._index.find(name).sha256
+        return uris, sums
+
+    def _version(self, name: str) -> str:
+        return self.options.version if name in _VERSIONED else ""
+
+    def _material(self, grant: Grant, request: MaterialRequest) -> Mapping[str, Any]:
+        """The reply to a request that was found good.
+
+        Raises:
+            InvalidInput: keys that the task should not have, or a host that is a node already.
+        """
+        spec = self._task(grant)
+        recipe = components.RECIPES[spec.kind]
+        if set(request.requests) != set(recipe.keys):
+            problem = Problem(
+                "requests", ", ".join(sorted(request.requests)), ", ".join(sorted(recipe.keys))
+            )
+            raise InvalidInput([problem])
+        if spec.kind == "kubelet":
+            self._refuse_namesake(grant, request.facts.hostname)
+        situation = Situation(
+            options=self.options,
+            vault=self._vault,
+            task=spec,
+            task_id=grant.task_id,
+            pod_instance=grant.pod_instance,
+            place=grant.agent,
+            volumes=grant.volumes,
+            etcd=grant.etcd,
+            facts=request.facts,
+        )
+        payload = recipe.payload(situation).as_json()
+        now = self._clock.time()
+        for name, csr in request.requests.items():
+            signing = recipe.keys[name](situation)
+            key = request_public_key(csr.encode(), f"requests.{name}")
+            certificate = self._vault.authority(signing.ca).issue(key, signing.profile, now)
+            file = File(f"{name}.crt", certificate.decode())
+            payload["files"].append({"path": file.path, "text": file.text, "mode": file.mode})
+        return payload
+
+    def _refuse_namesake(self, grant: Grant, hostname: str) -> None:
+        for claim in self._claims():
+            if claim.node == hostname and claim.task_id != grant.task_id:
+                wanted = "host names that differ: a node is called as its host"
+                problem = Problem(f"agent {grant.place.address}", f"host name {hostname}", wanted)
+                raise InvalidInput([problem])
+
+    def _task(self, grant: Grant) -> TaskSpec:
+        for task in self._spec.pod(grant.pod).tasks:
+            if task.name == grant.task:
+                return task
+        raise KeyError(grant.task)
