@@ -290,7 +290,7 @@ def _kinds(text: str) -> tuple[SourceKind, ...]:
     if unknown:
         raise InvalidInput(
             [
-                Problem("--sources", word, "of " + ", ".join(SourceKind), id="unknown-source")
+                Problem("--sources", word, "one of " + ", ".join(SourceKind), id="unknown-source")
                 for word in unknown
             ]
         )
