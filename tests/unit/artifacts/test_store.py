@@ -1,4 +1,4 @@
-"""Content stays under its sum; spoilt or changed files are noticed; runs do not spoil each other."""
+"""Content stays under its sum, changes are noticed, and two runs do not spoil each other."""
 
 from __future__ import annotations
 
@@ -63,9 +63,13 @@ def test_a_broken_record_is_no_record(store: Store, manifest: Manifest) -> None:
 
 
 def test_work_leaves_nothing_behind_when_it_fails(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.work("x") as work:
-        (work / "half").write_bytes(b"half")
-        raise RuntimeError
+    def fail() -> None:
+        with store.work("x") as work:
+            (work / "half").write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert list((store.root / "work").iterdir()) == []
 
 
@@ -117,15 +121,20 @@ def test_lock_if_free_does_not_wait(store: Store, holder) -> None:  # type: igno
 
 
 def test_shared_locks_share(store: Store) -> None:
-    with store.lock("caches", shared=True), store.lock("caches", shared=True):
-        with store.lock_if_free("caches") as held:
-            assert not held
+    with (
+        store.lock("caches", shared=True),
+        store.lock("caches", shared=True),
+        store.lock_if_free("caches") as held,
+    ):
+        assert not held
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(KubedcosError, match="No space left on device") as caught:
-        with disk_errors(tmp_path / "not" / "yet"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(KubedcosError, match="No space left on device") as caught,
+        disk_errors(tmp_path / "not" / "yet"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert "MiB free" in str(caught.value)
     assert "\n" not in str(caught.value)
 
