@@ -1,7 +1,7 @@
 """Jinja with undefined names as errors, over the artefacts in ``templates/``.
 
 The folder is linked into the package as ``render/files``, so that an editable installation and a
-wheel find it the same way.
+wheel find it the same way; the runtime that hosts get has it in ``share/kubedcos/templates``.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def pretty_json(value: object) -> str:
 
 @cache
 def _shipped() -> Templates:
-    return Templates(Path(str(files("kubedcos.render") / "files")))
+    linked = Path(str(files("kubedcos.render") / "files"))
+    if linked.is_dir():
+        return Templates(linked)
+    return Templates(Path(__file__).parents[3] / "share" / "kubedcos" / "templates")
 
 
 def render(name: str, values: Mapping[str, Any]) -> str:
