@@ -1,11 +1,22 @@
-"""A master that does what a test tells it: sessions, calls, and a record of what agents say."""
+"""A master that does what a test tells it, and agents as processes beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from typing import Any
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
 
 from kubedcos.embedded.post import post
 from kubedcos.embedded.protocol import AGENT_PATH, LINK_PATH, SESSION_HEADER
@@ -32,7 +43,7 @@ class FakeMaster:
         self._news = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> FakeMaster:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -168,3 +179,103 @@ def task(name: str, command: str, **more: Any) -> Json:
         "resources": [scalar("cpus", 0.1), scalar("mem", 32), *more.pop("resources", [])],
         "command": command_info,
     } | more
+
+
+class AgentProcess:
+    """Agent processes, one after the other, with the same directories."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, master: FakeMaster, *flags: str, port: int = 0) -> None:
+        self.process = subprocess.Popen(self.command(master.port, *flags, port=port))
+
+    def command(self, master_port: int, *flags: str, port: int = 0) -> list[str]:
+        given = {
+            "master": f"127.0.0.1:{master_port}",
+            "ip": "127.0.0.1",
+            "hostname": "127.0.0.1",
+            "port": str(port),
+            "work_dir": f"{self.directory}/work",
+            "runtime_dir": f"{self.directory}/run",
+            "fetcher_cache_dir": f"{self.directory}/cache",
+            "launcher": "posix",
+            "isolation": "posix/cpu,posix/mem",
+            "resources": "cpus:4;mem:1024;disk:1024;ports:[31000-31009]",
+            "attributes": "rack:r1",
+            "registration_backoff_factor": "50ms",
+            "executor_shutdown_grace_period": "1secs",
+            "executor_environment_variables": json.dumps({"PATH": os.environ["PATH"]}),
+        }
+        for flag in flags:
+            name, _, value = flag.removeprefix("--").partition("=")
+            given[name] = value
+        arguments = [f"--{name}={value}" for name, value in given.items()]
+        return [sys.executable, "-m", "kubedcos.embedded.agent", *arguments]
+
+    def kill(self) -> None:
+        """kill -9; what it started goes on."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(timeout=20)
+
+    async def get(self, master: FakeMaster, path: str) -> Any:
+        host, port = master.address
+
+        def fetch() -> Any:
+            with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=10) as answer:
+                return json.load(answer)
+
+        return await asyncio.to_thread(fetch)
+
+    def sandbox_file(self, task_id: str, name: str) -> str:
+        pattern = f"work/slaves/*/frameworks/*/executors/{task_id}/runs/latest/{name}"
+        return next(self.directory.glob(pattern)).read_text()
+
+    def journal_pids(self) -> list[int]:
+        """Executors that were ever started here."""
+        pids = []
+        for journal in self.directory.glob(
+            "work/meta/slaves/*/frameworks/*/executors/*/runs/*/journal"
+        ):
+            for line in journal.read_text().splitlines():
+                record = json.loads(line)
+                pids += [part["pid"] for part in record.values() if "pid" in part]
+        return pids
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """A directory with a short name; removed afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="kda"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def agent_process(short_directory: Path) -> Iterator[AgentProcess]:
+    """To be started by the test; ended with everything that it started."""
+    agent = AgentProcess(short_directory)
+    yield agent
+    if agent.process is not None and agent.process.poll() is None:
+        agent.process.kill()
+        agent.process.wait()
+    mark = str(short_directory)
+    for pid in agent.journal_pids():
+        with contextlib.suppress(OSError):
+            belongs = mark in Path(f"/proc/{pid}/cmdline").read_text()
+            belongs |= mark in Path(f"/proc/{pid}/environ").read_text()
+            if belongs:
+                os.kill(pid, 9)
+
+
+@pytest.fixture
+def wire() -> SimpleNamespace:
+    """What goes over the wire: `FakeMaster`, and messages to send."""
+    return SimpleNamespace(FakeMaster=FakeMaster, framework=framework, task=task, scalar=scalar)
