@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -11,12 +12,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from kubedcos import __version__
 from kubedcos.api.hosting import Clusters, Unknown
 from kubedcos.errors import ExitCode, InvalidInput, KubedcosError, Problem
+from kubedcos.kubernetes import delivery_route
 from kubedcos.mesos.client import SubscriptionEnded
 
 MOST_BODY_BYTES = 1 << 20
 _HTTP_CODES = {ExitCode.USAGE: 422, ExitCode.REFUSED: 409, ExitCode.INCOMPLETE: 503}
-
-__all__ = ["build"]
 
 
 def build(clusters: Clusters, token: str) -> FastAPI:
@@ -48,15 +48,7 @@ def _add_open_routes(app: FastAPI, clusters: Clusters) -> None:
     async def health() -> dict[str, Any]:
         return {"version": __version__, "healthy": not clusters.broken.is_set()}
 
-    @app.post("/v1/tasks/{task_id}/material")
-    async def material(task_id: str, request: Request) -> JSONResponse:
-        body = await _body(request)
-        try:
-            found = await clusters.material(task_id, body)
-        except KeyError:
-            # The launcher asks again: the record of a task that starts fast may not be there yet.
-            return JSONResponse({"error": f"no such task: {task_id}"}, 404)
-        return JSONResponse(dict(found), headers={"Cache-Control": "no-store"})
+    app.include_router(delivery_route.router(clusters.delivery_of))
 
 
 def _add_operator_routes(app: FastAPI, clusters: Clusters, guard: Any) -> None:
@@ -70,7 +62,7 @@ def _add_operator_routes(app: FastAPI, clusters: Clusters, guard: Any) -> None:
     @app.post("/v1/clusters", dependencies=guards)
     async def create_cluster(request: Request) -> JSONResponse:
         document = await _document(request)
-        hosted, is_new = clusters.create(document, "options")
+        hosted, is_new = await clusters.create(document, "options")
         return JSONResponse(
             {"changed": is_new, "cluster": hosted.snapshot()}, 201 if is_new else 200
         )
@@ -111,7 +103,7 @@ def _add_operator_routes(app: FastAPI, clusters: Clusters, guard: Any) -> None:
 
     @app.get("/v1/clusters/{name}/kubeconfig", dependencies=guards)
     async def kubeconfig(name: str) -> PlainTextResponse:
-        text = clusters.get(name).workload.kubeconfig()
+        text = clusters.get(name).workload.kubernetes.kubeconfig()
         return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
 
 
@@ -126,8 +118,6 @@ async def _document(request: Request) -> dict[str, Any]:
     Raises:
         InvalidInput: it is none.
     """
-    import json  # noqa: PLC0415
-
     try:
         document = json.loads(await _body(request))
     except ValueError as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from kubedcos.api import app, identity
-from kubedcos.api.hosting import Clusters, HostedWorkload
+from kubedcos.api.hosting import Clusters, MakeWorkload
 from kubedcos.api.identity import Identity
 from kubedcos.api.settings import DaemonSettings
 from kubedcos.clock import Clock, SystemClock
@@ -24,9 +24,7 @@ from kubedcos.state.sqlite import SqliteStore
 
 _log = logging.getLogger(__name__)
 
-WorkloadMaker = Callable[
-    [DaemonSettings, Identity, Clock], Callable[[ClusterOptions], HostedWorkload]
-]
+WorkloadMaker = Callable[[DaemonSettings, Identity, Clock], MakeWorkload]
 
 
 class ServiceFailed(KubedcosError):
@@ -67,7 +65,7 @@ async def _serve(settings: DaemonSettings, make: WorkloadMaker) -> None:
         asyncio.create_task(clusters.broken.wait()),
     }
     try:
-        clusters.restore()
+        await clusters.restore()
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await clusters.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from kubedcos.clock import Clock
 from kubedcos.config import cluster as options_file
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import InvalidInput, KubedcosError, Problem, Refused
+from kubedcos.kubernetes.delivery import Delivery
 from kubedcos.mesos.client import Connector
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import FrameworkSettings
@@ -23,30 +24,58 @@ from kubedcos.state.store import StateError, Store
 _log = logging.getLogger(__name__)
 
 
-class HostedWorkload(Workload, Protocol):
+class Kubernetes(Workload, Protocol):
     """A workload that its operators and its tasks can ask something."""
 
-    async def material(self, task_id: str, body: bytes) -> Mapping[str, Any]:
-        """What a task needs to become its component; once for each task.
-
-        Raises:
-            KeyError: no such task.
-            InvalidInput: the request makes no sense.
-            KubedcosError: it is refused.
-        """
+    @property
+    def delivery(self) -> Delivery:
+        """What answers tasks that ask for their key material."""
         ...
 
-    def kubeconfig(self) -> str:
+    def kubeconfig(self, user: str = "admin") -> str:
         """A kubeconfig for operators.
 
         Raises:
-            NotYetComplete: there is no API server yet.
+            InvalidInput: there is no API server yet.
         """
         ...
 
-    def destroy(self) -> None:
-        """Forget every key: the cluster is gone."""
+    async def run(self) -> None:
+        """What goes on beside staging, for ever."""
         ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class HostedWorkload(Protocol):
+    """A workload and what it keeps on disk."""
+
+    @property
+    def kubernetes(self) -> Kubernetes:
+        """The workload."""
+        ...
+
+    def forget(self) -> None:
+        """The cluster is gone: forget its keys."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """How a workload reaches its own scheduler, which is made after it.
+
+    Attributes:
+        framework_id: Mesos' id of the framework; empty before the first subscription.
+        alarm: told task id and reason when a task has to end.
+    """
+
+    framework_id: Callable[[], str]
+    alarm: Callable[[str, str], None]
+
+
+MakeWorkload = Callable[[ClusterOptions, Links], Awaitable[HostedWorkload]]
 
 
 class Unknown(InvalidInput):
@@ -61,6 +90,7 @@ class Hosted:
     workload: HostedWorkload
     scheduler: Scheduler
     running: asyncio.Task[None] | None = None
+    beside: asyncio.Task[None] | None = None
     deleting: asyncio.Task[None] | None = None
     failure: str = ""
 
@@ -82,18 +112,22 @@ class Clusters:
     """Makes, keeps and removes clusters. Everything happens in one event loop.
 
     Attributes:
+        make_workload: makes what a cluster runs.
+        framework: who a cluster is to Mesos.
+        connect: makes its way to Mesos.
         broken: set when the store failed under a cluster; the service must end then.
     """
 
     store: Store
     clock: Clock
-    make_workload: Callable[[ClusterOptions], HostedWorkload]
+    make_workload: MakeWorkload
     framework: Callable[[ClusterOptions], FrameworkSettings]
     connect: Callable[[FrameworkSettings], Connector]
     broken: asyncio.Event = field(default_factory=asyncio.Event)
     _hosted: dict[str, Hosted] = field(default_factory=dict)
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def restore(self) -> None:
+    async def restore(self) -> None:
         """Go on with the clusters that the store knows."""
         for name in self.store.clusters():
             text = records.options(self.store, name)
@@ -101,33 +135,36 @@ class Clusters:
                 _log.error("cluster %s has records and no options; it is left alone", name)
                 continue
             try:
-                self._host(options_file.validate(json.loads(text), f"stored options of {name}"))
-            except (InvalidInput, ValueError):
-                # One cluster that cannot be read must not take the others along.
+                await self._host(
+                    options_file.validate(json.loads(text), f"stored options of {name}")
+                )
+            except (KubedcosError, ValueError):
+                # One cluster that cannot be restored must not take the others along.
                 _log.exception("cluster %s cannot be restored", name)
 
-    def create(self, data: Mapping[str, Any], where: str) -> tuple[Hosted, bool]:
+    async def create(self, data: Mapping[str, Any], where: str) -> tuple[Hosted, bool]:
         """The cluster with these options, and whether it is new.
 
         Raises:
             InvalidInput: the options are wrong.
             Refused: a cluster of this name has other options, or is being deleted.
+            KubedcosError: what it needs is not there; nothing was kept.
         """
         options = options_file.validate(dict(data), where)
-        known = self._hosted.get(options.name)
-        if known is not None:
-            if known.deleting is not None:
-                raise Refused(f"cluster {options.name} is being deleted")
-            if known.options != options:
-                keys = ", ".join(_differences(known.options, options))
-                raise Refused(
-                    f"cluster {options.name} exists with other options ({keys}); options of a "
-                    "running cluster cannot be changed yet"
-                )
-            return known, False
-        text = json.dumps(options.model_dump(mode="json"))
-        self.store.write(options.name, [records.put_options(text)])
-        return self._host(options), True
+        async with self._making:
+            known = self._hosted.get(options.name)
+            if known is None:
+                text = json.dumps(options.model_dump(mode="json"))
+                return await self._host(options, keep=text), True
+        if known.deleting is not None:
+            raise Refused(f"cluster {options.name} is being deleted")
+        if known.options != options:
+            keys = ", ".join(_differences(known.options, options))
+            raise Refused(
+                f"cluster {options.name} exists with other options ({keys}); options of a running "
+                "cluster cannot be changed yet"
+            )
+        return known, False
 
     def delete(self, name: str) -> Hosted:
         """Begin to take the cluster `name` down; asking again changes nothing.
@@ -157,36 +194,37 @@ class Clusters:
         """Every cluster, by name."""
         return [self._hosted[name] for name in sorted(self._hosted)]
 
-    async def material(self, task_id: str, body: bytes) -> Mapping[str, Any]:
-        """What the task needs; asked of the cluster that it belongs to.
-
-        Raises:
-            KeyError: no cluster has such a task.
-        """
+    def delivery_of(self, task_id: str) -> Delivery | None:
+        """What answers the task; none when no cluster has such a task."""
         for hosted in self.all():
             if hosted.scheduler.world.task(task_id) is not None:
-                return await hosted.workload.material(task_id, body)
-        raise KeyError(task_id)
+                return hosted.workload.kubernetes.delivery
+        return None
 
     async def close(self) -> None:
         """Stop all schedulers; what they staged goes on running."""
-        tasks = [
-            task
-            for hosted in self._hosted.values()
-            for task in (hosted.running, hosted.deleting)
-            if task is not None
-        ]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for hosted in self.all():
+            await _end(hosted.running, hosted.beside, hosted.deleting)
+            await hosted.workload.kubernetes.close()
 
-    def _host(self, options: ClusterOptions) -> Hosted:
+    async def _host(self, options: ClusterOptions, *, keep: str = "") -> Hosted:
+        """Make and start a cluster; `keep` is stored before it starts."""
+        late: list[Scheduler] = []
+        links = Links(
+            framework_id=lambda: late[0].world.cluster.framework_id if late else "",
+            alarm=lambda task_id, reason: _end_task(late[0], task_id, reason) if late else None,
+        )
         settings = self.framework(options)
-        workload = self.make_workload(options)
-        scheduler = Scheduler(workload, self.store, self.connect(settings), settings, self.clock)
+        connector = self.connect(settings)
+        workload = await self.make_workload(options, links)
+        if keep:
+            self.store.write(options.name, [records.put_options(keep)])
+        scheduler = Scheduler(workload.kubernetes, self.store, connector, settings, self.clock)
+        late.append(scheduler)
         hosted = Hosted(options, workload, scheduler)
         self._hosted[options.name] = hosted
         hosted.running = asyncio.create_task(self._run(hosted))
+        hosted.beside = asyncio.create_task(_beside(hosted))
         if scheduler.world.cluster.deleting:
             self.delete(options.name)
         return hosted
@@ -209,11 +247,36 @@ class Clusters:
 
     async def _delete(self, name: str, hosted: Hosted) -> None:
         await hosted.scheduler.delete()
-        hosted.workload.destroy()
-        if hosted.running is not None:
-            await asyncio.gather(hosted.running, return_exceptions=True)
+        await asyncio.gather(*filter(None, [hosted.running]), return_exceptions=True)
+        await _end(hosted.beside)
+        await hosted.workload.kubernetes.close()
+        hosted.workload.forget()
         self._hosted.pop(name, None)
         _log.info("cluster %s is gone", name)
+
+
+async def _beside(hosted: Hosted) -> None:
+    """What the workload does on its own account; its end is a defect, and not the cluster's."""
+    try:
+        await hosted.workload.kubernetes.run()
+    except Exception:
+        _log.exception("cluster %s: approvals have ended", hosted.options.name)
+
+
+async def _end(*tasks: asyncio.Task[None] | None) -> None:
+    """Cancel tasks and wait until they are gone."""
+    found = [task for task in tasks if task is not None]
+    for task in found:
+        task.cancel()
+    await asyncio.gather(*found, return_exceptions=True)
+
+
+def _end_task(scheduler: Scheduler, task_id: str, reason: str) -> None:
+    """Have a task ended; the scheduler's next cycle asks Mesos for it."""
+    task = scheduler.world.task(task_id)
+    if task is not None:
+        _log.error("task %s has to end: %s", task_id, reason)
+        scheduler.world.ask_to_end([task])
 
 
 def _differences(old: ClusterOptions, new: ClusterOptions) -> list[str]:

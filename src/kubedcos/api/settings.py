@@ -46,17 +46,14 @@ class Mesos(Section):
     """For authentication and reservations; empty without."""
     secret_file: Path | None = None
     """File with the principal's secret and nothing else."""
+    agent_principal: str = ""
+    """For agents' HTTP API, where it asks for a login."""
+    agent_secret_file: Path | None = None
+    """File with that principal's secret and nothing else."""
     failover_timeout_seconds: Annotated[float, Field(ge=60)] = 7 * 24 * 3600.0
     """How long Mesos keeps the tasks while no scheduler is connected."""
     hostname: str = ""
     """Of this host, for Mesos' own pages."""
-
-
-class Artifacts(Section):
-    """Where binaries and images come from."""
-
-    index: str = "http://127.0.0.1:8080/artifacts/index.json"
-    """List of what is served, with sums: a URL, or a path."""
 
 
 class DaemonSettings(Section):
@@ -66,7 +63,6 @@ class DaemonSettings(Section):
     """Database, keys and the API's identity; for root alone."""
     api: Api = Api()
     mesos: Mesos
-    artifacts: Artifacts = Artifacts()
 
     @property
     def database(self) -> Path:
@@ -80,8 +76,8 @@ class DaemonSettings(Section):
 
     @property
     def secrets_dir(self) -> Path:
-        """Keys of the clusters."""
-        return self.state_dir / "secrets"
+        """A folder for each cluster: its keys, and which artefacts it was made from."""
+        return self.state_dir / "clusters"
 
 
 def load(path: Path) -> DaemonSettings:

@@ -1,4 +1,3 @@
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def test_files_of_a_host_are_written_before_its_first_start(tmp_path: Path) -> N
     assert (tmp_path / "root/.ssh/authorized_keys").read_text() == "ssh-ed25519 AAAA\n"
     key = tmp_path / hosts.HOST_KEY
     assert key.read_bytes() == private
-    assert os.stat(key).st_mode & 0o777 == 0o600
+    assert key.stat().st_mode & 0o777 == 0o600
 
 
 def test_loopback_resolvers_are_passed_over_for_the_real_ones() -> None:
@@ -94,7 +93,7 @@ def test_the_operators_key_is_made_once_and_readable_by_its_owner_alone(tmp_path
 
     assert keys.operator_key(tmp_path / "lab") == first
     assert first.startswith("ssh-ed25519 ")
-    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_known_hosts_has_addresses_and_names() -> None:

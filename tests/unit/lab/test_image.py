@@ -20,7 +20,7 @@ class Programs:
         self.images: set[str] = set()
         self.build_fails = build_fails
 
-    def __call__(self, argv: Any, *, check: bool = True, **_: Any) -> Any:
+    def __call__(self, argv: Any, **_: Any) -> Any:
         self.ran.append(list(argv))
         status = 0
         match list(argv):

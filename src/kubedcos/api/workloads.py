@@ -1,0 +1,114 @@
+"""Makes the workload of a cluster from its options: secrets, artefacts, ways into Mesos."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from kubedcos.api import identity
+from kubedcos.api.hosting import Links
+from kubedcos.api.identity import Identity
+from kubedcos.api.settings import DaemonSettings
+from kubedcos.clock import Clock
+from kubedcos.config.cluster import ClusterOptions
+from kubedcos.errors import InvalidInput, KubedcosError, Problem
+from kubedcos.kubernetes.artifact_index import ArtifactIndex
+from kubedcos.kubernetes.sandbox import AgentSandboxReader
+from kubedcos.kubernetes.vault import FileSecretStore, Vault
+from kubedcos.kubernetes.workload import ApiEndpoint, KubernetesWorkload
+
+INDEX = "artifacts.json"
+FETCH_SECONDS = 20.0
+
+
+class NoArtifacts(KubedcosError):
+    """The artefact server does not answer."""
+
+
+@dataclass(slots=True)
+class ClusterWorkload:
+    """A Kubernetes cluster with its folder, which goes when the cluster goes."""
+
+    kubernetes: KubernetesWorkload
+    vault: Vault
+    folder: Path
+
+    def forget(self) -> None:
+        """Forget every key and file of the cluster."""
+        self.vault.destroy()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def maker(
+    settings: DaemonSettings, shown: Identity, clock: Clock
+) -> Callable[[ClusterOptions, Links], Awaitable[ClusterWorkload]]:
+    """A function that makes workloads with these settings."""
+
+    async def make(options: ClusterOptions, links: Links) -> ClusterWorkload:
+        """The workload of one cluster.
+
+        Raises:
+            InvalidInput: the artefact server lacks what the cluster needs.
+            NoArtifacts: it does not answer.
+        """
+        folder = settings.secrets_dir / options.name
+        vault = Vault(FileSecretStore(folder / "vault"), options.name, clock)
+        index = folder / INDEX
+        known = index.read_bytes() if index.exists() else await _fetch(options.artifacts.url)
+        kubernetes = KubernetesWorkload(
+            options=options,
+            vault=vault,
+            index=ArtifactIndex.parse(options.artifacts.url, known),
+            endpoint=ApiEndpoint(settings.api.urls(), shown.ca_pem),
+            reader=AgentSandboxReader(
+                httpx2.AsyncClient(auth=_agent_credentials(settings), trust_env=False),
+                links.framework_id,
+                options.mesos.agent_port,
+            ),
+            clock=clock,
+            alarm=links.alarm,
+        )
+        # What a cluster was made from stays, whatever the server has later.
+        if not index.exists():
+            identity.write(index, known, 0o600)
+        return ClusterWorkload(kubernetes, vault, folder)
+
+    return make
+
+
+async def _fetch(url: str) -> bytes:
+    """The index of the artefact server at `url`."""
+    address = f"{url}/artifacts/index.json"
+    try:
+        async with httpx2.AsyncClient(trust_env=False, timeout=FETCH_SECONDS) as client:
+            reply = await client.get(address)
+    except httpx2.HTTPError as error:
+        raise NoArtifacts(f"{address}: {error!r}") from error
+    if reply.status_code != 200:
+        raise NoArtifacts(f"{address}: answered {reply.status_code}")
+    return bytes(reply.content)
+
+
+def _agent_credentials(settings: DaemonSettings) -> tuple[str, str] | None:
+    """What agents' HTTP API asks for."""
+    mesos = settings.mesos
+    if mesos.agent_secret_file is None:
+        return None
+    try:
+        secret = mesos.agent_secret_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            [
+                Problem(
+                    "settings: mesos.agent_secret_file",
+                    str(error),
+                    "a file that the service can read",
+                    id="secret-file",
+                )
+            ]
+        ) from error
+    return mesos.agent_principal, secret

@@ -1,0 +1,179 @@
+"""The service as a process, asked by the command line over TLS."""
+
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kubedcos.kubernetes import components
+
+START_SECONDS = 60.0
+
+
+def index() -> bytes:
+    """An index with everything that a cluster needs."""
+    names = {
+        name
+        for recipe in components.RECIPES.values()
+        for name in (*recipe.binaries, *recipe.host_binaries)
+    }
+    artifacts = [
+        {"name": name, "version": "1.36.3", "filename": name, "sha256": "0" * 64}
+        for name in sorted(names)
+    ]
+    return json.dumps({"artifacts": artifacts}).encode()
+
+
+class Artifacts(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(index())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def artifacts_url() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Artifacts) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@dataclass
+class Service:
+    config: Path
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBEDCOS_CONFIG": str(self.folder / "cli")}
+
+    def start(self) -> subprocess.Popen[str]:
+        argv = [sys.executable, "-m", "kubedcos.cli.main", "scheduler", "run"]
+        program = subprocess.Popen(
+            [*argv, "--config", str(self.config)], stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while program.poll() is None and time.monotonic() < deadline:
+            context = self.cli("scheduler", "context", "--config", str(self.config))
+            if context.returncode == 0:
+                contexts = self.folder / "cli/contexts"
+                contexts.mkdir(parents=True, exist_ok=True)
+                (contexts / "test.json").write_text(context.stdout)
+                if self.cli("cluster", "list").returncode == 0:
+                    return program
+        program.kill()
+        raise AssertionError(program.communicate()[1])
+
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kubedcos.cli.main", *words],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    with socket.socket() as free, socket.socket() as closed:
+        free.bind(("127.0.0.1", 0))
+        closed.bind(("127.0.0.1", 0))
+        port, nobody = free.getsockname()[1], closed.getsockname()[1]
+    config = tmp_path / "scheduler.yml"
+    settings = {
+        "state_dir": str(tmp_path / "state"),
+        "api": {"listen": "127.0.0.1", "port": port, "addresses": ["127.0.0.1"]},
+        "mesos": {"masters": f"127.0.0.1:{nobody}"},
+    }
+    config.write_text(yaml.safe_dump(settings))
+    return Service(config, tmp_path)
+
+
+def test_the_life_of_a_service(service: Service, artifacts_url: str, tmp_path: Path) -> None:
+    options = tmp_path / "cluster.yml"
+    options.write_text(
+        yaml.safe_dump({"name": "k1", "version": "1.36.3", "artifacts": {"url": artifacts_url}})
+    )
+    program = service.start()
+    try:
+        created = service.cli("cluster", "create", str(options), "--json")
+        assert created.returncode == 0, created.stderr
+        assert json.loads(created.stdout)["changed"] is True
+        assert "nothing to change" in service.cli("cluster", "create", str(options)).stdout
+
+        assert json.loads(service.cli("plan", "show", "--json").stdout)["name"] == "deploy"
+        assert service.cli("plan", "show").stdout.startswith("deploy (PENDING)")
+        assert "kube-node-1" in service.cli("pod", "list").stdout
+        assert service.cli("pod", "show", "etcd-0").returncode == 0
+        assert service.cli("pod", "show", "etcd-9").returncode == 2
+        assert service.cli("kubeconfig").returncode == 2
+        assert service.cli("doctor").returncode == 1
+        waiting = service.cli("cluster", "create", str(options), "--wait", "0.1")
+        assert waiting.returncode == 4
+
+        secret_files = [path for path in (tmp_path / "state").rglob("*.key") if path.is_file()]
+        assert secret_files
+        assert all(path.stat().st_mode & 0o077 == 0 for path in secret_files)
+
+        deleted = service.cli("cluster", "delete", "k1", "--yes")
+        assert deleted.returncode == 0, deleted.stderr
+        assert json.loads(service.cli("cluster", "list", "--json").stdout) == []
+    finally:
+        program.send_signal(signal.SIGTERM)
+        _, said = program.communicate(timeout=30)
+    assert program.returncode == 0, said
+    assert "Traceback" not in said
+    token = (tmp_path / "state/api/operator-token").read_text().strip()
+    assert token not in said
+
+
+def test_killed_and_started_again_it_knows_its_clusters(
+    service: Service, artifacts_url: str, tmp_path: Path
+) -> None:
+    options = tmp_path / "cluster.yml"
+    options.write_text(yaml.safe_dump({"name": "k1", "artifacts": {"url": artifacts_url}}))
+    program = service.start()
+    service.cli("cluster", "create", str(options))
+    program.kill()
+    program.communicate()
+
+    program = service.start()
+    try:
+        assert [c["name"] for c in json.loads(service.cli("cluster", "list", "--json").stdout)] == [
+            "k1"
+        ]
+    finally:
+        program.terminate()
+        program.communicate(timeout=30)
+
+
+def test_wrong_settings_are_named_before_anything_starts(service: Service) -> None:
+    service.config.write_text("mesos: {}\nprot: 1\n")
+    shown = service.cli("scheduler", "check", "--config", str(service.config))
+    assert shown.returncode == 2
+    assert "mesos.masters" in shown.stderr
+    assert "prot" in shown.stderr
+
+
+def test_no_context_before_the_first_start(service: Service) -> None:
+    shown = service.cli("scheduler", "context", "--config", str(service.config))
+    assert (shown.returncode, shown.stdout) == (4, "")

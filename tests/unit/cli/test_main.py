@@ -1,0 +1,116 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kubedcos.cli.main import GROUPS
+
+
+def kubedcos(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kubedcos.cli.main", *arguments],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "100", **environment},
+    )
+
+
+def test_help_names_every_group_and_has_no_colour_in_a_pipe() -> None:
+    shown = kubedcos("--help")
+    assert shown.returncode == 0
+    assert all(f" {name} " in shown.stdout for name in GROUPS)
+    assert "\x1b" not in shown.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from kubedcos.cli import main; main.build(['--help'])\n"
+        "heavy = {'yaml', 'cryptography', 'fastapi', 'ansible', 'paramiko', 'httpx2', 'kazoo'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_version_goes_to_stdout() -> None:
+    shown = kubedcos("--version")
+    assert (shown.returncode, shown.stdout.count(".")) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nonsense",), ("lab", "nonsense"), ("lab", "up", "--nonsense"), ("lab", "exec")],
+)
+def test_wrong_usage_is_code_2_on_stderr(arguments: tuple[str, ...]) -> None:
+    shown = kubedcos(*arguments)
+    assert shown.returncode == 2
+    assert shown.stdout == ""
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_misspelt_option_is_answered_with_the_right_one() -> None:
+    assert "--json" in kubedcos("lab", "status", "--jsn").stderr
+
+
+def test_wrong_input_is_a_sentence_and_code_2() -> None:
+    shown = kubedcos("lab", "up", "-i", "/nowhere/at/all")
+    assert shown.returncode == 2
+    assert "inventory /nowhere/at/all: found nothing" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_debug_shows_the_traceback() -> None:
+    shown = kubedcos("lab", "up", "-i", "/nowhere/at/all", KUBEDCOS_DEBUG="1")
+    assert "Traceback" in shown.stderr
+    assert shown.returncode == 2
+
+
+def test_a_defect_is_told_in_one_line() -> None:
+    code = "from kubedcos.cli import main as m; m.build = lambda _: 1 / 0; m.main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 1
+    assert shown.stderr.count("\n") == 1
+    assert "ZeroDivisionError" in shown.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    program = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m kubedcos.cli.main cluster schema | head -n 1"],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert program.stdout == "{\n"
+    assert program.stderr == ""
+
+
+def test_the_schema_is_json_and_nothing_else() -> None:
+    assert "properties" in json.loads(kubedcos("cluster", "schema").stdout)
+
+
+def test_without_a_context_every_command_says_where_one_comes_from(tmp_path: Path) -> None:
+    for words in (("plan", "list"), ("pod", "list"), ("cluster", "list"), ("kubeconfig",)):
+        shown = kubedcos(*words, KUBEDCOS_CONFIG=str(tmp_path))
+        assert shown.returncode == 2
+        assert "make demo" in shown.stderr
+
+
+@pytest.mark.skipif(os.getloadavg()[0] > 1.5, reason="the machine is busy with other things")
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        started = time.monotonic()
+        kubedcos("--help")
+        return time.monotonic() - started
+
+    assert min(seconds() for _ in range(5)) < 0.35

@@ -1,0 +1,69 @@
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from kubedcos.cli.stages import Recap, Stage, StageFailed, Stages, clock_text, detail_of
+
+
+def stages(tmp_path: Path, screen: io.StringIO) -> Stages:
+    return Stages(tmp_path / "logs", first=3, total=9, screen=screen)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-u", "-c", code]
+
+
+def test_one_sees_which_of_how_many_stages_is_under_way(tmp_path: Path) -> None:
+    screen = io.StringIO()
+    run = stages(tmp_path, screen)
+    run.run(Stage("artefacts", python("print('hello')")))
+    run.run(Stage("hosts", python("print('hello')")))
+
+    assert screen.getvalue().splitlines() == [
+        "stage 3 of 9 · artefacts · 0:00",
+        "stage 3 of 9 · artefacts · 0:00 · done",
+        "stage 4 of 9 · hosts · 0:00",
+        "stage 4 of 9 · hosts · 0:00 · done",
+    ]
+
+
+def test_output_goes_to_a_log_of_the_stage(tmp_path: Path) -> None:
+    stages(tmp_path, io.StringIO()).run(
+        Stage("playbook hosts", python("import sys; print('out'); print('err', file=sys.stderr)"))
+    )
+    assert (tmp_path / "logs/03-playbook-hosts.log").read_text() == "out\nerr\n"
+
+
+def test_a_failed_stage_shows_the_end_of_its_log_and_where_it_is(tmp_path: Path) -> None:
+    code = "print('x' * 5); print('the cause'); raise SystemExit(7)"
+    with pytest.raises(StageFailed) as caught:
+        stages(tmp_path, io.StringIO()).run(Stage("hosts", python(code)))
+    assert "the cause" in str(caught.value)
+    assert str(tmp_path / "logs/03-hosts.log") in str(caught.value)
+    assert "code 7" in str(caught.value)
+
+
+def test_a_missing_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StageFailed, match="no-such-program is not installed"):
+        stages(tmp_path, io.StringIO()).run(Stage("x", ["no-such-program"]))
+
+
+def test_changes_that_ansible_counted_add_up_over_playbooks(tmp_path: Path) -> None:
+    line = "m1    : ok=5    changed=2    unreachable=0    failed=0    skipped=1"
+    run = stages(tmp_path, io.StringIO())
+    run.run(Stage("one", python(f"print({line!r})")))
+    run.run(Stage("two", python(f"print({line!r})")))
+    assert run.recaps == {"m1": Recap(ok=10, changed=4)}
+
+
+def test_details_are_tasks_and_plain_sentences() -> None:
+    assert detail_of("TASK [zookeeper : Install packages] *****") == "zookeeper : Install packages"
+    assert detail_of("building the host image") == "building the host image"
+    assert detail_of("PLAY RECAP ********") == ""
+    assert detail_of("  indented") == ""
+
+
+def test_times_are_minutes_and_seconds() -> None:
+    assert [clock_text(s) for s in (0, 42.9, 60, 3601)] == ["0:00", "0:42", "1:00", "60:01"]
