@@ -38,7 +38,7 @@ class _VersionEntry(Strict):
 class _Component(Strict):
     name: Name
     licence: str
-    homepage: str
+    homepage: str = ""
     platform: str = "linux/amd64"
     choice: bool = False
     versions: Mapping[str, _VersionEntry]
