@@ -156,6 +156,8 @@ def read_call(request: Request, body: bytes) -> OperatorCall:
     kind = call.type
     if kind == "UNKNOWN":
         raise BadRequest(text(501, "501 Not Implemented."))
+    if kind in _UNSUPPORTED and not accepts_json(request):
+        raise BadRequest(not_acceptable())
     if kind in _UNSUPPORTED:
         words = f"501 Not Implemented. The embedded engine does not support {kind}."
         raise BadRequest(text(501, words))
@@ -179,7 +181,7 @@ def handle(engine: Engine, request: Request, body: bytes) -> Response:
     if kind in _READS:
         return json_answer({"type": kind, kind.lower(): _READS[kind](engine)})
     if kind in {"LIST_FILES", "READ_FILE"}:
-        return empty(404)  # the master keeps no log file, and Mesos says no more than this
+        return text(404, "")  # the master keeps no log file, and Mesos says no more than this
     if call.teardown is not None and kind == "TEARDOWN":
         return teardown(engine, call.teardown.framework_id.value)
     if call.mark_agent_gone is not None and kind == "MARK_AGENT_GONE":

@@ -66,7 +66,7 @@ def answer(
         state_for(framework, known),
         words,
         now=now,
-        agent_id=place,
+        agent_id=place if known == "TASK_UNREACHABLE" else agent_id,
         unreachable_since=since if known == state_for(framework, known) else None,
     )
 

@@ -1,0 +1,60 @@
+"""One cluster for all contract tests: the embedded engine, or any Mesos given by an option."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .client import Framework, Http, subscribed
+from .engine import Cluster, embedded_cluster
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("mesos", "Mesos to test instead of the embedded engine")
+    group.addoption("--mesos-master", metavar="HOST:PORT", help="leading master")
+    group.addoption("--mesos-agent", metavar="HOST:PORT", help="an agent, for its own endpoints")
+    group.addoption("--mesos-credential", metavar="FILE", help='{"principal": …, "secret": …}')
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """A master with at least two agents in two regions, the first in the master's."""
+    address = request.config.getoption("--mesos-master", default=None)
+    if address is not None:
+        yield Cluster(address, _credential(request.config))
+        return
+    own = embedded_cluster(tmp_path_factory.mktemp("mesos"))
+    yield own
+    own.stop()
+
+
+def _credential(config: pytest.Config) -> tuple[str, str] | None:
+    path = config.getoption("--mesos-credential", default=None)
+    if path is None:
+        return None
+    value = json.loads(Path(path).read_text())
+    return value["principal"], value["secret"]
+
+
+@pytest.fixture
+def master(cluster: Cluster) -> Http:
+    return cluster.master
+
+
+@pytest.fixture
+def own_cluster(cluster: Cluster) -> Cluster:
+    """For tests that kill processes, which only our own may suffer."""
+    if not cluster.embedded:
+        pytest.skip("kills agents and masters; runs against the embedded engine only")
+    return cluster
+
+
+@pytest.fixture
+def framework(master: Http, request: pytest.FixtureRequest) -> Iterator[Framework]:
+    with subscribed(master, request.node.name) as made:
+        yield made

@@ -1,0 +1,181 @@
+"""The embedded master and agents as processes on loopback, for tests that were given no Mesos."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .client import DEADLINE, Http
+
+REGIONS = (("dc-a", "a1"), ("dc-b", "b1"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
+    """The first true value of `condition`, asked again and again until the deadline."""
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            found = condition()
+        except OSError:
+            found = None
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline} s: {what}")
+        time.sleep(0.05)
+
+
+def domain(region: str, zone: str) -> str:
+    return json.dumps({"fault_domain": {"region": {"name": region}, "zone": {"name": zone}}})
+
+
+class Process:
+    """One engine process and its log."""
+
+    def __init__(self, module: str, flags: list[str], log: Path) -> None:
+        self._arguments = [sys.executable, "-m", module, *flags]
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MESOS_")}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._arguments, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(DEADLINE)
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(DEADLINE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(DEADLINE)
+
+
+class Cluster:
+    """A master and agents, embedded ones of our own or some that run elsewhere.
+
+    Attributes:
+        agents: processes of our own agents, none when the cluster runs elsewhere.
+    """
+
+    def __init__(self, master: str, credential: tuple[str, str] | None = None) -> None:
+        self.address = master
+        self.master = Http(master, credential)
+        self.processes: list[Process] = []
+        self.agents: list[Process] = []
+        self.embedded = False
+
+    def wait_for_agents(self, count: int) -> None:
+        def registered() -> bool:
+            for agent in self.agents:
+                assert agent.process is not None
+                assert agent.process.poll() is None, agent.log.read_text()
+            slaves = self.master.get("/slaves").json["slaves"]
+            return sum(slave["active"] for slave in slaves) >= count
+
+        wait_for(registered, f"{count} agents registered")
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.stop()
+
+
+def start_master(cluster: Cluster, directory: Path, *flags: str, in_memory: bool = True) -> Process:
+    host, _, port = cluster.address.rpartition(":")
+    process = Process(
+        "kubedcos.embedded.master",
+        [
+            f"--ip={host}",
+            f"--port={port}",
+            f"--hostname={host}",
+            "--cluster=lab",
+            f"--domain={domain(*REGIONS[0])}",
+            f"--work_dir={directory}",
+            *(["--registry=in_memory"] if in_memory else []),
+            "--agent_ping_timeout=1secs",
+            "--max_agent_ping_timeouts=3",
+            *flags,
+        ],
+        directory / "master.log",
+    )
+    process.start()
+    cluster.processes.append(process)
+
+    def answers() -> bool:
+        if process.process is not None and process.process.poll() is not None:
+            raise AssertionError(process.log.read_text())
+        return cluster.master.get("/health").status == 200
+
+    wait_for(answers, "the master answers")
+    return process
+
+
+def start_agent(cluster: Cluster, directory: Path, number: int, *flags: str) -> Process:
+    home = directory / f"agent{number}"
+    home.mkdir(parents=True, exist_ok=True)
+    region, zone = REGIONS[number % len(REGIONS)]
+    low = 31000 + 1000 * number
+    process = Process(
+        "kubedcos.embedded.agent",
+        [
+            f"--master={cluster.address}",
+            "--ip=127.0.0.1",
+            "--hostname=127.0.0.1",
+            f"--port={free_port()}",
+            f"--work_dir={home / 'work'}",
+            f"--runtime_dir={home / 'run'}",
+            f"--fetcher_cache_dir={home / 'cache'}",
+            f"--resources=cpus:4;mem:4096;disk:4096;ports:[{low}-{low + 999}]",
+            f"--attributes=rack:r{number + 1};os:linux",
+            f"--domain={domain(region, zone)}",
+            "--launcher=posix",
+            "--isolation=posix/cpu,posix/mem",
+            "--no-switch_user",
+            *flags,
+        ],
+        home / "agent.log",
+    )
+    process.start()
+    cluster.processes.append(process)
+    cluster.agents.append(process)
+    return process
+
+
+def embedded_cluster(directory: Path, agents: int = 2) -> Cluster:
+    cluster = Cluster(f"127.0.0.1:{free_port()}")
+    cluster.embedded = True
+    try:
+        start_master(cluster, directory)
+        for number in range(agents):
+            start_agent(cluster, directory, number)
+        cluster.wait_for_agents(agents)
+    except BaseException:
+        cluster.stop()
+        raise
+    return cluster
