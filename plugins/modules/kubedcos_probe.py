@@ -138,17 +138,17 @@ def name_holders(by_inode):
 
 
 def unit_of(process):
-    """Systemd unit of a process, or the last part of its cgroup."""
+    """Systemd unit of a process; empty when it belongs to none."""
     try:
         lines = (process / "cgroup").read_text().splitlines()
     except OSError:
         return ""
-    for line in lines:
-        number, controllers, path = line.split(":", 2)
-        if controllers == "name=systemd" or (number == "0" and controllers == ""):
-            parts = [p for p in path.split("/") if p.endswith((".service", ".scope", ".socket"))]
-            if parts:
-                return parts[-1]
+    # Which of the hierarchies systemd uses differs from host to host.
+    names = {part for line in lines for part in line.split(":", 2)[2].split("/")}
+    for kind in (".service", ".socket", ".scope"):
+        units = sorted(name for name in names if name.endswith(kind))
+        if units:
+            return units[0]
     return ""
 
 
