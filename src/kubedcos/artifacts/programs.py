@@ -39,6 +39,7 @@ _NETWORK_SIGNS = (
     "proxyerror",
 )
 _DISK_SIGNS = ("no space left on device", "disk quota exceeded")
+_MEMORY_SIGNS = ("signal: killed", "cannot allocate memory", "out of memory")
 
 
 class ProgramFailed(KubedcosError):
@@ -71,6 +72,9 @@ def explain(what: str, output: str, log: Path | None = None) -> str:
     for line in lines:
         if any(sign in line.lower() for sign in _NETWORK_SIGNS):
             return f"{what} failed: the network does not answer ({line})"
+    for line in lines:
+        if any(sign in line.lower() for sign in _MEMORY_SIGNS):
+            return f"{what} failed: probably not enough memory ({line})"
     where = f"; all of it: {log}" if log else ""
     return f"{what} failed: {' / '.join(lines[-3:]) or 'it said nothing'}{where}"
 
@@ -123,6 +127,8 @@ def run(
         if log:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(errors, encoding="utf-8")
+        if process.returncode < 0:
+            errors += f"\nended by signal: {signal.Signals(-process.returncode).name}"
         raise ProgramFailed(explain(what, errors or output, log))
     return output
 
@@ -138,3 +144,6 @@ def _end(process: subprocess.Popen[str]) -> None:
             break
         except subprocess.TimeoutExpired:
             continue
+    for pipe in (process.stdout, process.stderr):
+        if pipe:
+            pipe.close()

@@ -22,6 +22,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from kubedcos.artifacts.manifest import Artifact
 
 BLOCK = 1 << 20
+ABANDONED_AFTER = 60.0
+"""Seconds after which an unlocked work folder is taken for that of a killed run."""
 
 
 class ChecksumMismatch(KubedcosError):
@@ -125,14 +128,33 @@ class Store:
 
     @contextlib.contextmanager
     def work(self, name: str) -> Iterator[Path]:
-        """An empty folder on the store's file system, removed afterwards."""
+        """An empty folder on the store's file system, removed afterwards.
+
+        What killed runs left there is removed too: a folder is held by a lock while its run lives.
+        """
         with disk_errors(self.root):
             (self.root / "work").mkdir(parents=True, exist_ok=True)
+            self._sweep()
             folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.root / "work"))
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
+
+    def _sweep(self) -> None:
+        for folder in (self.root / "work").iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - folder.stat().st_mtime < ABANDONED_AFTER:
+                    continue  # it may have been made this instant, and not be locked yet
+                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+                finally:
+                    os.close(descriptor)
 
     @contextlib.contextmanager
     def lock(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -271,6 +272,8 @@ def _builder(manifest: Path | None, sources: str = "", mirror: str = "") -> Buil
     from kubedcos.artifacts.progress import StreamProgress  # noqa: PLC0415
     from kubedcos.artifacts.store import Store, cache_root  # noqa: PLC0415
 
+    # A killed run takes the programs that it started along.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     return Builder(
         manifest=manifests.load(manifest or manifests.find()),
         store=Store.default(),

@@ -98,6 +98,7 @@ def test_arguments_strip_what_could_differ(tmp_path: Path, store: Store, module:
     [
         ("dial tcp: lookup x.test: no such host", "the network does not answer"),
         ("write /x: no space left on device", "no space left on the disk"),
+        ("compile: signal: killed", "probably not enough memory"),
         ("undefined: foo", "undefined: foo"),
     ],
 )

@@ -73,6 +73,18 @@ def test_work_leaves_nothing_behind_when_it_fails(store: Store) -> None:
     assert list((store.root / "work").iterdir()) == []
 
 
+def test_what_a_killed_run_left_is_removed_but_not_what_a_living_one_uses(store: Store) -> None:
+    left = store.root / "work" / "left-1"
+    left.mkdir(parents=True)
+    (left / "half").write_bytes(b"half")
+    os.utime(left, (1, 1))
+    with store.work("living") as living:
+        assert not left.exists()
+        os.utime(living, (1, 1))
+        with store.work("other"):
+            assert living.exists()
+
+
 HOLDER = """
 import sys
 from pathlib import Path

@@ -1,0 +1,53 @@
+"""Programs that builds start end with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from kubedcos.artifacts.programs import ProgramFailed, environment, run
+
+
+def test_a_missing_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProgramFailed, match="no-such-program is not installed"):
+        run(["no-such-program"], what="building x", cwd=tmp_path, env=environment())
+
+
+def test_a_killed_program_says_by_what(tmp_path: Path) -> None:
+    with pytest.raises(ProgramFailed, match="SIGTERM"):
+        run(["sh", "-c", "kill -TERM $$"], what="building x", cwd=tmp_path, env=environment())
+
+
+def test_output_comes_back(tmp_path: Path) -> None:
+    assert run(["sh", "-c", "echo x"], what="x", cwd=tmp_path, env=environment()) == "x\n"
+
+
+def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    script = f"sleep 600 & echo $! > {fifo}; wait"
+    started: list[int] = []
+
+    def interrupt() -> None:
+        started.append(int(fifo.read_text()))
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(["sh", "-c", script], what="x", cwd=tmp_path, env=environment())
+    thread.join(10)
+    stat = Path(f"/proc/{started[0]}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+
+
+def test_the_callers_settings_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOFLAGS", "-mod=mod")
+    monkeypatch.setenv("HTTPS_PROXY", "http://web.test")
+    assert "GOFLAGS" not in environment()
+    assert environment(X="1")["HTTPS_PROXY"] == "http://web.test"
+    assert environment(X="1")["X"] == "1"
