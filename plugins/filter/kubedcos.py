@@ -26,6 +26,16 @@ def hosts(hostvars, functions):
     return preflight.hosts_of(hostvars, functions)
 
 
+def agents(hostvars, names):
+    """What the inventory tells the agents to offer."""
+    return preflight.agents_of(hostvars, names)
+
+
+def variables(hostvars, names):
+    """Names of each host's variables."""
+    return preflight.variables_of(hostvars, names)
+
+
 def overlay_plan(data, host):
     """Everything that the role ``overlay`` puts on `host`; see `overlay_files`."""
     return overlay_files(data, host, render)
@@ -79,6 +89,8 @@ class FilterModule:
         """Filters by name."""
         return {
             "kubedcos_hosts": _told(hosts),
+            "kubedcos_agents": _told(agents),
+            "kubedcos_variables": _told(variables),
             "kubedcos_overlay_plan": _told(overlay_plan),
             "kubedcos_render": _told(render_template),
             "kubedcos_inventory_findings": _told(inventory_findings),

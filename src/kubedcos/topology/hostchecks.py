@@ -23,7 +23,8 @@ class Limits:
         ports: mappings with ``port``, ``protocol``, ``units`` (shell patterns of systemd units
             that may hold it) and optionally ``functions`` and ``addresses``.
         features: kernel features.
-        clock_skew_s: largest difference to the control machine's clock in seconds.
+        clock_skew_s: largest certain difference to the control machine's clock in seconds.
+        now: the control machine's clock after the last host answered, in seconds since 1970.
         underlay_mtu: MTU in bytes that the overlays count on.
         machine: processor architecture that the artefacts are built for.
     """
@@ -33,6 +34,7 @@ class Limits:
     ports: Sequence[Mapping[str, Any]]
     features: Sequence[str]
     clock_skew_s: float
+    now: float
     underlay_mtu: int
     machine: str = "x86_64"
 
@@ -97,7 +99,9 @@ def _system(where: str, facts: Mapping[str, Any], limits: Limits) -> Iterable[Pr
         yield Problem(where, f"Python {version}", "3.9 or later", "python-too-old")
     if not facts["systemd"]:
         yield Problem(where, "no systemd", "systemd as first process", "systemd-missing")
-    skew = facts["time"] - facts["controller_time"]
+    # The host looked at its clock at some moment between these two of ours.
+    asked, answered = facts["controller_time"], limits.now
+    skew = min(facts["time"] - asked, 0) or max(facts["time"] - answered, 0)
     if abs(skew) > limits.clock_skew_s:
         yield Problem(
             where,

@@ -42,6 +42,36 @@ def hosts_of(
     ]
 
 
+def agents_of(
+    hostvars: Mapping[str, Mapping[str, Any]], names: Iterable[str]
+) -> list[dict[str, Any]]:
+    """What the inventory tells agents to offer; amounts that they count themselves are missing.
+
+    Args:
+        hostvars: host name → variables.
+        names: the agents.
+    """
+    keys = {"cpus": "mesos_agent_cpus", "mem": "mesos_agent_mem_mb", "disk": "storage_root_mb"}
+    agents: list[dict[str, Any]] = []
+    for name in names:
+        found = hostvars[name]
+        amounts = {key: found[variable] for key, variable in keys.items() if found.get(variable)}
+        agents.append({"name": name, "region": found.get("region") or "", **amounts})
+    return agents
+
+
+def variables_of(
+    hostvars: Mapping[str, Mapping[str, Any]], names: Iterable[str]
+) -> dict[str, list[str]]:
+    """Names of each host's variables; no value is looked at.
+
+    Args:
+        hostvars: host name → variables.
+        names: the hosts.
+    """
+    return {name: sorted(hostvars[name]) for name in names}
+
+
 def inventory_problems(
     data: Mapping[str, Any], validate_cluster: Callable[[dict[str, Any], str], Any]
 ) -> list[Problem]:
