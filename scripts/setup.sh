@@ -10,7 +10,7 @@ log="${cache}/logs/setup.log"
 mkdir -p "${cache}/logs"
 
 packages="ca-certificates conntrack curl git iproute2 iptables mmdebstrap netavark nftables \
-openssh-client openssl podman python3 python3-venv runc skopeo util-linux"
+openssh-client openssl podman python3 python3-venv rsync runc skopeo util-linux"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -59,8 +59,11 @@ if [ "$(cat "${stamp}" 2>/dev/null || true)" != "${wanted}" ]; then
       --editable . --group control --group dev >"${log}" 2>&1 || fail "uv pip install failed"
   else
     # --group came with pip 25.1, which Debian 12 does not have.
-    .venv/bin/python -m pip install --quiet 'pip>=25.1' >"${log}" 2>&1 || fail "pip failed"
-    .venv/bin/python -m pip install --quiet --constraint constraints.txt \
+    {
+      .venv/bin/python -m pip --version || .venv/bin/python -m ensurepip
+      .venv/bin/python -m pip install --quiet 'pip>=25.1,<27'
+    } >"${log}" 2>&1 || fail "pip failed"
+    .venv/bin/python -m pip install --quiet --no-compile --constraint constraints.txt \
       --editable . --group control --group dev >>"${log}" 2>&1 || fail "pip install failed"
   fi
   printf '%s\n' "${wanted}" >"${stamp}"
