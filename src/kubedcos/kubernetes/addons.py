@@ -65,14 +65,17 @@ def manifest(name: str, options: ClusterOptions) -> str:
 def _first(at: Situation) -> Signing:
     """Before there are roles only ``system:masters`` may do anything: for ten minutes."""
     profile = Profile(
-        f"kubedcos:{at.task_id}", organizations=("system:masters",), client=True, lifetime=HOUR / 6
+        f"kubedcos:{at.task.kind}",
+        organizations=("system:masters",),
+        client=True,
+        lifetime=HOUR / 6,
     )
     return Signing(Ca.CLUSTER, profile)
 
 
 def _later(at: Situation) -> Signing:
     profile = Profile(
-        f"kubedcos:{at.task_id}", organizations=(ADMINISTRATORS,), client=True, lifetime=HOUR
+        f"kubedcos:{at.task.kind}", organizations=(ADMINISTRATORS,), client=True, lifetime=HOUR
     )
     return Signing(Ca.CLUSTER, profile)
 

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from kubedcos.kubernetes.node import BOOTSTRAP_GROUP, BOOTSTRAP_USER_PREFIX
+from kubedcos.kubernetes.node import BOOTSTRAP_GROUP, bootstrap_user
 
 APPROVER_USER = "kubedcos:framework-scheduler"
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -77,7 +77,7 @@ def decide(request: Mapping[str, Any], claims: Iterable[NodeClaim]) -> Verdict:
 def _claim_of(spec: Mapping[str, Any], claims: Iterable[NodeClaim]) -> NodeClaim | None:
     username, groups = spec.get("username", ""), set(spec.get("groups", ()))
     for claim in claims:
-        if username == f"{BOOTSTRAP_USER_PREFIX}{claim.task_id}" and BOOTSTRAP_GROUP in groups:
+        if username == bootstrap_user(claim.task_id) and BOOTSTRAP_GROUP in groups:
             return claim
         if username == f"system:node:{claim.node}" and _NODES in groups:
             return claim

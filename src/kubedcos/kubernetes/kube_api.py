@@ -80,4 +80,4 @@ def _message(reply: httpx2.Response) -> str:
     try:
         return str(reply.json()["message"])
     except (ValueError, KeyError, TypeError):
-        return reply.text.strip()[:500]
+        return reply.text.strip()[:5000]

@@ -41,16 +41,21 @@ class Logins:
         self._vault = vault
         self._clock = clock
         self._connect = connect
-        self._clients: dict[Ca, tuple[float, httpx2.AsyncClient]] = {}
+        self._clients: dict[tuple[Ca, str], tuple[float, httpx2.AsyncClient]] = {}
         self._old: list[httpx2.AsyncClient] = []
 
     def etcd(self) -> httpx2.AsyncClient:
         """A client of etcd."""
         return self._client(Ca.ETCD, "kubedcos-framework-scheduler")
 
-    def api(self, address: str) -> KubeApi:
-        """kube-apiserver at an agent's address."""
-        return KubeApi(api_url_at(address), self._client(Ca.CLUSTER, APPROVER_USER))
+    def api(self, address: str, user: str = APPROVER_USER) -> KubeApi:
+        """kube-apiserver at an agent's address.
+
+        Args:
+            address: the agent's.
+            user: who to be; ours has its rights from the first add-on on.
+        """
+        return KubeApi(api_url_at(address), self._client(Ca.CLUSTER, user))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -62,7 +67,7 @@ class Logins:
 
     def _client(self, ca: Ca, user: str) -> httpx2.AsyncClient:
         now = self._clock.time()
-        made_at, client = self._clients.get(ca, (0.0, None))
+        made_at, client = self._clients.get((ca, user), (0.0, None))
         if client is not None and now - made_at < _RENEW_AFTER:
             return client
         authority = self._vault.authority(ca)
@@ -70,5 +75,5 @@ class Logins:
         fresh = self._connect(tls_context(authority.certificate_pem, pair))
         if client is not None:
             self._old.append(client)  # calls under way may still use it
-        self._clients[ca] = (now, fresh)
+        self._clients[ca, user] = (now, fresh)
         return fresh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -25,7 +26,6 @@ from kubedcos.kubernetes.vault import Ca
 KUBELET_PORT = 10250
 HEALTH_PORT = 10248
 BOOTSTRAP_GROUP = "system:bootstrappers:kubedcos"
-BOOTSTRAP_USER_PREFIX = "kubedcos:bootstrap:"
 SOCKET = "/run/containerd/containerd.sock"
 STOP_SECONDS = 10.0
 """How long pods may take to end when the node's task is told to."""
@@ -34,6 +34,11 @@ _MEBIBYTE = 1 << 20
 _DISK_RESERVE = 500 * _MEBIBYTE
 """Pods are evicted when less than this is free where images and logs lie."""
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+
+
+def bootstrap_user(task_id: str) -> str:
+    """User as whom a kubelet's task asks for its first certificate; names have 64 characters."""
+    return f"kubedcos:bootstrap:{hashlib.sha256(task_id.encode()).hexdigest()[:32]}"
 
 
 def data_folder(cluster: str) -> str:
@@ -202,7 +207,7 @@ def _payload(at: Situation) -> Payload:
 def _bootstrap(at: Situation) -> Signing:
     """Good for one thing: to ask for a kubelet's certificate, within the hour."""
     profile = Profile(
-        f"{BOOTSTRAP_USER_PREFIX}{at.task_id}",
+        bootstrap_user(at.task_id),
         organizations=(BOOTSTRAP_GROUP,),
         client=True,
         lifetime=HOUR,

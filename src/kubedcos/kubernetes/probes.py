@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import httpx2
 
@@ -20,6 +21,14 @@ from kubedcos.scheduler.workload import Readiness, RunningTask
 
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 _READY = Readiness(ready=True)
+
+
+class ApiLogin(Protocol):
+    """Gives kube-apiserver at an address, logged in as a user; see `logins.Logins.api`."""
+
+    def __call__(self, address: str, user: str = ...) -> KubeApi:
+        """kube-apiserver at `address`."""
+        ...
 
 
 def _not_yet(reason: str) -> Readiness:
@@ -44,7 +53,7 @@ class Probes:
         *,
         options: ClusterOptions,
         etcd: Callable[[], httpx2.AsyncClient],
-        api: Callable[[str], KubeApi],
+        api: ApiLogin,
         plain: httpx2.AsyncClient,
         approver: Approver,
         grant: Callable[[str], Grant | None],
@@ -86,7 +95,8 @@ class Probes:
         if api is None:
             return _not_yet("kube-apiserver does not run")
         if kind in {"kube-controller-manager", "kube-scheduler"}:
-            return await self._leads(task, self._api(api))
+            # Before the first add-on only a component itself may look at its lease.
+            return await self._leads(task, self._api(api, f"system:{kind}"))
         if kind == "kubelet":
             return await self._node(task, self._api(api))
         if kind.startswith(KIND_PREFIX):
@@ -106,7 +116,7 @@ class Probes:
             if not error.status:
                 raise
             failed = [line for line in str(error).splitlines() if "[-]" in line]
-            return _not_yet("; ".join(failed) or str(error))
+            return _not_yet("; ".join(failed) or str(error)[:300])
         return _READY
 
     async def _answers(self, url: str) -> Readiness:
