@@ -2,7 +2,7 @@
 
 As in Mesos: ``--flag=value``, ``--flag`` and ``--no-flag`` for booleans; the command line wins over
 the environment; an unknown flag on the command line is fatal, an unknown `MESOS_` variable is
-ignored; a value ``file:///path`` is replaced by what the file holds.
+ignored; a value ``file:///path`` (for JSON also ``/path``) is replaced by what the file holds.
 
 Unlike Mesos: a flag that this engine cannot honour is refused with a sentence, except for values
 that change nothing here.
@@ -208,10 +208,12 @@ def _from_arguments(
 
 
 def _content(flag: Flag, raw: str) -> str:
-    if not raw.startswith("file://"):
-        return raw
     path = raw.removeprefix("file://")
-    return path if flag.kind == "path" else Path(path).read_text(encoding="utf-8").rstrip("\n")
+    if flag.kind == "path":
+        return path
+    # Mesos takes an absolute path for JSON, too.
+    named = raw.startswith("file://") or (flag.kind == "json" and raw.startswith("/"))
+    return Path(path).read_text(encoding="utf-8").rstrip("\n") if named else raw
 
 
 def _checked(flag: Flag, text: str) -> str:

@@ -1,0 +1,176 @@
+"""Agents and masters that die: agent-restart*.jsonl, agent-gone*.jsonl, master-failover-*.jsonl."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .client import Framework, launch, subscribed, task
+from .engine import Cluster, free_port, start_agent, start_master, wait_for
+from .recordings import same_status, status_of
+
+DURABLE = {"failover_timeout": 600.0}
+
+
+@pytest.fixture
+def lab(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of its own with one agent, since it will be hurt."""
+    del own_cluster
+    made = Cluster(f"127.0.0.1:{free_port()}")
+    made.embedded = True
+    try:
+        start_master(made, tmp_path, in_memory=False)
+        start_agent(made, tmp_path, 0)
+        made.wait_for_agents(1)
+        yield made
+    finally:
+        made.stop()
+
+
+def running(framework: Framework, *task_ids: str, command: str = "sleep 1000") -> dict[str, Any]:
+    """Tasks up to TASK_RUNNING, and an offer of the rest that is held; the offer."""
+    offer = framework.offers()[0]
+    framework.accept([offer], [launch(*(task(offer, name, command) for name in task_ids))])
+    states: dict[str, str] = {}
+    while set(states.values()) != {"TASK_RUNNING"} or len(states) < len(task_ids):
+        event = framework.wait_type("UPDATE")["update"]["status"]
+        framework.acknowledge(event)
+        states[event["task_id"]["value"]] = event["state"]
+    framework.call("REVIVE")
+    return framework.offers()[0]
+
+
+def reconciled(framework: Framework, task_id: str) -> dict[str, Any]:
+    framework.call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": task_id}}]})
+    return framework.status(task_id)
+
+
+def test_a_killed_agent_finds_its_tasks_again(lab: Cluster) -> None:
+    with subscribed(lab.master, "restart", **DURABLE) as framework:
+        held = running(framework, "re-cmd", "re-killed")
+        agent = lab.agents[0]
+        agent.kill()
+        assert framework.wait_type("RESCIND")["rescind"]["offer_id"] == held["id"]
+        same_status(
+            reconciled(framework, "re-cmd"),
+            status_of("agent-restart.jsonl", "re-cmd", "TASK_RUNNING", 1),
+        )
+        # A kill that nobody could hear is carried out at the return.
+        framework.call("KILL", kill={"task_id": {"value": "re-killed"}})
+        agent.start()
+        framework.status("re-killed", "TASK_KILLED")
+        assert reconciled(framework, "re-cmd")["state"] == "TASK_RUNNING"
+        assert framework.offers()
+
+
+def test_an_agent_that_stays_away_makes_its_tasks_unreachable_until_it_returns(
+    lab: Cluster,
+) -> None:
+    with subscribed(lab.master, "unreachable", **DURABLE) as framework:
+        running(framework, "re-cmd")
+        agent = lab.agents[0]
+        agent.kill()
+        theirs = status_of("agent-restart.jsonl", "re-cmd", "TASK_UNREACHABLE")
+        same_status(framework.status("re-cmd", "TASK_UNREACHABLE"), theirs)
+        assert "executor_id" not in framework.wait_type("FAILURE")["failure"]
+        assert reconciled(framework, "re-cmd")["state"] == "TASK_UNREACHABLE"
+        agent.start()
+        theirs = next(
+            status
+            for position in range(9)
+            if (status := status_of("agent-restart.jsonl", "re-cmd", "TASK_RUNNING", position)).get(
+                "reason"
+            )
+            == "REASON_AGENT_REREGISTERED"
+        )
+        same_status(framework.status("re-cmd", "TASK_RUNNING"), theirs)
+
+
+def test_a_frozen_agent_is_noticed_by_its_silence(lab: Cluster) -> None:
+    with subscribed(lab.master, "frozen", **DURABLE) as framework:
+        running(framework, "victim")
+        lab.agents[0].signal(signal.SIGSTOP)
+        try:
+            framework.status("victim", "TASK_UNREACHABLE")
+        finally:
+            lab.agents[0].signal(signal.SIGCONT)
+        assert framework.status("victim", "TASK_RUNNING")["reason"] == "REASON_AGENT_REREGISTERED"
+
+
+def test_without_checkpoint_tasks_are_lost_with_the_connection(lab: Cluster) -> None:
+    with subscribed(lab.master, "not-checkpointed", checkpoint=False, **DURABLE) as framework:
+        running(framework, "not-checkpointed")
+        lab.agents[0].kill()
+        name = "agent-restart-not-checkpointed.jsonl"
+        same_status(
+            framework.status("not-checkpointed", "TASK_LOST"),
+            status_of(name, "not-checkpointed", "TASK_LOST"),
+        )
+
+
+def gone(lab: Cluster, agent_id: Any) -> None:
+    answer = lab.master.operator("MARK_AGENT_GONE", mark_agent_gone={"agent_id": agent_id})
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_an_agent_marked_gone_never_comes_back(lab: Cluster) -> None:
+    with subscribed(lab.master, "gone", **DURABLE) as framework:
+        offer = running(framework, "gone-1")
+        gone(lab, offer["agent_id"])
+        gone(lab, offer["agent_id"])
+        theirs = status_of("agent-gone.jsonl", "gone-1", "TASK_GONE_BY_OPERATOR")
+        same_status(framework.status("gone-1"), theirs)
+        framework.wait_type("RESCIND")
+        framework.wait_type("FAILURE")
+        asked = {"task_id": {"value": "gone-1"}, "agent_id": offer["agent_id"]}
+        framework.call("RECONCILE", reconcile={"tasks": [asked]})
+        theirs = status_of("agent-gone.jsonl", "gone-1", "TASK_GONE_BY_OPERATOR", 1)
+        same_status(framework.status("gone-1"), theirs)
+        assert reconciled(framework, "gone-1")["state"] == "TASK_UNKNOWN"
+        agent = lab.agents[0].process
+        assert agent is not None
+        assert agent.wait(30) == 1
+    unknown = {"agent_id": {"value": "no-such"}}
+    answer = lab.master.operator("MARK_AGENT_GONE", mark_agent_gone=unknown)
+    assert (answer.status, answer.text) == (404, "Agent 'no-such' not found")
+
+
+def test_an_old_client_hears_of_a_gone_agent_as_lost(lab: Cluster) -> None:
+    capabilities = [{"type": "MULTI_ROLE"}, {"type": "RESERVATION_REFINEMENT"}]
+    with subscribed(lab.master, "old", capabilities=capabilities, **DURABLE) as framework:
+        offer = running(framework, "gone-2")
+        gone(lab, offer["agent_id"])
+        name = "agent-gone-not-partition-aware.jsonl"
+        same_status(framework.status("gone-2"), status_of(name, "gone-2", "TASK_LOST"))
+
+
+def test_a_restarted_master_finds_agents_and_tasks_again(lab: Cluster) -> None:
+    with subscribed(lab.master, "failover", **DURABLE) as framework:
+        running(framework, "survivor")
+        lab.processes[0].kill()
+        framework.wait_end()
+        lab.agents[0].signal(signal.SIGSTOP)
+        try:
+            lab.processes[0].start()
+            wait_for(lambda: lab.master.get("/state").status == 200, "the master is back")
+            assert lab.master.get("/slaves").json["recovered_slaves"]
+            again = subscribed(lab.master, "failover", id={"value": framework.id}, **DURABLE)
+            with again as returned:
+                # Nothing is said about the task while its agent may still come back.
+                returned.call(
+                    "RECONCILE", reconcile={"tasks": [{"task_id": {"value": "survivor"}}]}
+                )
+                lab.agents[0].signal(signal.SIGCONT)
+                returned.offers()
+                assert [e for e in returned.events if e["type"] == "UPDATE"] == []
+                returned.call("RECONCILE", reconcile={"tasks": []})
+                assert returned.status("survivor")["state"] == "TASK_RUNNING"
+                returned.call("KILL", kill={"task_id": {"value": "survivor"}})
+                returned.status("survivor", "TASK_KILLED")
+        finally:
+            lab.agents[0].signal(signal.SIGCONT)
+        framework.id = ""
