@@ -38,6 +38,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from kubedcos.embedded.protojson import encode_json
 from kubedcos.mesos.messages import (
     AgentID,
     AgentInfo,
@@ -45,6 +46,7 @@ from kubedcos.mesos.messages import (
     FrameworkID,
     FrameworkInfo,
     KillPolicy,
+    Message,
     Resource,
     Task,
     TaskID,
@@ -71,7 +73,7 @@ MESOS_VERSION: Final = "1.12.0"
 """The version of Mesos that the embedded engine was measured against and announces."""
 
 
-class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+class Part(Message, frozen=True):
     """Base of the parts of calls."""
 
 
@@ -257,8 +259,8 @@ class MasterCall(Part, frozen=True):
 
 
 def encode(message: AgentCall | AgentReply | MasterCall) -> bytes:
-    """JSON of a message."""
-    return msgspec.json.encode(message)
+    """JSON of a message; numbers without bound travel as text, as in Mesos' JSON."""
+    return encode_json(message)
 
 
 def decode_agent_call(body: bytes) -> AgentCall:
@@ -267,14 +269,14 @@ def decode_agent_call(body: bytes) -> AgentCall:
     Raises:
         msgspec.DecodeError: no such call.
     """
-    return msgspec.json.decode(body, type=AgentCall)
+    return msgspec.json.decode(body, type=AgentCall, strict=False)
 
 
 def decode_agent_reply(body: bytes) -> AgentReply:
     """The master's answer; raises as `decode_agent_call`."""
-    return msgspec.json.decode(body, type=AgentReply)
+    return msgspec.json.decode(body, type=AgentReply, strict=False)
 
 
 def decode_master_call(body: bytes) -> MasterCall:
     """A master's call; raises as `decode_agent_call`."""
-    return msgspec.json.decode(body, type=MasterCall)
+    return msgspec.json.decode(body, type=MasterCall, strict=False)
