@@ -30,3 +30,7 @@ def test_nobody_is_dragged_in_by_sessions_of_other_namespaces() -> None:
 
 def test_zombies_do_not_count() -> None:
     assert tree(60, [process(60, 50), Process(61, "Z", 60, 60, 60)], spare=50) == {60}
+
+
+def test_the_rest_is_found_when_the_command_itself_is_gone() -> None:
+    assert tree(60, [process(50, 1), process(61, 1, 60, 60)], spare=50) == {61}

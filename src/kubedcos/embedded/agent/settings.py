@@ -149,9 +149,13 @@ def _isolation(text: str) -> frozenset[str]:
 
 
 def _run(command: str) -> str:
-    done = subprocess.run(
-        ["/bin/sh", "-c", command], capture_output=True, text=True, check=True, timeout=60
-    )
+    try:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        wanted = "a command that prints one IPv4 address"
+        raise InvalidInput([Problem("flag --ip_discovery_command", str(error), wanted)]) from error
     return done.stdout.strip()
 
 

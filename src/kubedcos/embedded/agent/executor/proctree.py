@@ -60,7 +60,7 @@ def tree(root: int, everything: Iterable[Process], spare: int) -> set[int]:
             and (process.parent in found or process.group in groups or process.session in sessions)
         ]
         if not new:
-            return found & ({process.pid for process in living} | {root})
+            return found & {process.pid for process in living}
         for process in new:
             found.add(process.pid)
             groups |= {process.group} - foreign

@@ -80,6 +80,7 @@ class Supervisor:
         self.had_agent = False
         self._input = b""
         self.pid = 0
+        self._terminate = False
         self.checks: list[Check] = []
         self.health: Health | None = None
         self.health_check: Check | None = None
@@ -110,11 +111,18 @@ class Supervisor:
         log(f"Forked command at {self.pid}")
         self.journal.append({"forked": {"pid": self.pid}})
         now = time.monotonic()
-        self.tell(self.life.running(now))
-        self._begin_checks(now)
-        while not self.life.ended:
-            self._wait()
-            self._timers(time.monotonic())
+        try:
+            self.tell(self.life.running(now))
+            self._begin_checks(now)
+            while not self.life.ended:
+                self._wait()
+                self._timers(time.monotonic())
+        finally:
+            # Whatever happened, nothing of the task runs on without its executor.
+            signal_tree(self.pid, signal.SIGKILL)
+            for check in self.checks:
+                if check.attempt is not None:
+                    check.attempt.abandon()
         return 0
 
     def tell(self, statuses: list[Status]) -> None:
@@ -160,6 +168,9 @@ class Supervisor:
         if self.life.killing_since is None and not self.life.ended:
             for check in self.checks:
                 check.step(now, self.launch)
+        if self._terminate:
+            self._terminate = False
+            self.tell(self.life.shutdown(now, self._shutdown_grace()))
         lonely = self._lonely_deadline()
         if lonely is not None and now >= lonely:
             log("The agent is gone; shutting down")
@@ -226,11 +237,11 @@ class Supervisor:
         self.journal.append({"memory": self.memory.report()})
         log("Memory limit exceeded")
         self.life.ended = True
-        signal_tree(self.pid, signal.SIGKILL)
         self._notify()
 
     def _on_term(self, *_: object) -> None:
-        self.tell(self.life.shutdown(time.monotonic(), self._shutdown_grace()))
+        """Only a mark: the handler may interrupt anything; the wakeup descriptor ends the wait."""
+        self._terminate = True
 
     def _accept(self) -> None:
         connection, _ = self.listener.accept()

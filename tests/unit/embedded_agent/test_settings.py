@@ -1,0 +1,154 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from kubedcos.embedded.agent.detector import (
+    FixedDetector,
+    Master,
+    ZooKeeperDetector,
+    detector_of,
+    leading,
+    parse_master_info,
+)
+from kubedcos.embedded.agent.machine import offered_disk, offered_memory
+from kubedcos.embedded.agent.settings import Settings, load, refused_policy
+from kubedcos.errors import InvalidInput
+
+
+def settings(*flags: str, **environment: str) -> Settings:
+    base = ("--master=h:5050", "--work_dir=/tmp/w", "--ip=10.0.0.1")
+    names = {flag.partition("=")[0] for flag in flags}
+    given = [flag for flag in base if flag.partition("=")[0] not in names]
+    return load([*given, *flags], environment)
+
+
+def problem(*flags: str) -> str:
+    with pytest.raises(InvalidInput) as caught:
+        settings(*flags)
+    return str(caught.value)
+
+
+def test_domain_attributes_and_credentials() -> None:
+    domain = {"fault_domain": {"region": {"name": "dc-b"}, "zone": {"name": "b-1"}}}
+    found = settings(
+        f"--domain={json.dumps(domain)}",
+        "--attributes=rack:r1;cores:4",
+        '--credential={"principal": "agent", "secret": "s"}',
+        '--http_credentials={"credentials": [{"principal": "ops", "secret": "o"}]}',
+    )
+    assert found.domain is not None
+    assert found.domain.fault_domain is not None
+    assert found.domain.fault_domain.zone.name == "b-1"
+    assert [a.name for a in found.attributes] == ["rack", "cores"]
+    assert found.credential is not None
+    assert found.credential.principal == "agent"
+    assert [c.principal for c in found.http_credentials] == ["ops"]
+
+
+def test_environment_and_files(tmp_path: Path) -> None:
+    (tmp_path / "resources").write_text(
+        '[{"name": "cpus", "type": "SCALAR", "scalar": {"value": 3}}]'
+    )
+    found = settings(MESOS_RESOURCES=f"file://{tmp_path}/resources", MESOS_HOSTNAME="h1")
+    assert found.resources.scalar("cpus") == 3
+    assert found.hostname == "h1"
+
+
+def test_what_is_not_given_is_detected() -> None:
+    found = settings("--resources=cpus:1;disk(etcd):100", "--no-hostname_lookup")
+    assert found.resources.scalar("cpus") == 1
+    assert found.resources.scalar("mem") > 0
+    assert found.resources.scalar("disk") == 100, "any disk switches the detection off"
+    assert found.resources.spans() == ((31000, 32000),)
+    assert found.hostname == "10.0.0.1"
+
+
+def test_default_role_reserves() -> None:
+    found = settings("--resources=cpus:1;mem:64;disk:1;ports:[1-2]", "--default_role=public")
+    assert len(found.resources.reserved("public")) == 4
+
+
+@pytest.mark.parametrize(("total", "offered"), [(8192, 7168), (2048, 1024), (1500, 750)])
+def test_memory_that_is_offered(total: int, offered: int) -> None:
+    assert offered_memory(total) == offered
+
+
+def test_disk_that_is_offered() -> None:
+    assert (offered_disk(20480), offered_disk(8000)) == (15360, 4000)
+
+
+def test_the_ip_may_come_from_a_command() -> None:
+    found = load(
+        ["--master=h:1", "--work_dir=/tmp/w", "--ip_discovery_command=find-ip"],
+        {},
+        command_output=lambda command: {"find-ip": "10.1.1.1"}[command],
+    )
+    assert found.ip == "10.1.1.1"
+
+
+def test_a_command_that_fails_is_told() -> None:
+    with pytest.raises(InvalidInput, match="exit 7"):
+        load(["--master=h:1", "--work_dir=/tmp/w", "--ip_discovery_command=exit 7"], {})
+
+
+def test_executors_do_not_see_the_agents_own_settings() -> None:
+    found = settings(MESOS_ATTRIBUTES="a:b", LIBPROCESS_IP="1.1.1.1", HOME="/root")
+    assert found.executor_environment == {"HOME": "/root"}
+    given = settings('--executor_environment_variables={"A": "b"}', HOME="/root")
+    assert given.executor_environment == {"A": "b"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "word"),
+    [
+        ("--isolation=posix/cpu,disk/du", "disk/du"),
+        ("--ip=nowhere", "IPv4"),
+        ("--launcher=docker", "linux or posix"),
+        ("--domain={}x", "--domain"),
+        ('--domain={"fault_domain": {"region": 1}}', "fault_domain"),
+        ('--credential={"principal": "a"}', "secret"),
+        ('--http_credentials=["a"]', "http_credentials"),
+        ("--resources=cpus=1", "resources"),
+        ("--ip_discovery_command=x", "only one"),
+        ("--no_such_flag=1", "no_such_flag"),
+        ("--modules={}", "modules"),
+    ],
+)
+def test_bad_flags_are_named(flag: str, word: str) -> None:
+    assert word in problem(flag)
+
+
+@pytest.mark.parametrize("flag", ["--isolation=cgroups/all,filesystem/linux,network/cni"])
+def test_isolators_that_act_on_demand_are_taken(flag: str) -> None:
+    assert "cgroups/all" in settings(flag).isolation
+
+
+def test_unknown_policies_in_mesos_words() -> None:
+    text = refused_policy(settings("--reconfiguration_policy=any").flags)
+    assert text == (
+        "Unknown option for 'reconfiguration_policy' flag any. Please run the agent with "
+        "'--help' to see the valid options."
+    )
+    assert refused_policy(settings().flags) is None
+
+
+def test_masters() -> None:
+    assert isinstance(detector_of("h:5050", 10), FixedDetector)
+    assert isinstance(detector_of("zk://a:1,b:2/mesos", 10), ZooKeeperDetector)
+    for bad in ("h", "zk:/x", "h:port", ":1"):
+        with pytest.raises(InvalidInput):
+            detector_of(bad, 10)
+
+
+def test_the_lowest_candidate_leads() -> None:
+    children = ["json.info_0000000012", "json.info_0000000009", "log_replicas", "info_0000000001"]
+    assert leading(children) == "json.info_0000000009"
+    assert leading(["log_replicas"]) is None
+
+
+def test_master_info() -> None:
+    data = {"id": "x", "address": {"hostname": "m1", "ip": "10.0.0.1", "port": 5050}}
+    assert parse_master_info(json.dumps(data).encode()) == Master("10.0.0.1", 5050)
+    with pytest.raises(ValueError, match="address"):
+        parse_master_info(b"{}")
