@@ -165,7 +165,7 @@ class Cgroups:
         if self.unified:
             self._prepare_unified()
             return
-        points = {point for name, point in self.mounts.items() if name}
+        points = set(self.mounts.values())  # runc puts pods into the unified one as well
         self._sweep(points)
         for point in sorted(points):
             path = point
@@ -324,6 +324,25 @@ def end_companions() -> None:
                 continue
 
 
+def remove_chains() -> None:
+    """Remove the packet filter chains that every kubelet makes; pods' own ports are not in them."""
+    for program in ("iptables", "ip6tables"):
+        for chain in ("INPUT", "OUTPUT"):
+            quietly(program, "-t", "filter", "-D", chain, "-j", "KUBE-FIREWALL")
+        for table in ("filter", "mangle", "nat"):
+            for chain in ("KUBE-FIREWALL", "KUBE-KUBELET-CANARY", "KUBE-IPTABLES-HINT"):
+                quietly(program, "-w", "2", "-t", table, "-F", chain)
+                quietly(program, "-w", "2", "-t", table, "-X", chain)
+
+
+def quietly(*command: str) -> None:
+    """Run a command that may have nothing to do."""
+    try:
+        subprocess.run(command, check=False, capture_output=True)
+    except OSError as error:
+        say(f"{command[0]}: {error.strerror}")
+
+
 def wait_for_socket(path: str, program: Program) -> None:
     """Wait until containerd accepts connections."""
     deadline = time.monotonic() + CONTAINERD_DEADLINE
@@ -397,6 +416,7 @@ def run(spec: dict[str, Any], ended: list[bool]) -> None:
             program.stop(3)
         end_companions()
         cgroups.remove()
+        remove_chains()
 
 
 def main(arguments: list[str]) -> int:
