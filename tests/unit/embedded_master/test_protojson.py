@@ -57,8 +57,8 @@ def test_an_unknown_value_of_an_optional_enumeration_is_dropped() -> None:
             {"user": "u", "name": "n", "failover_timeout": "long"},
             FrameworkInfo,
             (
-                "Failed to parse 'long' as a JSON number for field 'failover_timeout': syntax error "
-                "at line 1 near: long"
+                "Failed to parse 'long' as a JSON number for field 'failover_timeout': "
+                "syntax error at line 1 near: long"
             ),
         ),
         (
