@@ -287,6 +287,8 @@ def main():
         },
         supports_check_mode=True,
     )
+    # The invocation is part of every result.
+    module.no_log_values.update(f["content"] for f in module.params["files"] if f["secret"])
     step = Step(module)
     try:
         for item in module.params["directories"]:

@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import subprocess
-import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "plugins/modules/kubedcos_artifact.py"
+Run = Callable[..., dict[str, Any]]
 
 
-def run_module(*artifacts: dict[str, Any], check: bool = False) -> dict[str, Any]:
-    arguments = {
-        "ANSIBLE_MODULE_ARGS": {
-            "artifacts": list(artifacts),
-            "retries": 0,
-            "_ansible_check_mode": check,
-            "_ansible_remote_tmp": "/tmp",
-            "_ansible_keep_remote_files": False,
-        }
-    }
-    # Outside of Ansible's own packaging a module needs its serialisation profile set by the caller.
-    code = (
-        "import runpy, sys\n"
-        "from ansible.module_utils import basic\n"
-        f"basic._ANSIBLE_ARGS = {json.dumps(arguments).encode()!r}\n"
-        "basic._ANSIBLE_PROFILE = 'legacy'\n"
-        f"runpy.run_path({str(MODULE)!r}, run_name='__main__')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+@pytest.fixture
+def install(run_module: Run) -> Run:
+    def run(*artifacts: dict[str, Any], check: bool = False) -> dict[str, Any]:
+        return run_module("kubedcos_artifact", artifacts=list(artifacts), retries=0, check=check)
+
+    return run
 
 
 def sha256(path: Path) -> str:
@@ -80,43 +62,49 @@ def file_item(source: Path, dest: Path, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_file_is_installed_once_and_then_left_alone(binary: Path, tmp_path: Path) -> None:
+def test_file_is_installed_once_and_then_left_alone(
+    install: Run, binary: Path, tmp_path: Path
+) -> None:
     dest = tmp_path / "opt" / "bin" / "coredns"
     item = file_item(binary, dest)
-    assert run_module(item)["installed"] == {"coredns": "missing"}
+    assert install(item)["installed"] == {"coredns": "missing"}
     before = dest.stat()
     assert before.st_mode & 0o777 == 0o755
-    again = run_module(item)
+    again = install(item)
     assert again["changed"] is False
     assert dest.stat().st_mtime_ns == before.st_mtime_ns
     assert [path.name for path in dest.parent.iterdir()] == ["coredns"]
 
 
-def test_check_mode_announces_the_install_and_writes_nothing(binary: Path, tmp_path: Path) -> None:
+def test_check_mode_announces_the_install_and_writes_nothing(
+    install: Run, binary: Path, tmp_path: Path
+) -> None:
     dest = tmp_path / "opt" / "coredns"
-    result = run_module(file_item(binary, dest), check=True)
+    result = install(file_item(binary, dest), check=True)
     assert result["changed"] is True
     assert not dest.parent.exists()
 
 
-def test_changed_file_and_changed_mode_are_repaired(binary: Path, tmp_path: Path) -> None:
+def test_changed_file_and_changed_mode_are_repaired(
+    install: Run, binary: Path, tmp_path: Path
+) -> None:
     dest = tmp_path / "coredns"
     item = file_item(binary, dest)
-    run_module(item)
+    install(item)
     dest.write_bytes(b"tampered")
-    assert run_module(item)["installed"] == {"coredns": "other content"}
+    assert install(item)["installed"] == {"coredns": "other content"}
     dest.chmod(0o600)
-    assert run_module(item)["attributes"] == [str(dest)]
+    assert install(item)["attributes"] == [str(dest)]
     assert dest.stat().st_mode & 0o777 == 0o755
 
 
 def test_wrong_sum_is_refused_with_both_sums_and_keeps_the_old_file(
-    binary: Path, tmp_path: Path
+    install: Run, binary: Path, tmp_path: Path
 ) -> None:
     dest = tmp_path / "coredns"
     dest.write_bytes(b"old")
     expected = "0" * 64
-    result = run_module(file_item(binary, dest, sha256=expected))
+    result = install(file_item(binary, dest, sha256=expected))
     assert result["failed"] is True
     assert expected in result["msg"]
     assert sha256(binary) in result["msg"]
@@ -124,20 +112,22 @@ def test_wrong_sum_is_refused_with_both_sums_and_keeps_the_old_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["coredns", "served"]
 
 
-def test_missing_artefact_names_the_address(binary: Path, tmp_path: Path) -> None:
+def test_missing_artefact_names_the_address(install: Run, binary: Path, tmp_path: Path) -> None:
     item = file_item(binary, tmp_path / "x")
     binary.unlink()
-    result = run_module(item)
+    result = install(item)
     assert result["failed"] is True
     assert item["url"] in result["msg"]
 
 
-def test_malformed_sum_is_refused(binary: Path, tmp_path: Path) -> None:
-    result = run_module(file_item(binary, tmp_path / "x", sha256="abc"))
+def test_malformed_sum_is_refused(install: Run, binary: Path, tmp_path: Path) -> None:
+    result = install(file_item(binary, tmp_path / "x", sha256="abc"))
     assert "64 hexadecimal digits" in result["msg"]
 
 
-def test_archive_becomes_a_directory_with_links(archive: Path, tmp_path: Path) -> None:
+def test_archive_becomes_a_directory_with_links(
+    install: Run, archive: Path, tmp_path: Path
+) -> None:
     dest = tmp_path / "opt" / "runtime-1"
     item = file_item(
         archive,
@@ -147,42 +137,48 @@ def test_archive_becomes_a_directory_with_links(archive: Path, tmp_path: Path) -
         include=["bin/*", "lib/*"],
         links={str(tmp_path / "opt" / "current"): "."},
     )
-    first = run_module(item)
+    first = install(item)
     assert first["changed"] is True
     assert (tmp_path / "opt" / "current" / "bin" / "tool").read_bytes() == b"#!/bin/sh\n"
     assert not (dest / "doc").exists()
-    assert run_module(item)["changed"] is False
+    assert install(item)["changed"] is False
 
 
-def test_changed_file_in_an_unpacked_tree_is_repaired(archive: Path, tmp_path: Path) -> None:
+def test_changed_file_in_an_unpacked_tree_is_repaired(
+    install: Run, archive: Path, tmp_path: Path
+) -> None:
     dest = tmp_path / "runtime"
     item = file_item(archive, dest, unpack=True, strip=1)
-    run_module(item)
+    install(item)
     (dest / "lib" / "data").write_bytes(b"other")
-    assert run_module(item)["installed"] == {archive.name: "lib/data was changed"}
+    assert install(item)["installed"] == {archive.name: "lib/data was changed"}
     assert (dest / "lib" / "data").read_bytes() == b"1"
 
 
-def test_directory_with_foreign_files_is_refused(archive: Path, tmp_path: Path) -> None:
+def test_directory_with_foreign_files_is_refused(
+    install: Run, archive: Path, tmp_path: Path
+) -> None:
     dest = tmp_path / "runtime"
     dest.mkdir()
     (dest / "precious").write_text("x")
-    result = run_module(file_item(archive, dest, unpack=True))
+    result = install(file_item(archive, dest, unpack=True))
     assert result["failed"] is True
     assert (dest / "precious").exists()
 
 
-def test_archive_member_outside_of_the_directory_is_refused(tmp_path: Path) -> None:
+def test_archive_member_outside_of_the_directory_is_refused(install: Run, tmp_path: Path) -> None:
     evil = tmp_path / "evil.tar"
     with tarfile.open(evil, "w") as sink:
         member = tarfile.TarInfo("../escaped")
         sink.addfile(member, io.BytesIO(b""))
-    result = run_module(file_item(evil, tmp_path / "in" / "dest", unpack=True))
+    result = install(file_item(evil, tmp_path / "in" / "dest", unpack=True))
     assert "unsafe member" in result["msg"]
     assert not (tmp_path / "in" / "escaped").exists()
 
 
-def test_something_else_in_place_of_a_link_is_refused(binary: Path, tmp_path: Path) -> None:
+def test_something_else_in_place_of_a_link_is_refused(
+    install: Run, binary: Path, tmp_path: Path
+) -> None:
     (tmp_path / "link").write_text("mine")
     item = file_item(binary, tmp_path / "coredns", links={str(tmp_path / "link"): "coredns"})
-    assert "no symbolic link" in run_module(item)["msg"]
+    assert "no symbolic link" in install(item)["msg"]

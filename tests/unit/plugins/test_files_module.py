@@ -1,0 +1,89 @@
+"""The module that keeps files writes only what differs, and says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Run = Callable[..., dict[str, Any]]
+OWNER = {"owner": str(os.getuid()), "group": str(os.getgid())}
+
+
+def item(path: Path, content: str = "a\n", **more: Any) -> dict[str, Any]:
+    return {"path": str(path), "content": content, **OWNER, **more}
+
+
+def test_files_are_written_once(run_module: Run, tmp_path: Path) -> None:
+    files = [item(tmp_path / "etc" / "one", mode="0640"), item(tmp_path / "etc" / "two")]
+    first = run_module("kubedcos_files", files=files)
+    assert first["paths"] == [str(tmp_path / "etc" / "one"), str(tmp_path / "etc" / "two")]
+    assert (tmp_path / "etc" / "one").stat().st_mode & 0o777 == 0o640
+    before = (tmp_path / "etc" / "one").stat().st_mtime_ns
+    again = run_module("kubedcos_files", files=files)
+    assert again["changed"] is False
+    assert (tmp_path / "etc" / "one").stat().st_mtime_ns == before
+    assert sorted(path.name for path in (tmp_path / "etc").iterdir()) == ["one", "two"]
+
+
+def test_check_mode_shows_the_difference_and_writes_nothing(
+    run_module: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "one").write_text("old\n")
+    result = run_module("kubedcos_files", files=[item(tmp_path / "one", "new\n")], check=True)
+    assert result["changed"] is True
+    assert result["diff"][0]["before"] == "old\n"
+    assert result["diff"][0]["after"] == "new\n"
+    assert (tmp_path / "one").read_text() == "old\n"
+
+
+def test_secrets_stay_out_of_the_difference(run_module: Run, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hunter1")
+    result = run_module("kubedcos_files", files=[item(tmp_path / "key", "hunter2", secret=True)])
+    assert "hunter" not in str(result)
+
+
+def test_a_mode_that_drifted_is_a_change(run_module: Run, tmp_path: Path) -> None:
+    run_module("kubedcos_files", files=[item(tmp_path / "one")])
+    (tmp_path / "one").chmod(0o666)
+    assert run_module("kubedcos_files", files=[item(tmp_path / "one")])["changed"] is True
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_refused_file_leaves_the_old_one(run_module: Run, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("old\n")
+    result = run_module(
+        "kubedcos_files", files=[item(tmp_path / "one", "bad\n", validate=["grep", "good", "%s"])]
+    )
+    assert result["failed"] is True
+    assert "grep" in result["msg"]
+    assert (tmp_path / "one").read_text() == "old\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_purge_removes_only_what_matches_and_is_not_listed(run_module: Run, tmp_path: Path) -> None:
+    for name in ("10-old.conf", "10-kept.conf", "mine.txt"):
+        (tmp_path / name).write_text("a\n")
+    result = run_module(
+        "kubedcos_files",
+        files=[item(tmp_path / "10-kept.conf")],
+        purge=[{"path": str(tmp_path), "patterns": ["10-*.conf"]}],
+    )
+    assert str(tmp_path / "10-old.conf") in result["paths"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10-kept.conf", "mine.txt"]
+
+
+def test_absent_removes_files_and_refuses_directories(run_module: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    assert run_module("kubedcos_files", absent=[str(tmp_path / "file")])["changed"] is True
+    assert run_module("kubedcos_files", absent=[str(tmp_path / "file")])["changed"] is False
+    assert run_module("kubedcos_files", absent=[str(tmp_path / "folder")])["failed"] is True
+    assert (tmp_path / "folder").is_dir()
+
+
+def test_an_unknown_owner_is_named(run_module: Run, tmp_path: Path) -> None:
+    result = run_module("kubedcos_files", files=[{**item(tmp_path / "x"), "owner": "nobody-such"}])
+    assert "there is no user nobody-such" in result["msg"]
+    assert not (tmp_path / "x").exists()
