@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubedcos.artifacts.build import Builder
-from kubedcos.artifacts.manifest import Artifact, Manifest
+from kubedcos.artifacts.manifest import Artifact, Manifest, load
 from kubedcos.artifacts.programs import ProgramFailed
 from kubedcos.artifacts.sources import SourceKind
 from kubedcos.artifacts.store import ChecksumMismatch, Store
@@ -107,6 +107,19 @@ def test_spoilt_content_is_made_again(
     again = make_builder().build(lab)
     assert again.made == ("etcdctl 3.6.16",)
     assert store.file(again.records[1]).read_bytes() == compiled("etcd.test/etcdctl")
+
+
+def test_a_new_sum_in_the_manifest_makes_the_old_content_worthless(
+    make_builder: MakeBuilder, manifest: Manifest, compiler: FakeCompiler
+) -> None:
+    make_builder().build(manifest.all[:2])
+    old, new = sha(compiled("etcd.test/etcdctl")), sha(b"newer")
+    manifest.path.write_text(manifest.path.read_text().replace(old, new))
+    changed = load(manifest.path)
+    assert make_builder(of=changed).present(changed.all[1]) is None
+    compiler.content = lambda _: b"newer"
+    outcome = make_builder(of=changed).build(changed.all[:2])
+    assert outcome.made == ("etcdctl 3.6.16",)
 
 
 def test_content_without_a_record_is_hashed_instead_of_built(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def run(
     def call(*arguments: str):  # type: ignore[no-untyped-def]
         return CliRunner().invoke(app, list(arguments))
 
-    return call
+    handler = signal.getsignal(signal.SIGTERM)
+    yield call
+    signal.signal(signal.SIGTERM, handler)
 
 
 def test_build_then_nothing_to_do(run, compiler: FakeCompiler) -> None:  # type: ignore[no-untyped-def]

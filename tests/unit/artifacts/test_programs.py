@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def test_output_comes_back(tmp_path: Path) -> None:
     assert run(["sh", "-c", "echo x"], what="x", cwd=tmp_path, env=environment()) == "x\n"
 
 
+def alive(pid: int) -> bool:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return text.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
 def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -41,8 +50,10 @@ def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(["sh", "-c", script], what="x", cwd=tmp_path, env=environment())
     thread.join(10)
-    stat = Path(f"/proc/{started[0]}/stat")
-    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+    deadline = time.monotonic() + 10
+    while alive(started[0]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(started[0])
 
 
 def test_the_callers_settings_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:
