@@ -31,7 +31,8 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("allocator_agent_recovery_factor", "number", "0.8", harmless=ANY),
     Flag("allocator_recovery_timeout", "duration", "10mins", harmless=ANY),
     Flag("authenticate_agents", "bool", "false", aliases=("authenticate_slaves",)),
-    Flag("authenticate_frameworks", "bool", "false", harmless=("false",)),
+    # About frameworks of the old API, which this engine does not speak: there is none to let in.
+    Flag("authenticate_frameworks", "bool", "false", harmless=ANY),
     Flag("authenticate_http_frameworks", "bool", "false"),
     Flag("authenticate_http_readonly", "bool", "false"),
     Flag("authenticate_http_readwrite", "bool", "false"),
