@@ -69,7 +69,7 @@ class FakeMaster:
         if first.split()[1] == LINK_PATH:
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n\n")
             self._links.append(writer)
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 await reader.read()
             writer.close()
             return
@@ -170,8 +170,8 @@ def scalar(name: str, value: float) -> Json:
     }
 
 
-def task(name: str, command: str, **more: Any) -> Json:
-    command_info = {"value": command} | more.pop("command", {})
+def task(name: str, shell: str, **more: Any) -> Json:
+    command_info = {"value": shell} | more.pop("command", {})
     return {
         "name": name,
         "task_id": {"value": name},
@@ -266,13 +266,12 @@ def agent_process(short_directory: Path) -> Iterator[AgentProcess]:
     if agent.process is not None and agent.process.poll() is None:
         agent.process.kill()
         agent.process.wait()
-    mark = str(short_directory)
-    for pid in agent.journal_pids():
+    mark = str(short_directory).encode()
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            belongs = mark in Path(f"/proc/{pid}/cmdline").read_text()
-            belongs |= mark in Path(f"/proc/{pid}/environ").read_text()
-            if belongs:
-                os.kill(pid, 9)
+            texts = ((process / name).read_bytes() for name in ("cmdline", "environ"))
+            if any(mark in text for text in texts):
+                os.kill(int(process.name), 9)
 
 
 @pytest.fixture

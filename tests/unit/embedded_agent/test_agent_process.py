@@ -1,0 +1,595 @@
+"""The agent as a process beside a master that the test plays."""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kubedcos.embedded.post import post
+from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER
+
+Json = dict[str, Any]
+Story = Callable[[Any], Awaitable[None]]
+
+
+@pytest.fixture
+def play(wire: SimpleNamespace) -> Callable[[Story], None]:
+    """Run a story with a master."""
+
+    def run(story: Story) -> None:
+        async def with_master() -> None:
+            async with wire.FakeMaster() as master:
+                await story(master)
+
+        asyncio.run(with_master())
+
+    return run
+
+
+Play = Callable[[Story], None]
+FRAMEWORK_ID = {"value": "f-1"}
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def until_dead(pid: int) -> None:
+    async with asyncio.timeout(15):
+        while alive(pid):  # noqa: ASYNC110  another process ends it
+            await asyncio.sleep(0.02)
+
+
+def test_a_task_from_start_to_end(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        call = await master.registered()
+        info = call["register"]["agent_info"]
+        assert info["hostname"] == "127.0.0.1"
+        assert info["checkpoint"] is True
+        assert info["attributes"][0]["text"] == {"value": "r1"}
+        tasks = [wire.task("ok", "echo out; echo $MESOS_TASK_ID"), wire.task("bad", "exit 3")]
+        assert await master.send("RUN_TASKS", framework=wire.framework(), tasks=tasks) == 202
+        last = await master.until_state("ok", "TASK_FINISHED")
+        assert master.states("ok") == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+        assert last["executor_id"] == {"value": "ok"}
+        addresses = last["container_status"]["network_infos"][0]["ip_addresses"]
+        assert addresses == [{"protocol": "IPv4", "ip_address": "127.0.0.1"}]
+        assert last["container_status"]["executor_pid"] in agent_process.journal_pids()
+        assert agent_process.sandbox_file("ok", "stdout") == "out\nok\n"
+        await master.until_state("bad", "TASK_FAILED")
+
+    play(story)
+
+
+def test_launches_that_fail(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        tasks = [
+            wire.task("uri", "true", command={"uris": [{"value": "http://127.0.0.1:1/x"}]}),
+            wire.task("image", "true", container={"type": "DOCKER", "docker": {"image": "x"}}),
+            wire.task("user", "true", command={"user": "no-such-user"}),
+            wire.task("limits", "true", limits={"cpus": {"value": 1}}),
+        ]
+        await master.send("RUN_TASKS", framework=wire.framework(), tasks=tasks)
+        failed = await master.until_state("uri", "TASK_FAILED")
+        assert (failed["source"], failed["reason"]) == (
+            "SOURCE_AGENT",
+            "REASON_CONTAINER_LAUNCH_FAILED",
+        )
+        assert failed["message"].startswith("Failed to launch container: Failed to fetch all URIs")
+        assert "container_status" not in failed
+        failed = await master.until_state("image", "TASK_FAILED")
+        assert "does not support containers of type DOCKER" in failed["message"]
+        if os.geteuid() == 0:
+            failed = await master.until_state("user", "TASK_FAILED")
+            assert "no-such-user" in failed["message"]
+        dropped = await master.until_state("limits", "TASK_DROPPED")
+        assert "executor_id" not in dropped
+
+    play(story)
+
+
+def test_kill_before_and_after_the_start(
+    play: Play, agent_process: Any, wire: SimpleNamespace
+) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        slow = {"uris": [{"value": "http://127.0.0.1:1/x", "cache": True}]}
+        tasks = [wire.task("early", "sleep 600", command=slow), wire.task("late", "sleep 600")]
+        await master.send("RUN_TASKS", framework=wire.framework(), tasks=tasks)
+        await master.send("KILL_TASK", framework_id=FRAMEWORK_ID, task_id={"value": "early"})
+        killed = await master.until_state("early", "TASK_KILLED")
+        assert killed["reason"] == "REASON_TASK_KILLED_DURING_LAUNCH"
+        assert killed["message"] == "Killed before delivery to the executor"
+        assert master.states("early") == ["TASK_KILLED"]
+        await master.until_state("late", "TASK_RUNNING")
+        await master.send("KILL_TASK", framework_id=FRAMEWORK_ID, task_id={"value": "late"})
+        killed = await master.until_state("late", "TASK_KILLED")
+        assert killed["message"] == "Command terminated with signal Terminated"
+        assert master.states("late")[-2:] == ["TASK_KILLING", "TASK_KILLED"]
+        await master.send("KILL_TASK", framework_id=FRAMEWORK_ID, task_id={"value": "unknown"})
+
+    play(story)
+
+
+def test_tasks_survive_kill_minus_9(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        end = agent_process.directory / "end"
+        tasks = [
+            wire.task("stays", "echo before; sleep 600"),
+            wire.task("ends", f"while [ ! -e {end} ]; do sleep 0.05; done; exit 4"),
+            wire.task("dies", "sleep 600"),
+        ]
+        await master.send("RUN_TASKS", framework=wire.framework(), tasks=tasks)
+        for name in ("stays", "ends", "dies"):
+            await master.until_state(name, "TASK_RUNNING")
+        agent_process.kill()
+        executor = master.statuses("dies")[-1]["container_status"]["executor_pid"]
+        os.kill(executor, signal.SIGKILL)
+        end.touch()
+        await until_dead(master.statuses("ends")[-1]["container_status"]["executor_pid"])
+        agent_process.start(master, port=master.address[1])
+        call = await master.registered("REREGISTER")
+        again = call["reregister"]
+        assert call["agent_id"] == {"value": "m-S0"}
+        assert {t["task_id"]["value"] for t in again["tasks"]} == {"stays", "ends", "dies"}
+        assert again["frameworks"][0]["id"] == FRAMEWORK_ID
+        assert (await master.until_state("ends", "TASK_FAILED"))["message"].endswith("status 4")
+        dead = await master.until_state("dies", "TASK_FAILED")
+        assert dead["message"] == "Abnormal executor termination: unknown container"
+        assert dead["reason"] == "REASON_EXECUTOR_TERMINATED"
+        assert master.states("stays") == ["TASK_STARTING", "TASK_RUNNING"]
+        await master.send("KILL_TASK", framework_id=FRAMEWORK_ID, task_id={"value": "stays"})
+        await master.until_state("stays", "TASK_KILLED")
+
+    play(story)
+
+
+def test_what_was_not_acknowledged_is_sent_again(
+    play: Play, agent_process: Any, wire: SimpleNamespace
+) -> None:
+    async def story(master: Any) -> None:
+        master.acknowledge = False
+        agent_process.start(master)
+        await master.registered()
+        await master.send("RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "exit 0")])
+        first = await master.until_state("t", "TASK_STARTING")
+        agent_process.kill()
+        seen = len(master.calls)
+        agent_process.start(master, port=master.address[1])
+
+        def repeated(m: Any) -> Any:
+            updates = [c["status_update"] for c in m.calls[seen:] if c["type"] == "STATUS_UPDATE"]
+            return updates[0] if updates else None
+
+        again = await master.wait_for(repeated)
+        assert again["status"]["uuid"] == first["uuid"]
+        assert master.states("t") == ["TASK_STARTING"], "the next one waits"
+        master.acknowledge = True
+        await master.ack({"status_update": again})
+        await master.until_state("t", "TASK_FINISHED")
+        assert master.states("t") == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+
+    play(story)
+
+
+def test_without_checkpoint_tasks_end_with_the_agent(
+    play: Play, agent_process: Any, wire: SimpleNamespace
+) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        framework = wire.framework(checkpoint=False)
+        await master.send("RUN_TASKS", framework=framework, tasks=[wire.task("t", "sleep 600")])
+        await master.until_state("t", "TASK_RUNNING")
+        pids = agent_process.journal_pids()
+        agent_process.kill()
+        for pid in pids:
+            await until_dead(pid)
+        agent_process.start(master, port=master.address[1])
+        call = await master.registered("REREGISTER")
+        assert call["reregister"].get("tasks", []) == []
+
+    play(story)
+
+
+def test_a_framework_that_is_shut_down_hears_nothing(
+    play: Play, agent_process: Any, wire: SimpleNamespace
+) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        deaf = wire.task("t", "trap '' TERM; while :; do sleep 1; done")
+        await master.send("RUN_TASKS", framework=wire.framework(), tasks=[deaf])
+        await master.until_state("t", "TASK_RUNNING")
+        await master.send("SHUTDOWN_FRAMEWORK", framework_id=FRAMEWORK_ID)
+        for pid in agent_process.journal_pids():
+            await until_dead(pid)
+        assert master.states("t") == ["TASK_STARTING", "TASK_RUNNING"]
+        async with asyncio.timeout(15):
+            while (await agent_process.get(master, "/state"))["frameworks"]:
+                pass
+
+    play(story)
+
+
+def test_sessions(play: Play, agent_process: Any) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        body = b'{"type": "PING", "ping": {"connected": true}}'
+        headers = {SESSION_HEADER: "another"}
+        reply = await post(*master.address, AGENT_PATH, body, headers=headers)
+        assert reply.status == 409
+        reply = await post(*master.address, AGENT_PATH, b"nonsense", headers=headers)
+        assert reply.status == 400
+        assert await master.send("PING", connected=True) == 202
+        master.drop_links()
+        await master.registered("REREGISTER")
+        assert await master.send("PING", connected=False) == 202
+        await master.registered("REREGISTER", 2)
+
+    play(story)
+
+
+def test_tasks_that_only_the_master_knows(
+    play: Play, agent_process: Any, wire: SimpleNamespace
+) -> None:
+    async def story(master: Any) -> None:
+        unknown = {"framework": wire.framework(), "task_ids": [{"value": "ghost"}]}
+        master.reply_extra = {"unknown_tasks": [unknown]}
+        agent_process.start(master)
+        dropped = await master.until_state("ghost", "TASK_DROPPED")
+        assert dropped["reason"] == "REASON_RECONCILIATION"
+        assert dropped["message"] == "Reconciliation: task unknown to the agent"
+
+    play(story)
+
+
+def test_volumes_come_and_go(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
+    disk = {
+        "name": "disk",
+        "type": "SCALAR",
+        "scalar": {"value": 16},
+        "reservations": [{"type": "DYNAMIC", "role": "lab"}],
+        "disk": {
+            "persistence": {"id": "vol"},
+            "volume": {"mode": "RW", "container_path": "data"},
+        },
+    }
+
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        volume = agent_process.directory / "work/volumes/roles/lab/vol"
+        assert await master.send("CHECKPOINT_RESOURCES", resources=[disk]) == 202
+        assert volume.is_dir()
+        task = wire.task("w", "echo kept > data/file", resources=[disk])
+        await master.send("RUN_TASKS", framework=wire.framework(), tasks=[task])
+        await master.until_state("w", "TASK_FINISHED")
+        assert (volume / "file").read_text() == "kept\n"
+        agent_process.kill()
+        agent_process.start(master, port=master.address[1])
+        call = await master.registered("REREGISTER")
+        assert call["reregister"]["checkpointed_resources"][0]["disk"]["persistence"] == {
+            "id": "vol"
+        }
+        assert await master.send("CHECKPOINT_RESOURCES", resources=[]) == 202
+        assert not volume.exists()
+
+    play(story)
+
+
+@pytest.mark.parametrize(("status", "word"), [(401, "refused authentication"), (410, "no")])
+def test_refusals_that_end_the_agent(
+    play: Play, agent_process: Any, status: int, word: str
+) -> None:
+    async def story(master: Any) -> None:
+        master.status = status
+        done = await asyncio.to_thread(
+            subprocess.run,
+            agent_process.command(master.port),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert word in done.stderr
+        assert "Traceback" not in done.stderr
+
+    play(story)
+
+
+def test_the_credential_goes_with_every_call(play: Play, agent_process: Any) -> None:
+    async def story(master: Any) -> None:
+        credential = '--credential={"principal": "agent", "secret": "geheim"}'
+        agent_process.start(master, credential)
+        await master.registered()
+        expected = "Basic " + base64.b64encode(b"agent:geheim").decode()
+        assert master.headers[0]["authorization"] == expected
+
+    play(story)
+
+
+def test_a_changed_configuration_is_refused(play: Play, agent_process: Any) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        port = master.address[1]
+        assert await asyncio.to_thread(agent_process.stop) == 0
+
+        def again(*flags: str) -> subprocess.CompletedProcess[str]:
+            command = agent_process.command(master.port, *flags, port=port)
+            return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+        done = await asyncio.to_thread(again, "--attributes=rack:r2")
+        assert done.returncode == 1
+        expected = (
+            "EXIT with status 1: Failed to perform recovery: Incompatible agent info detected."
+        )
+        assert expected in done.stderr
+        assert f"rm -f {agent_process.directory}/work/meta/slaves/latest" in done.stderr
+        done = await asyncio.to_thread(again, "--reconfiguration_policy=any")
+        assert "Unknown option for 'reconfiguration_policy' flag any." in done.stderr
+        more = ("--attributes=rack:r1;extra:yes", "--reconfiguration_policy=additive")
+        agent_process.start(master, *more, port=port)
+        call = await master.registered("REREGISTER")
+        assert len(call["reregister"]["agent_info"]["attributes"]) == 2
+
+    play(story)
+
+
+def test_cleanup_ends_everything_and_forgets_the_id(
+    play: Play, agent_process: Any, wire: SimpleNamespace
+) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        await master.send(
+            "RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "sleep 600")]
+        )
+        await master.until_state("t", "TASK_RUNNING")
+        pids = agent_process.journal_pids()
+        agent_process.kill()
+        agent_process.start(master, "--recover=cleanup", port=master.address[1])
+        assert await asyncio.to_thread(agent_process.process.wait, 20) == 0
+        assert not any(map(alive, pids))
+        agent_process.start(master, port=master.address[1])
+        await master.registered("REGISTER", 2)
+
+    play(story)
+
+
+def test_what_it_shows(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        task = wire.task("t", "echo hello; sleep 600", labels={"labels": [{"key": "a"}]})
+        await master.send("RUN_TASKS", framework=wire.framework(), tasks=[task])
+        await master.until_state("t", "TASK_RUNNING")
+        for path in ("/state", "/slave(1)/state", "//state"):
+            state = await agent_process.get(master, path)
+        (executor,) = state["frameworks"][0]["executors"]
+        (shown,) = executor["tasks"]
+        assert [s["state"] for s in shown["statuses"]] == ["TASK_STARTING", "TASK_RUNNING"]
+        assert executor["resources"]["cpus"] == 0.2
+        assert state["pid"] == f"slave(1)@127.0.0.1:{master.address[1]}"
+        assert state["unreserved_resources_allocated"]["mem"] == 32
+        files = await agent_process.get(master, f"/files/browse?path={executor['directory']}")
+        assert [Path(f["path"]).name for f in files] == ["stderr", "stdout"]
+        virtual = "/frameworks/f-1/executors/t/runs/latest/stdout"
+        read = await agent_process.get(master, f"/files/read?path={virtual}&offset=0")
+        assert read == {"data": "hello\n", "offset": 0}
+        (container,) = await agent_process.get(master, "/containers")
+        assert container["statistics"]["mem_limit_bytes"] == 64 << 20
+        (statistics,) = await agent_process.get(master, "/monitor/statistics")
+        assert statistics["executor_id"] == "t"
+        metrics = await agent_process.get(master, "/metrics/snapshot")
+        assert (metrics["slave/registered"], metrics["slave/tasks_running"]) == (1, 1)
+        assert (metrics["slave/cpus_used"], metrics["slave/cpus_total"]) == (0.1, 4)
+        flags = await agent_process.get(master, "/flags")
+        assert flags["flags"]["port"] == "0"
+        assert (await agent_process.get(master, "/version"))["version"] == "1.12.0"
+
+    play(story)
+
+
+async def call(master: Any, body: str, **headers: str) -> tuple[int, str]:
+    """POST to /api/v1; status and text."""
+    sent = {"Content-Type": "application/json"} | {
+        k.replace("_", "-"): v for k, v in headers.items()
+    }
+    url = "http://{}:{}/api/v1".format(*master.address)
+    request = urllib.request.Request(url, body.encode(), sent)
+
+    def fetch() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    return await asyncio.to_thread(fetch)
+
+
+def test_the_operator_api(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        await master.send(
+            "RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "sleep 600")]
+        )
+        await master.until_state("t", "TASK_RUNNING")
+
+        async def read(kind: str, **part: Any) -> Any:
+            body = {"type": kind} | ({kind.lower(): part} if part else {})
+            status, text = await call(master, json.dumps(body))
+            assert status == 200, text
+            answer = json.loads(text)
+            assert answer["type"] == kind
+            return answer[kind.lower()]
+
+        assert await read("GET_HEALTH") == {"healthy": True}
+        assert (await read("GET_VERSION"))["version_info"]["version"] == "1.12.0"
+        agent = await read("GET_AGENT")
+        assert agent["agent_info"]["id"] == {"value": "m-S0"}
+        (task,) = (await read("GET_TASKS"))["launched_tasks"]
+        assert (task["state"], task["status_update_state"]) == ("TASK_RUNNING", "TASK_RUNNING")
+        (container,) = (await read("GET_CONTAINERS"))["containers"]
+        assert container["executor_id"] == {"value": "t"}
+        assert set(await read("GET_STATE")) == {"get_tasks", "get_executors", "get_frameworks"}
+        assert (await read("GET_FRAMEWORKS"))["frameworks"][0]["framework_info"]["name"] == "f-1"
+        assert (await read("GET_EXECUTORS"))["executors"][0]["executor_info"]["source"] == "t"
+        assert {"name": "port", "value": "0"} in (await read("GET_FLAGS"))["flags"]
+        path = "/frameworks/f-1/executors/t/runs/latest"
+        listed = await read("LIST_FILES", path=path)
+        assert listed["file_infos"][0]["path"] == f"{path}/stderr"
+        part = await read("READ_FILE", path=f"{path}/stderr", offset=0, length=1)
+        assert base64.b64decode(part["data"]) == b"I"
+
+    play(story)
+
+
+MALFORMED = [
+    ("", {}, 400, "Failed to parse body into JSON: syntax error at line 1 near: "),
+    ("[]", {}, 400, "Expecting a JSON object"),
+    ("{}", {}, 400, "Failed to validate agent::Call: Expecting 'type' to be present"),
+    (
+        '{"type":"GET_AGENTS"}',
+        {},
+        400,
+        "Failed to validate agent::Call: Expecting 'type' to be present",
+    ),
+    ('{"type":1}', {}, 400, "Not expecting a JSON number for field 'type'"),
+    ('{"type":"UNKNOWN"}', {}, 501, "501 Not Implemented."),
+    (
+        '{"type":"GET_VERSION"} trailing',
+        {},
+        400,
+        (
+            "Failed to parse body into JSON: Parsed JSON included non-whitespace trailing "
+            "characters:  trailing"
+        ),
+    ),
+    (
+        '{"type":"GET_VERSION"}',
+        {"Content_Type": "text/plain"},
+        415,
+        (
+            "Expecting 'Content-Type' of application/json or application/x-protobuf or "
+            "application/recordio"
+        ),
+    ),
+    (
+        '{"type":"GET_VERSION"}',
+        {"Accept": "text/html"},
+        406,
+        (
+            "Expecting 'Accept' to allow application/json or application/x-protobuf or "
+            "application/recordio"
+        ),
+    ),
+    (
+        '{"type":"READ_FILE"}',
+        {},
+        400,
+        "Failed to validate agent::Call: Expecting 'read_file' to be present",
+    ),
+    (
+        '{"type":"LAUNCH_CONTAINER","launch_container":{}}',
+        {},
+        501,
+        "The embedded agent does not support the call LAUNCH_CONTAINER",
+    ),
+    ('{"type":"LIST_FILES","list_files":{"path":"/etc"}}', {}, 404, ""),
+]
+
+
+def test_malformed_calls_are_answered_as_mesos_does(play: Play, agent_process: Any) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        for body, headers, status, text in MALFORMED:
+            assert await call(master, body, **headers) == (status, text), body
+
+    play(story)
+
+
+def test_basic_authentication(play: Play, agent_process: Any) -> None:
+    credentials = {"credentials": [{"principal": "ops", "secret": "geheim"}]}
+
+    async def story(master: Any) -> None:
+        agent_process.start(
+            master,
+            "--authenticate_http_readonly=true",
+            "--authenticate_http_readwrite=true",
+            f"--http_credentials={json.dumps(credentials)}",
+        )
+        await master.registered()
+        for path, realm in (("/state", "readonly"), ("/files/debug", "readonly")):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                await agent_process.get(master, path)
+            with refused.value as answer:
+                assert answer.code == 401
+                expected = f'Basic realm="mesos-agent-{realm}"'
+                assert answer.headers["WWW-Authenticate"] == expected
+        assert await call(master, '{"type":"GET_HEALTH"}') == (401, "401 Unauthorized.")
+        for secret, status in (("geheim", 200), ("falsch", 401)):
+            header = "Basic " + base64.b64encode(f"ops:{secret}".encode()).decode()
+            found, _ = await call(master, '{"type":"GET_HEALTH"}', Authorization=header)
+            assert found == status
+        assert (await agent_process.get(master, "/version"))["version"] == "1.12.0"
+
+    play(story)
+
+
+def test_going_for_good(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        await master.send(
+            "RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "sleep 600")]
+        )
+        await master.until_state("t", "TASK_RUNNING")
+        agent_process.process.send_signal(signal.SIGUSR1)
+        await master.wait_for(lambda m: m.calls[-1]["type"] == "UNREGISTER")
+        assert await asyncio.to_thread(agent_process.process.wait, 20) == 0
+        assert not any(map(alive, agent_process.journal_pids()))
+
+    play(story)
+
+
+def test_marked_gone(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        await master.send(
+            "RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "sleep 600")]
+        )
+        await master.until_state("t", "TASK_RUNNING")
+        await master.send("SHUTDOWN", message="gone")
+        assert await asyncio.to_thread(agent_process.process.wait, 20) == 1
+        assert not any(map(alive, agent_process.journal_pids()))
+
+    play(story)
