@@ -32,6 +32,11 @@ def test_unknown_kubernetes_version_names_the_known_ones(manifest: Manifest) -> 
         manifest.chosen(manifest.choice("lab", "1.30.0"))
 
 
+def test_a_component_of_choice_needs_one(manifest: Manifest) -> None:
+    with pytest.raises(InvalidInput, match="kubernetes: found nothing; wanted a version"):
+        manifest.chosen({})
+
+
 def test_unknown_set_is_refused(manifest: Manifest) -> None:
     with pytest.raises(InvalidInput, match="found moon; wanted one of lab"):
         manifest.choice("moon")
