@@ -227,8 +227,10 @@ def mtu(inventory: Inventory) -> Iterable[Problem]:
 def duplicate_vteps(inventory: Inventory) -> Iterable[Problem]:
     """A tunnel address that two ends share, by whatever way it came about."""
     holders: dict[object, list[str]] = defaultdict(list)
+    # Hosts with one index are named by duplicate_hosts; here one of them stands for all.
+    hosts = {host.index: host for host in inventory.hosts}.values()
     for overlay in inventory.overlays:
-        for host in inventory.hosts:
+        for host in hosts:
             try:
                 point = end_point(overlay, host)
             except ValueError:
