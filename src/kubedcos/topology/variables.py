@@ -14,14 +14,12 @@ from kubedcos.errors import Problem
 # Read by playbooks, by several roles, or by the lab.
 SHARED_VARIABLES = frozenset(
     {
-        "artifact_server",
-        "artifacts",
-        "cluster_hosts",
         "cluster_name",
         "cluster_networks",
         "clusters",
         "host_index",
-        "lab_name",
+        "kubedcos_secrets_dir",
+        "kubernetes_version",
         "overlay_mtu",
         "overlays",
         "region",
