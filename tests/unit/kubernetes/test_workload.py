@@ -1,0 +1,155 @@
+"""The cluster as the scheduler sees it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+import yaml
+from cryptography import x509
+
+from kubedcos.errors import InvalidInput
+from kubedcos.kubernetes import launcher
+from kubedcos.kubernetes.artifact_index import ArtifactIndex
+from kubedcos.kubernetes.components import RECIPES
+from kubedcos.kubernetes.vault import MemorySecretStore
+from kubedcos.model.service import Goal, Strategy
+from kubedcos.scheduler.workload import AgentPlace
+
+from .parts import NOW, PLACE, Cluster, make_cluster
+
+
+def test_phases_come_in_the_order_that_kubernetes_needs(staged: Cluster) -> None:
+    (plan,) = staged.workload.spec.plans
+    assert plan.name == "deploy"
+    assert [phase.name for phase in plan.phases] == [
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "mandatory-addons",
+        "node",
+        "addons",
+    ]
+    steps = {phase.name: [step.name for step in phase.steps] for phase in plan.phases}
+    assert steps["mandatory-addons"] == [
+        "mandatory-addons-0:[cluster-roles]",
+        "mandatory-addons-0:[tls-bootstrapping]",
+    ]
+    assert steps["node"] == [
+        "kube-node-0:[kubelet, kube-proxy, coredns]",
+        "kube-node-1:[kubelet, kube-proxy, coredns]",
+    ]
+
+
+def test_nodes_spread_over_regions_one_to_an_agent(staged: Cluster) -> None:
+    pod = staged.workload.spec.pod("kube-node")
+    assert pod.placement.unique_agent
+    assert pod.placement.spread_by == "region"
+    assert not pod.placement.local_region
+    assert not pod.reserved
+
+
+def test_the_control_plane_stays_in_the_masters_region(staged: Cluster) -> None:
+    for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        assert staged.workload.spec.pod(name).placement.local_region
+    assert staged.workload.spec.pod("etcd").reserved
+
+
+def test_no_two_tasks_of_the_cluster_want_one_port(staged: Cluster) -> None:
+    numbers = [
+        port.number
+        for pod in staged.workload.spec.pods
+        for task in pod.tasks
+        for port in task.ports
+    ]
+    assert len(numbers) == len(set(numbers))
+    assert all(1025 <= number < 30000 for number in numbers)
+
+
+def test_every_lasting_task_is_watched_and_short_ones_end(staged: Cluster) -> None:
+    for pod in staged.workload.spec.pods:
+        for task in pod.tasks:
+            assert task.kind in RECIPES
+            assert (task.health_check is None) == (task.goal is Goal.FINISHED)
+
+
+def test_addons_follow_the_options() -> None:
+    cluster = make_cluster("addons: {metrics_server: false}")
+    phase = cluster.workload.spec.plans[0].phases[-1]
+    assert [step.name for step in phase.steps] == ["addons-0:[dns]"]
+    assert phase.strategy is Strategy.SERIAL
+
+
+def test_a_command_checks_what_it_starts(staged: Cluster) -> None:
+    launch = staged.launch("kube-apiserver")
+    command = staged.workload.command(launch, [staged.running("etcd")])
+    first, second = command.uris
+    assert first.value == f"http://boot:8080/artifacts/sha256/{launcher.sha256()}/kubedcos-task"
+    assert launcher.sha256() == hashlib.sha256(launcher.source()).hexdigest()
+    assert f"echo '{launcher.sha256()}  kubedcos-task' | sha256sum --check" in command.shell
+    sum_ = hashlib.sha256(b"kube-apiserver").hexdigest()
+    assert second.value.endswith(f"/{sum_}/kube-apiserver")
+    assert second.executable
+    assert command.environment["KUBEDCOS_BINARIES"] == f"kube-apiserver={sum_}"
+
+
+def test_a_node_checks_the_hosts_runtime_too(staged: Cluster) -> None:
+    command = staged.workload.command(staged.launch("kubelet"), ())
+    sums = command.environment["KUBEDCOS_BINARIES"]
+    for name in ("containerd", "containerd-shim-runc-v2", "runc"):
+        assert f"/opt/kubedcos/bin/{name}={hashlib.sha256(name.encode()).hexdigest()}" in sums
+    assert len(command.uris) == 2
+
+
+@pytest.mark.parametrize("kind", list(RECIPES))
+def test_nothing_in_a_command_is_secret(kind: str) -> None:
+    """Whatever the store holds, none of it may appear; and two launches differ only by their id."""
+    store = MemorySecretStore()
+    cluster = make_cluster(store=store)
+    launch = cluster.launch(kind)
+    shown = repr(cluster.workload.command(launch, [cluster.running("etcd")]))
+    again = repr(cluster.workload.command(cluster.launch(kind, run="2"), []))
+    assert again.replace("__2", "__1") == shown
+    assert "PRIVATE" not in shown
+    for name in store.names():
+        assert (store.get(name) or b"").decode() not in shown
+
+
+def test_an_agent_without_address_is_refused_with_its_name(staged: Cluster) -> None:
+    place = AgentPlace("id", "a9", "")
+    with pytest.raises(InvalidInput, match="agent a9: found no address"):
+        staged.workload.command(staged.launch("etcd", place), ())
+
+
+def test_missing_artefacts_are_told_before_anything_starts() -> None:
+    index = ArtifactIndex.parse(
+        "http://b", b'{"artifacts":[{"name":"etcd","version":"3","filename":"f","sha256":"0"}]}'
+    )
+    assert index.find("etcd").version == "3"
+    with pytest.raises(InvalidInput, match="kubelet: found nothing of that name"):
+        index.find("kubelet", "1.36.3")
+    with pytest.raises(InvalidInput, match=r"found 3; wanted exactly one etcd 4"):
+        index.find("etcd", "4")
+    with pytest.raises(InvalidInput, match="an index of artefacts"):
+        ArtifactIndex.parse("http://b", b"<html>")
+
+
+def test_a_kubeconfig_works_from_anywhere_and_can_be_locked_out(staged: Cluster) -> None:
+    with pytest.raises(InvalidInput, match="no kube-apiserver"):
+        staged.workload.kubeconfig()
+    staged.workload.command(staged.launch("kube-apiserver"), [staged.running("etcd")])
+    config = yaml.safe_load(staged.workload.kubeconfig("ops"))
+    assert config["clusters"][0]["cluster"]["server"] == f"https://{PLACE.address}:6443"
+    pem = base64.b64decode(config["users"][0]["user"]["client-certificate-data"])
+    certificate = x509.load_pem_x509_certificate(pem)
+    assert certificate.subject.rfc4514_string() == "CN=kubedcos:ops,O=kubedcos:administrators"
+    assert certificate.not_valid_after_utc.timestamp() < NOW + 31 * 86400
+
+
+def test_a_kubeconfig_still_names_the_server_after_a_restart() -> None:
+    store = MemorySecretStore()
+    before = make_cluster(store=store)
+    before.workload.command(before.launch("kube-apiserver"), [before.running("etcd")])
+    assert PLACE.address in make_cluster(store=store).workload.kubeconfig()
