@@ -90,7 +90,7 @@ _PHRASE = {
 
 
 def _sentence(stage: Stage, tasks: Sequence[TaskFact]) -> str:
-    return "; ".join(_clause(stage, task) for task in tasks)
+    return "; ".join(dict.fromkeys(_clause(stage, task) for task in tasks))
 
 
 def _clause(stage: Stage, task: TaskFact) -> str:

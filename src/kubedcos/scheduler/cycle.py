@@ -30,7 +30,8 @@ _OUT_OF_REACH = frozenset({"TASK_UNREACHABLE", "TASK_UNKNOWN"})
 class Cycle:
     """Decides and acts for one cluster; remembers of a subscription what Mesos would not repeat.
 
-    All waiting is done by the caller: a cycle acts on what is at hand and returns.
+    All waiting is done by the caller: a cycle acts on what is at hand and returns. `complete` says
+    whether the last one found nothing open.
     """
 
     workload: Workload
@@ -41,6 +42,7 @@ class Cycle:
     new_id: Callable[[], str]
     demand: Demand = field(init=False)
     reconciliation: Reconciliation = field(init=False)
+    complete: bool = False
     _killed_at: dict[str, float] = field(default_factory=dict)
     _unfit_since: dict[str, float] = field(default_factory=dict)
 
@@ -54,6 +56,7 @@ class Cycle:
         now = self.clock.monotonic()
         self.demand.begin(now)
         self.reconciliation.begin({task.task_id for task in self.world.alive}, now)
+        self.complete = False
         self._killed_at.clear()
         self._unfit_since.clear()
 
@@ -80,11 +83,13 @@ class Cycle:
                 done.append(told)
         self._relocate({item.pod_instance for item in wanted})
         done += await self._release(connection)
-        still = {item.pod_instance for item in staging.due(self.plans(), self.world)}
+        found = self.plans() if done or wanted else found
+        self.complete = all(plan.status is Status.COMPLETE for plan in found)
+        still = {item.pod_instance for item in staging.due(found, self.world)}
         waiting = still | {f"reservation {id_}" for id_ in self._abandoned()}
         done += await self._decline(connection, more=bool(waiting))
         await self._voice(connection, waiting)
-        return "; ".join(done) or _state_of(self.plans())
+        return "; ".join(done) or _state_of(found)
 
     async def dismantle(self, connection: Connection) -> str:
         """A cycle that takes the service down; the empty sentence means that nothing is left.
@@ -92,6 +97,7 @@ class Cycle:
         Tasks that Mesos cannot reach are left to TEARDOWN, which ends them when their agent
         returns; a reservation there is waited for.
         """
+        self.complete = False
         self.world.ask_to_end(self.world.alive)
         self._give_up_unknown()
         await self._reconcile(connection)

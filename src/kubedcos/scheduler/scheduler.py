@@ -23,7 +23,6 @@ from kubedcos.mesos.client import (
     SubscriptionLost,
 )
 from kubedcos.mesos.detector import NoMaster
-from kubedcos.plan.status import Status
 from kubedcos.scheduler import staging, translate, views
 from kubedcos.scheduler.cycle import Cycle
 from kubedcos.scheduler.events import EventHandler
@@ -251,9 +250,7 @@ class Scheduler:
             item = None if self._inbox.empty() else self._inbox.get_nowait()
 
     async def _next_item(self) -> Item | None:
-        plans = self._cycle.plans()
-        idle = all(plan.status is Status.COMPLETE for plan in plans)
-        tick = self._pace.idle_tick if idle else self._pace.tick
+        tick = self._pace.idle_tick if self._cycle.complete else self._pace.tick
         try:
             async with asyncio.timeout(tick):
                 return await self._inbox.get()

@@ -1,0 +1,1 @@
+"""Stories about the scheduler on a simulated Mesos, in virtual time."""

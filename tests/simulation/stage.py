@@ -1,0 +1,313 @@
+"""The stage of the stories: a service like Kubernetes, a fake workload, and a way to crash."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+import looptime
+
+from kubedcos.mesos import messages as wire
+from kubedcos.mesos.client import Backoff, Connection
+from kubedcos.model.service import (
+    Goal,
+    PhaseSpec,
+    PlacementSpec,
+    PlanSpec,
+    PodSpec,
+    PortSpec,
+    ServiceSpec,
+    StepSpec,
+    Strategy,
+    TaskSpec,
+    VolumeSpec,
+)
+from kubedcos.scheduler.scheduler import Scheduler
+from kubedcos.scheduler.settings import FrameworkSettings
+from kubedcos.scheduler.workload import Command, Launch, Readiness, RunningTask
+from kubedcos.state.memory import MemoryStore
+from kubedcos.state.store import Change
+
+from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedConnection, SimulatedMesos
+
+_T = TypeVar("_T")
+EPOCH = 1_800_000_000.0
+
+
+def play(story: Callable[[], Awaitable[_T]]) -> _T:
+    """Run a story in virtual time."""
+
+    async def main() -> _T:
+        return await story()
+
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        return runner.run(main())
+
+
+class LoopClock:
+    """The event loop's virtual time."""
+
+    def time(self) -> float:
+        return EPOCH + self.monotonic()
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def task(name: str, cpus: float = 0.5, mem_mb: int = 512, **more: object) -> TaskSpec:
+    return TaskSpec(name, f"kind-{name}", cpus, mem_mb, 256, **more)  # type: ignore[arg-type]
+
+
+def service(nodes: int = 2, **node_placement: object) -> ServiceSpec:
+    """etcd on a volume, a control plane, nodes over regions, and an add-on that ends."""
+    local = PlacementSpec(local_region=True)
+    placement = PlacementSpec(**{"spread_by": "region", **node_placement})  # type: ignore[arg-type]
+    volume = VolumeSpec("data", "data", 1024)
+    pods = (
+        PodSpec(
+            "etcd",
+            1,
+            (task("peer", ports=(PortSpec("client", 2379), PortSpec("x")), volumes=(volume,)),),
+            local,
+        ),
+        PodSpec("kube-apiserver", 1, (task("instance", ports=(PortSpec("https", 6443),)),), local),
+        PodSpec("bindings", 1, (task("apply", goal=Goal.FINISHED),), local),
+        PodSpec(
+            "kube-node", nodes, (task("kubelet", 1.0, 2048), task("proxy"), task("dns")), placement
+        ),
+        PodSpec(
+            "addons", 1, (task("web", goal=Goal.FINISHED), task("metrics", goal=Goal.FINISHED))
+        ),
+    )
+    phases = (
+        phase("etcd", Strategy.SERIAL, ("etcd", 0, ("peer",))),
+        phase("apiserver", Strategy.PARALLEL, ("kube-apiserver", 0, ("instance",))),
+        phase("mandatory-addons", Strategy.SERIAL, ("bindings", 0, ("apply",))),
+        phase(
+            "node",
+            Strategy.PARALLEL,
+            *(("kube-node", index, ("kubelet", "proxy", "dns")) for index in range(nodes)),
+        ),
+        phase("addons", Strategy.SERIAL, ("addons", 0, ("web",)), ("addons", 0, ("metrics",))),
+    )
+    return ServiceSpec("kubernetes", "kubernetes", pods, (PlanSpec("deploy", phases),))
+
+
+def phase(name: str, strategy: Strategy, *steps: tuple[str, int, tuple[str, ...]]) -> PhaseSpec:
+    return PhaseSpec(
+        name,
+        strategy,
+        tuple(
+            StepSpec(f"{pod}-{index}:[{', '.join(tasks)}]", pod, index, tasks)
+            for pod, index, tasks in steps
+        ),
+    )
+
+
+class FakeWorkload:
+    """Ready some seconds after a task runs; remembers what it was asked."""
+
+    def __init__(self, spec: ServiceSpec, ready_after: float = 1.0) -> None:
+        self._spec = spec
+        self._first_asked: dict[str, float] = {}
+        self.ready_after = ready_after
+        self.not_ready: dict[str, str] = {}
+        self.commands: list[Launch] = []
+        self.peers: dict[str, tuple[str, ...]] = {}
+        self.ended: list[str] = []
+        self.fails_for: set[str] = set()
+
+    @property
+    def spec(self) -> ServiceSpec:
+        return self._spec
+
+    def command(self, launch: Launch, peers: Sequence[RunningTask]) -> Command:
+        name = f"{launch.pod_instance}-{launch.spec.name}"
+        if name in self.fails_for:
+            raise LookupError(f"no certificate for {name}")
+        self.commands.append(launch)
+        self.peers[name] = tuple(sorted(p.launch.pod_instance for p in peers))
+        return Command(f"exec {name}", environment={"NAME": name})
+
+    async def probe(
+        self,
+        task: RunningTask,
+        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
+    ) -> Readiness:
+        name = f"{task.launch.pod_instance}-{task.launch.spec.name}"
+        await asyncio.sleep(0.05)
+        if name in self.not_ready:
+            return Readiness(ready=False, reason=self.not_ready[name])
+        now = asyncio.get_running_loop().time()
+        since = now - self._first_asked.setdefault(task.launch.task_id, now)
+        if since >= self.ready_after:
+            return Readiness(ready=True)
+        return Readiness(ready=False, reason="answers 503")
+
+    def task_ended(self, task_id: str) -> None:
+        self.ended.append(task_id)
+
+
+class Crash(BaseException):
+    """The process is killed: nothing after this point happens."""
+
+
+class Effects:
+    """Counts effects on the world; at number `limit` the process dies."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.count = 0
+        self.limit = limit
+
+    def pass_by(self) -> None:
+        self.count += 1
+        if self.count == self.limit:
+            raise Crash(f"at effect {self.count}")
+
+
+class CrashingStore:
+    """A store before and after whose writes the process may die."""
+
+    def __init__(self, store: MemoryStore, effects: Effects) -> None:
+        self._store = store
+        self._effects = effects
+
+    def clusters(self) -> tuple[str, ...]:
+        return self._store.clusters()
+
+    def read(self, cluster: str, kind: str) -> Mapping[str, bytes]:
+        return self._store.read(cluster, kind)
+
+    def write(self, cluster: str, changes: Sequence[Change]) -> None:
+        self._effects.pass_by()
+        self._store.write(cluster, changes)
+        self._effects.pass_by()
+
+    def drop(self, cluster: str) -> None:
+        self._effects.pass_by()
+        self._store.drop(cluster)
+        self._effects.pass_by()
+
+    def close(self) -> None:
+        pass
+
+
+class CrashingConnector:
+    """Connections before and after whose calls the process may die."""
+
+    def __init__(self, mesos: SimulatedMesos, effects: Effects) -> None:
+        self._mesos = mesos
+        self._effects = effects
+
+    async def connect(self, subscribe: wire.CallSubscribe) -> Connection:
+        connection = await self._mesos.connect(subscribe)
+        self._effects.pass_by()
+        return CrashingConnection(connection, self._effects)
+
+
+class CrashingConnection:
+    def __init__(self, connection: SimulatedConnection, effects: Effects) -> None:
+        self._connection = connection
+        self._effects = effects
+        self.subscribed = connection.subscribed
+
+    async def next_event(self) -> wire.Event:
+        return await self._connection.next_event()
+
+    async def call(self, call: wire.Call) -> None:
+        self._effects.pass_by()
+        await self._connection.call(call)
+        self._effects.pass_by()
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+def lab() -> list[SimulatedAgent]:
+    return [
+        SimulatedAgent("a1", "dc-a", "a-1"),
+        SimulatedAgent("a2", "dc-a", "a-2"),
+        SimulatedAgent("b1", "dc-b", "b-1"),
+        SimulatedAgent("b2", "dc-b", "b-2"),
+    ]
+
+
+class Stage:
+    """A Mesos, a disk and a scheduler that can be killed and started again."""
+
+    def __init__(
+        self, spec: ServiceSpec | None = None, agents: list[SimulatedAgent] | None = None
+    ) -> None:
+        self.spec = spec or service()
+        self.mesos = SimulatedMesos(agents if agents is not None else lab())
+        for name in ("bindings-0-apply", "addons-0-web", "addons-0-metrics"):
+            self.mesos.behaviours[name] = Behaviour(ends_after=1.0)
+        self.disk = MemoryStore()
+        self.workload = FakeWorkload(self.spec)
+        self.ids = itertools.count(1)
+        self.scheduler = self._scheduler(Effects())
+        self._running: asyncio.Task[None] | None = None
+
+    def _scheduler(self, effects: Effects) -> Scheduler:
+        settings = FrameworkSettings("kubernetes", "kubernetes", "m1:5050", principal="p")
+        return Scheduler(
+            self.workload,
+            CrashingStore(self.disk, effects),
+            CrashingConnector(self.mesos, effects),
+            settings,
+            LoopClock(),
+            new_id=lambda: f"id-{next(self.ids)}",
+            backoff=Backoff(jitter=lambda: 1.0),
+        )
+
+    def start(self, effects: Effects | None = None) -> None:
+        """A new process begins with what is on the disk."""
+        self.scheduler = self._scheduler(effects or Effects())
+        self._running = asyncio.create_task(self.scheduler.run())
+
+    async def kill(self) -> None:
+        """End the process as `kill -9` would: Mesos only sees the connection go."""
+        assert self._running is not None
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        self.mesos.disconnect()
+
+    async def close(self) -> None:
+        if self._running is not None and not self._running.done():
+            await self.kill()
+        await self.mesos.stop()
+
+    @property
+    def running(self) -> asyncio.Task[None]:
+        assert self._running is not None
+        return self._running
+
+    def plan(self) -> dict[str, object]:
+        return self.scheduler.plan_show("deploy")
+
+    def steps(self) -> dict[str, dict[str, object]]:
+        phases = self.scheduler.plan_show("deploy")["phases"]
+        return {step["name"]: step for part in phases for step in part["steps"]}
+
+    async def until(
+        self, condition: Callable[[], bool], seconds: float = 300.0, every: float = 0.5
+    ) -> None:
+        """Wait in virtual time; a scheduler that died tells its error."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    if self.running.done() and (error := self.running.exception()):
+                        raise error
+                    await asyncio.sleep(every)
+        except TimeoutError:
+            snapshot = self.scheduler.snapshot()
+            states = {name: (s["status"], s["reason"]) for name, s in self.steps().items()}
+            raise AssertionError(f"{snapshot['doing']}; {states}") from None
+
+    async def until_complete(self, seconds: float = 300.0) -> None:
+        await self.until(lambda: self.plan()["status"] == "COMPLETE", seconds)

@@ -1,0 +1,146 @@
+"""After a delete Mesos shows no trace, whenever it was asked for and however often interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from kubedcos.mesos.client import SubscriptionEnded
+
+from .stage import Crash, Effects, Stage, play
+
+
+def _assert_no_trace(stage: Stage) -> None:
+    assert stage.mesos.removed
+    assert stage.mesos.live == {}
+    assert stage.mesos.reserved() == []
+    assert stage.mesos.violations == []
+    assert stage.disk.clusters() == ()
+
+
+def test_nothing_is_left() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        async with asyncio.timeout(120):
+            await stage.scheduler.delete()
+            await stage.running
+        _assert_no_trace(stage)
+        assert sorted(set(stage.workload.ended)) == sorted(
+            launch.task_id for launch in stage.workload.commands
+        )
+        await stage.close()
+
+    play(story)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 2.0, 5.0, 10.0])
+def test_nothing_is_left_when_asked_for_in_the_middle(seconds: float) -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await asyncio.sleep(seconds)
+        async with asyncio.timeout(120):
+            await stage.scheduler.delete()
+        assert stage.mesos.live == {}
+        assert stage.mesos.reserved() == []
+        assert stage.disk.clusters() == ()
+        assert stage.mesos.violations == []
+        await stage.close()
+
+    play(story)
+
+
+def test_killed_at_any_effect_of_a_delete_it_continues() -> None:
+    async def deleted(limit: int | None) -> int:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        await stage.kill()
+        effects = Effects(limit)
+        stage.start(effects)
+        wish = asyncio.create_task(stage.scheduler.delete())
+        if limit is not None:
+            with pytest.raises(Crash):
+                await asyncio.gather(stage.running, wish)
+            wish.cancel()
+            await asyncio.gather(wish, return_exceptions=True)
+            await stage.kill()
+            stage.start()
+            if stage.disk.clusters():
+                await asyncio.wait_for(stage.scheduler.delete(), 120)
+        else:
+            await asyncio.wait_for(wish, 120)
+        if limit is None or stage.disk.clusters() == ():
+            _assert_no_trace(stage)
+        await stage.close()
+        return effects.count
+
+    total = play(lambda: deleted(None))
+    assert total > 20
+    for limit in range(1, total + 1):
+        play(lambda limit=limit: deleted(limit))
+
+
+def test_a_volume_on_a_lost_agent_is_waited_for() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        host = stage.mesos.live["etcd-0-peer"].agent.hostname
+        stage.mesos.lose_agent(host)
+        wish = asyncio.create_task(stage.scheduler.delete())
+        await asyncio.sleep(300)
+        assert not wish.done()
+        assert f"waits for offers from {host}" in stage.scheduler.snapshot()["doing"]
+        stage.mesos.return_agent(host)
+        await asyncio.wait_for(wish, 120)
+        _assert_no_trace(stage)
+        await stage.close()
+
+    play(story)
+
+
+def test_a_reservation_that_came_to_nothing_is_released() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until(lambda: bool(stage.mesos.reserved()), 60, every=0.05)
+        await stage.kill()
+        for pod in list(stage.scheduler.world.pods.values()):
+            assert not pod.confirmed
+            stage.scheduler.world.commit(remove=[pod])
+        for task in list(stage.mesos.live):
+            stage.mesos.fail(task, "TASK_KILLED")
+        stage.start()
+        await stage.until_complete()
+        ids = {
+            label.value
+            for part in stage.mesos.reserved()
+            for label in part.reservations[-1].labels.labels
+            if label.key == "kubedcos_reservation"
+        }
+        assert len(ids) == 1
+        assert len(stage.scheduler.world.reservations) == 1
+        assert stage.mesos.violations == []
+        await stage.close()
+
+    play(story)
+
+
+def test_a_framework_that_was_taken_over_stops_at_once() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        first = stage.running
+        stage.start()
+        with pytest.raises(SubscriptionEnded, match="failed over"):
+            await asyncio.wait_for(first, 5)
+        await asyncio.sleep(30)
+        assert not stage.running.done()
+        await stage.close()
+
+    play(story)
