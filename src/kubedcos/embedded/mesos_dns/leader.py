@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
-from kazoo.protocol.states import WatchedEvent
+from kazoo.protocol.states import KazooState, WatchedEvent
 
 PREFIX = "json.info_"
 
@@ -58,8 +58,9 @@ class MasterDetector:
 
     def start(self) -> None:
         """Connect in the background; ZooKeeper may come later."""
+        # Each new connection, the first and one after a lost session alike, reads and watches anew.
+        self._client.add_listener(self._on_state)
         self._client.start_async()
-        self._client.handler.spawn(lambda: self._client.retry(self._read))
 
     def stop(self) -> None:
         """End the session."""
@@ -86,6 +87,10 @@ class MasterDetector:
         with self._lock:
             self._masters = tuple(masters)
         self._changed()
+
+    def _on_state(self, state: str) -> None:
+        if state == KazooState.CONNECTED:
+            self._client.handler.spawn(lambda: self._client.retry(self._read))
 
     def _on_change(self, event: WatchedEvent) -> None:
         self._client.handler.spawn(lambda: self._client.retry(self._read, event))
