@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -18,6 +21,23 @@ from kubedcos.errors import KubedcosError
 from kubedcos.mesos.messages import MasterInfo
 
 _log = logging.getLogger("kubedcos.embedded.master")
+
+
+class _Server(uvicorn.Server):
+    """A server that ends on a signal and leaves the rest to its caller.
+
+    Uvicorn's own raises the signal again after it has stopped, before this master could leave the
+    election: its node would stay until the session times out.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Install nothing."""
+        yield
+
+    def end(self) -> None:
+        """Stop serving."""
+        self.should_exit = True
 
 
 async def serve(options: MasterOptions) -> int:
@@ -37,7 +57,9 @@ async def serve(options: MasterOptions) -> int:
         lifespan="off",
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.end)
     status = 0
 
     def end(reason: str) -> None:
@@ -55,6 +77,11 @@ async def serve(options: MasterOptions) -> int:
         elif leader is not None and _region(leader) != _region(engine.state.info):
             end(f"the leader is in region {_region(leader)}, this master is not")
 
+    def lost() -> None:
+        if engine.elected:
+            end("ZooKeeper session lost")
+        engine.leader = None
+
     election = None
     if options.zk is None:
         engine.elect()
@@ -66,7 +93,7 @@ async def serve(options: MasterOptions) -> int:
             engine.state.info,
             options.zk_session_timeout,
             lead,
-            lambda: end("ZooKeeper session lost"),
+            lost,
         )
         engine.spawn(election.start())
     await server.serve()

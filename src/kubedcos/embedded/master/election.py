@@ -54,7 +54,8 @@ class Election:
         own: who this master is.
         session_timeout: seconds.
         on_leader: called in the event loop with the leader, or None while there is none.
-        on_lost: called in the event loop when the session is gone: Mesos' masters end then.
+        on_lost: called in the event loop when this master can no longer be sure of its place:
+            the session has expired, or ZooKeeper was out of reach for as long.
     """
 
     def __init__(
@@ -69,8 +70,13 @@ class Election:
         from kazoo.client import KazooClient  # noqa: PLC0415
 
         self._address, self._own = address, own
+        self._timeout = session_timeout
         self._on_leader, self._on_lost = on_leader, on_lost
         self._loop = asyncio.get_running_loop()
+        self._doubt: asyncio.TimerHandle | None = None
+        self._expired = False
+        self._stopping = False
+        self._work: set[asyncio.Task[None]] = set()
         auth = [("digest", address.credentials)] if address.credentials else None
         self._client: Any = KazooClient(
             hosts=address.hosts, timeout=session_timeout, auth_data=auth
@@ -78,39 +84,66 @@ class Election:
 
     async def start(self) -> None:
         """Connect and enter the election; waits for ZooKeeper as long as it takes."""
+        await asyncio.to_thread(self._connect)
         await asyncio.to_thread(self._enter)
+        await asyncio.to_thread(self._watch)
 
     async def stop(self) -> None:
         """Leave the election: the node goes at once, others need not wait for the timeout."""
+        self._stopping = True
+        if self._doubt is not None:
+            self._doubt.cancel()
         await asyncio.to_thread(self._leave)
 
     def _leave(self) -> None:
         self._client.stop()
         self._client.close()
 
+    def _connect(self) -> None:
+        self._client.add_listener(self._session_changed)
+        self._client.start(timeout=10**6)
+
     def _enter(self) -> None:
-        client = self._client
-        client.add_listener(self._session_changed)
-        client.start(timeout=10**6)
         acl = None
         if self._address.credentials:
             from kazoo.security import CREATOR_ALL_ACL, READ_ACL_UNSAFE  # noqa: PLC0415
 
             acl = [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE]
-        client.ensure_path(self._address.path, acl=acl)
-        client.create(
+        self._client.ensure_path(self._address.path, acl=acl)
+        self._client.create(
             f"{self._address.path}/json.info_",
             encode_json(self._own),
             acl=acl,
             ephemeral=True,
             sequence=True,
         )
-        client.ChildrenWatch(self._address.path)(self._members_changed)
+
+    def _watch(self) -> None:
+        self._client.ChildrenWatch(self._address.path)(self._members_changed)
 
     def _session_changed(self, session_state: str) -> None:
-        # Runs in kazoo's thread. SUSPENDED may heal; LOST means that our node is gone.
-        if session_state == "LOST":
-            self._loop.call_soon_threadsafe(self._on_lost)
+        # Runs in kazoo's thread.
+        self._loop.call_soon_threadsafe(self._judge, session_state)
+
+    def _judge(self, session_state: str) -> None:
+        """Session states: CONNECTED, SUSPENDED (may heal), LOST (our node is gone)."""
+        if self._stopping:
+            return
+        if session_state == "CONNECTED":
+            if self._doubt is not None:
+                self._doubt.cancel()
+                self._doubt = None
+            if self._expired:
+                self._expired = False
+                again = self._loop.create_task(asyncio.to_thread(self._enter))
+                self._work.add(again)
+                again.add_done_callback(self._work.discard)
+        elif session_state == "LOST":
+            self._expired = True
+            self._on_lost()
+        elif self._doubt is None:
+            # kazoo tells of an expired session only when it reaches ZooKeeper again.
+            self._doubt = self._loop.call_later(self._timeout, self._on_lost)
 
     def _members_changed(self, nodes: list[str]) -> None:
         leader = None
