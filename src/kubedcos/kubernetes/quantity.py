@@ -24,7 +24,7 @@ def parse_quantity(text: str) -> Decimal:
     Raises:
         ValueError: not a quantity.
     """
-    number = text.rstrip("mkMGTi")
+    number = text.rstrip("mkKMGTi")
     suffix = text[len(number) :]
     if suffix not in _SUFFIXES or not number:
         raise ValueError(f"not a quantity: {text!r}")
