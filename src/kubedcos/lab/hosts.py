@@ -16,6 +16,7 @@ from kubedcos.lab.spec import HostSpec, LabSpec
 START_SECONDS = 90.0
 # Read by `podman create` instead of the machine's containers.conf, whose limits win over --ulimit.
 CONFIGURATION = "[containers]\ndefault_ulimits = []\n"
+SYSTEMD_MOUNTS = ("/run:rw,exec,mode=755", "/run/lock", "/tmp:mode=1777")
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 
 
@@ -37,7 +38,12 @@ def create_arguments(
         "--privileged",
         # The machine's clock is not a host's to set.
         "--cap-drop=SYS_TIME",
-        "--systemd=always",
+        # Podman's own systemd mode gives every host the machine's name=systemd hierarchy on cgroup
+        # v1, where their systemds tidy away each other's cgroups; these four lines replace it.
+        "--systemd=false",
+        *(f"--tmpfs={mount}" for mount in SYSTEMD_MOUNTS),
+        "--env=container=podman",
+        "--stop-signal=SIGRTMIN+3",
         # With the machine's namespace all hosts would share one /kubepods.
         "--cgroupns=private",
         # Podman raises limits otherwise, which needs CAP_SYS_RESOURCE; see CONFIGURATION.
@@ -128,6 +134,8 @@ def wait_until_up(
         state = _boot_state(podman, host, timeout=max(1.0, deadline - monotonic()))
         if state in {"running", "degraded"}:
             break
+        if not state:
+            _refuse_ended(podman, host)
         sleep(0.2)
     if state == "degraded":
         failed = podman(
@@ -146,6 +154,17 @@ def wait_until_up(
         if monotonic() >= deadline:
             raise HostDidNotStart(f"host {host.name}: sshd does not answer on {host.address}:22")
         sleep(0.1)
+
+
+def _refuse_ended(podman: Podman, host: HostSpec) -> None:
+    """A container that ended will never come up; say what it said."""
+    found = podman(
+        "container", "inspect", "--format={{.State.Status}}", host.container, check=False
+    ).stdout.strip()
+    if found in {"exited", "stopped"}:
+        said = podman("logs", "--tail=5", host.container, check=False)
+        text = (said.stdout + said.stderr).strip() or "it said nothing"
+        raise HostDidNotStart(f"host {host.name} ended right after its start: {text}")
 
 
 def _boot_state(podman: Podman, host: HostSpec, *, timeout: float) -> str:
