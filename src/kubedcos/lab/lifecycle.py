@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,11 +68,18 @@ def lab_directory(name: str) -> Path:
 def up(spec: LabSpec, podman: Podman, *, tell: Tell) -> Changes:
     """Have every host of `spec` running and reachable by SSH.
 
+    Two runs at once wait for each other.
+
     Raises:
         InvalidInput: a name or subnet is taken, or the running lab was made from other settings;
             nothing was changed.
         KubedcosError: a program failed or a host did not start.
     """
+    with _alone(spec.name):
+        return _up(spec, podman, tell)
+
+
+def _up(spec: LabSpec, podman: Podman, tell: Tell) -> Changes:
     started = time.monotonic()
     changes = Changes()
     made = image.recipe(spec.image)
@@ -93,6 +101,7 @@ def up(spec: LabSpec, podman: Podman, *, tell: Tell) -> Changes:
     ):
         changes.done.append(f"image {made.reference}")
     machine.remember()
+    changes.done += machine.raise_limits(tell=tell)
     changes.done += [f"network {name}" for name in network.ensure(spec, podman)]
     directory = lab_directory(spec.name)
     operator_key = keys.operator_key(directory)
@@ -141,6 +150,20 @@ def down(name: str, podman: Podman, *, tell: Tell) -> Changes:
     The lab's key stays in the cache. When no lab is left, the machine's settings are as before
     the first one.
     """
+    with _alone(name):
+        return _down(name, podman, tell)
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Keep other runs for the same lab out."""
+    directory = lab_directory(name)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with image.locked(directory / "lock"):
+        yield
+
+
+def _down(name: str, podman: Podman, tell: Tell) -> Changes:
     started = time.monotonic()
     changes = Changes()
     own = [c for c in podman.containers() if label(c, LAB_LABEL) == name]

@@ -40,6 +40,12 @@ SETTINGS = (
     "vm/panic_on_oom",
     "vm/swappiness",
 )
+# A host needs some seven inotify instances, and the usual 128 are for all of root's processes: the
+# systemd that gets none stops in the middle of its start without a word.
+LEAST = {
+    "fs/inotify/max_user_instances": 2048,
+    "fs/inotify/max_user_watches": 524288,
+}
 _CHAIN = re.compile(r"^:(NETAVARK\S*) ", re.MULTILINE)
 
 
@@ -80,6 +86,24 @@ def remember(record: Path = RECORD, *, runner: Runner = run) -> None:
         )
     )
     partial.replace(record)
+
+
+def raise_limits(root: Path = Path("/proc/sys"), *, tell: Callable[[str], None]) -> list[str]:
+    """Raise kernel limits that many hosts on one machine exceed; `restore` sets them back.
+
+    Returns:
+        What was raised.
+    """
+    raised = []
+    for name, least in LEAST.items():
+        path = root / name
+        try:
+            if int(path.read_text()) < least:
+                path.write_text(str(least))
+                raised.append(name)
+        except (OSError, ValueError) as error:
+            tell(f"could not raise {name} to {least}: {error}")
+    return raised
 
 
 def restore(

@@ -101,3 +101,13 @@ def test_known_hosts_has_addresses_and_names() -> None:
         [(M1, "ssh-ed25519 AAAA root@m1\n"), (SPEC.host("b1"), "ssh-ed25519 B")]
     )
     assert text == "10.1.0.10,m1 ssh-ed25519 AAAA root@m1\n10.2.0.10,b1 ssh-ed25519 B\n"
+
+
+def test_a_host_that_ended_is_told_at_once_with_its_last_words() -> None:
+    def runner(argv: Any, **_: Any) -> subprocess.CompletedProcess[str]:
+        answers = {"inspect": "exited\n", "logs": "Failed to allocate manager object\n"}
+        out = next((text for word, text in answers.items() if word in argv), "")
+        return subprocess.CompletedProcess(argv, 1, stdout=out, stderr="")
+
+    with pytest.raises(hosts.HostDidNotStart, match="Failed to allocate manager object"):
+        hosts.wait_until_up(Podman(runner=runner), M1, seconds=600)

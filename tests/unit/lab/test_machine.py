@@ -99,3 +99,13 @@ def test_without_a_record_nothing_is_touched(tmp_path: Path) -> None:
         == []
     )
     assert firewall.tables == ["ip nat", "inet theirs"]
+
+
+def test_limits_are_raised_where_they_are_low_and_never_lowered(tmp_path: Path) -> None:
+    root = settings(
+        tmp_path, fs__inotify__max_user_instances="128", fs__inotify__max_user_watches="99999999"
+    )
+    assert machine.raise_limits(root, tell=print) == ["fs/inotify/max_user_instances"]
+    assert (root / "fs/inotify/max_user_instances").read_text() == "2048"
+    assert machine.raise_limits(root, tell=print) == []
+    assert set(machine.LEAST) <= set(machine.SETTINGS)
