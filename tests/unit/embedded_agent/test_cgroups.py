@@ -183,12 +183,8 @@ def test_everything_in_a_container_goes_with_it(cgroups: Cgroups) -> None:
     assert cgroups.containers() == set()
     for hierarchy in cgroups.plan.swept:
         assert not (hierarchy.mount / cgroups.root / "c1").exists()
-        # What the sweep found in hierarchies that are not ours is the test's to remove.
-        if (
-            hierarchy not in cgroups.plan.hierarchies()
-            and (hierarchy.mount / cgroups.root).exists()
-        ):
-            (hierarchy.mount / cgroups.root).rmdir()
+        if hierarchy not in cgroups.plan.hierarchies():
+            assert not (hierarchy.mount / cgroups.root).exists()
 
 
 @real
@@ -206,3 +202,34 @@ def test_a_limit_that_the_kernel_refuses_is_told(cgroups: Cgroups) -> None:
         pytest.skip("v2 takes any weight")
     with pytest.raises(CgroupError, match=r"cpu\.cfs_quota_us"):
         cgroups.create("c1", Limits(1e15, 64))
+
+
+UNIFIED_MOUNT = next(
+    (h.mount for h in parse_mounts(Path("/proc/mounts").read_text()) if h.unified), None
+)
+
+
+@pytest.mark.skipif(
+    UNIFIED_MOUNT is None or not os.access(UNIFIED_MOUNT, os.W_OK) or os.geteuid() != 0,
+    reason="no writable cgroup v2 here",
+)
+def test_version_2_ends_everything_by_the_kernel() -> None:
+    assert UNIFIED_MOUNT is not None
+    mounts = parse_mounts(Path("/proc/mounts").read_text())
+    found = plan_cgroups(mounts, UNIFIED_MOUNT, frozenset({"posix/mem"}), "linux", hard_cpu=False)
+    assert found.version == 2
+    cgroups = Cgroups(found, f"kubedcos-test2-{os.getpid()}")
+    try:
+        (UNIFIED_MOUNT / cgroups.root).mkdir()
+        cgroups.create("c1", Limits.of_task(0.5, 64, {}))
+    except (OSError, CgroupError) as error:
+        pytest.skip(str(error))
+    process = join(cgroups, "c1", "setsid sleep 600 & trap '' TERM; while :; do sleep 1; done")
+    deadline = time.monotonic() + 10
+    while len(cgroups.processes("c1")) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (UNIFIED_MOUNT / cgroups.root / "c1/kubepods").mkdir()
+    cgroups.destroy("c1", 20)
+    assert process.wait(5) == -9
+    assert cgroups.containers() == set()
+    (UNIFIED_MOUNT / cgroups.root).rmdir()

@@ -257,7 +257,7 @@ def test_simultaneous_fetches_share_one_download(fetcher: Fetcher, job: Sandbox,
     one, two = (Uri(f"{web.url}/{name}", cache=True) for name in ("one", "two"))
     jobs = (job("a", one, two), job("b", two, one), job("c", one))
     assert fetch(fetcher, *jobs) == [None, None, None]
-    assert sorted(path for method, path in web.seen if method == "GET") == ["/one", "/two"]
+    assert sorted(web.seen) == [(way, path) for way in ("GET", "HEAD") for path in ("/one", "/two")]
 
 
 def test_a_failed_download_is_not_kept(fetcher: Fetcher, job: Sandbox, web: Web) -> None:

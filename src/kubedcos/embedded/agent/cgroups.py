@@ -112,6 +112,7 @@ class Cgroups:
             if pids:
                 self._kill(container_id, pids)
             elif self._remove(container_id):
+                self._tidy()
                 return
             if time.monotonic() > deadline:
                 left = ", ".join(str(path) for path in self._all_directories(container_id))
@@ -148,6 +149,14 @@ class Cgroups:
             except OSError:
                 gone = False
         return gone
+
+    def _tidy(self) -> None:
+        """Remove our root where only a container made it, in hierarchies that we do not use."""
+        ours = self.plan.hierarchies()
+        for hierarchy in self.plan.swept:
+            if hierarchy not in ours:
+                with contextlib.suppress(OSError):
+                    (hierarchy.mount / self.root).rmdir()
 
     def _all_directories(self, container_id: str) -> Iterator[Path]:
         for hierarchy in self.plan.swept:

@@ -116,9 +116,12 @@ class ZooKeeperDetector:
         from kazoo.client import KazooClient  # noqa: PLC0415  only needed with ZooKeeper
 
         self._loop = asyncio.get_running_loop()
-        self._client = KazooClient(hosts=self._hosts, timeout=self._timeout, connection_retry=-1)
-        if self._user:
-            self._client.add_auth("digest", self._user)
+        self._client = KazooClient(
+            hosts=self._hosts,
+            timeout=self._timeout,
+            connection_retry={"max_tries": -1, "max_delay": 5.0},
+            auth_data=[("digest", self._user)] if self._user else None,
+        )
         self._client.add_listener(self._on_state)
         self._client.start_async()
 

@@ -74,6 +74,7 @@ class Fetcher:
         self._home = frameworks_home
         self._stall = stall_timeout
         self._downloads: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
 
     def clear(self) -> None:
         """Empty the cache directory: its table did not survive the last agent process."""
@@ -124,13 +125,14 @@ class Fetcher:
 
     async def _cached(self, job: Job, uri: Uri, name: str) -> Entry | None:
         """The cache's entry, whose download is under way perhaps; None when it cannot be cached."""
-        if entry := self.cache.find(job.user, uri.value):
-            return entry
-        size = await self._size_of(uri.value)
-        if entry := self.cache.find(job.user, uri.value):
-            return entry
-        if size is None:
-            return None
+        async with self._asking.setdefault((job.user, uri.value), asyncio.Lock()):
+            if entry := self.cache.find(job.user, uri.value):
+                return entry
+            size = await self._size_of(uri.value)
+            return None if size is None else self._reserved(job, uri, name, size)
+
+    def _reserved(self, job: Job, uri: Uri, name: str, size: int) -> Entry | None:
+        """A new entry whose download has begun; None when there is no room."""
         try:
             entry, victims = self.cache.reserve(job.user, uri.value, name, size)
         except ValueError:
