@@ -52,6 +52,8 @@ def owner(master: Http) -> Iterator[Framework]:
         yield framework
     for slave in master.get("/slaves").json["slaves"]:
         for resource in slave["reserved_resources_full"].get("lab", []):
+            if "resource_id" not in str(resource["reservations"]):
+                continue  # not ours
             plain = {k: v for k, v in resource.items() if k not in {"role", "reservation"}}
             if "disk" in plain:
                 body = {"agent_id": {"value": slave["id"]}, "volumes": [plain]}

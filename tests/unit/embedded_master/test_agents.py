@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from kubedcos.embedded.master import agents
+from kubedcos.embedded.master import agents, removal
 from kubedcos.embedded.master.frameworks import acknowledge
 from kubedcos.embedded.master.reconcile import kill, reconcile
 from kubedcos.embedded.protocol import Register
@@ -53,8 +53,8 @@ def test_the_table_of_reconciliation(
     world = World()
     here, away, never = world.agent(), world.agent(), world.agent()
     framework = world.framework(capabilities=capabilities)
-    world.perform(agents.unreachable(world.state, world.rules, away, now=world.now))
-    effects = agents.mark_gone(world.state, world.rules, never.id, now=world.now)
+    world.perform(removal.unreachable(world.state, world.rules, away, now=world.now))
+    effects = removal.mark_gone(world.state, world.rules, never.id, now=world.now)
     assert effects
     world.perform(effects)
     assert asked(world, framework, "x", here.id) == gone
@@ -71,7 +71,7 @@ def test_nothing_is_said_while_agents_recover() -> None:
     assert asked(world, framework, "x") is None
     assert asked(world, framework, "x", "m0-S1") is None
     assert asked(world, framework, "x", "other") == "TASK_UNKNOWN"
-    world.perform(agents.not_recovered(world.state, now=world.now))
+    world.perform(removal.not_recovered(world.state, now=world.now))
     assert asked(world, framework, "x", "m0-S1") == "TASK_UNREACHABLE"
 
 
@@ -99,7 +99,7 @@ def test_an_unreachable_agents_tasks_are_told_and_taken_up_again() -> None:
     agent = world.agent()
     framework = world.framework()
     world.launch(framework, "t")
-    world.perform(agents.unreachable(world.state, world.rules, agent, now=world.now))
+    world.perform(removal.unreachable(world.state, world.rules, agent, now=world.now))
     last = world.statuses(framework, "t")[-1]
     assert (last.state, last.reason) == ("TASK_UNREACHABLE", "REASON_AGENT_REMOVED")
     assert last.unreachable_time is not None
@@ -208,8 +208,8 @@ def test_registrations_that_cannot_be_are_refused() -> None:
 def test_an_agent_marked_gone_may_not_return() -> None:
     world = World()
     agent = world.agent()
-    assert agents.mark_gone(world.state, world.rules, "no-such", now=0.0) is None
-    effects = agents.mark_gone(world.state, world.rules, agent.id, now=0.0)
+    assert removal.mark_gone(world.state, world.rules, "no-such", now=0.0) is None
+    effects = removal.mark_gone(world.state, world.rules, agent.id, now=0.0)
     assert effects
     world.perform(effects)
     assert [call.type for _, call in world.calls] == ["SHUTDOWN"]

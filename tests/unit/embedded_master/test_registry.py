@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedcos.embedded.master import agents
+from kubedcos.embedded.master import removal
 from kubedcos.embedded.master.registry import (
     FILE_NAME,
     FileStore,
@@ -23,8 +23,8 @@ from .world import World
 def test_a_new_master_expects_the_agents_of_the_last_one(tmp_path: Path) -> None:
     world = World()
     here, away, never = world.agent(), world.agent(), world.agent()
-    world.perform(agents.unreachable(world.state, world.rules, away, now=5.0))
-    agents.mark_gone(world.state, world.rules, never.id, now=6.0)
+    world.perform(removal.unreachable(world.state, world.rules, away, now=5.0))
+    removal.mark_gone(world.state, world.rules, never.id, now=6.0)
     store = FileStore(tmp_path / "new" / "dir")
     assert store.load() == Registry()
     store.save(registry_of(world.state))

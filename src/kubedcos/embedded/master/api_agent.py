@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kubedcos.embedded.master import agents
+from kubedcos.embedded.master import agents, removal
 from kubedcos.embedded.master.engine import Engine, new_session
 from kubedcos.embedded.master.responses import BadRequest, text
 from kubedcos.embedded.master.state import AgentRecord
@@ -58,7 +58,7 @@ def handle(engine: Engine, request: Request, body: bytes) -> Response:
         engine.perform(agents.status_update(engine.state, call.status_update))
     elif call.type == "UNREGISTER":
         _log.info("agent %s unregistered", agent.named())
-        engine.perform(agents.unregister(engine.state, engine.framework_rules, agent, now=now))
+        engine.perform(removal.unregister(engine.state, engine.framework_rules, agent, now=now))
     else:
         raise BadRequest(text(400, f"{call.type} without its body"))
     return _reply(AgentReply())

@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kubedcos.embedded.master import agents, frameworks, operator_views
+from kubedcos.embedded.master import frameworks, operator_views, removal
 from kubedcos.embedded.master.accept import operate
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.metrics import snapshot
@@ -206,7 +206,7 @@ def teardown(engine: Engine, framework_id: str) -> Response:
 
 def _mark_gone(engine: Engine, agent_id: str) -> Response:
     now = engine.clock.time()
-    effects = agents.mark_gone(engine.state, engine.framework_rules, agent_id, now=now)
+    effects = removal.mark_gone(engine.state, engine.framework_rules, agent_id, now=now)
     if effects is None:
         return text(404, f"Agent '{agent_id}' not found")
     engine.perform(effects)

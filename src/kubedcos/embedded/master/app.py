@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from kubedcos.embedded.flags import duration
-from kubedcos.embedded.master import api_agent, api_operator, api_scheduler, views
+from kubedcos.embedded.master import api_agent, api_operator, api_scheduler, role_views, views
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.responses import (
     JSON,
@@ -43,7 +43,7 @@ _VIEWS: Final[dict[str, View]] = {
         engine.state, request.query_params
     ),
     "/tasks": lambda engine, request: views.tasks_view(engine.state, request.query_params),
-    "/roles": lambda engine, _: views.roles_view(engine.state),
+    "/roles": lambda engine, _: role_views.roles_view(engine.state),
 }
 """Endpoints that only the leader answers."""
 

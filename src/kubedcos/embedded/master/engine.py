@@ -10,7 +10,7 @@ import secrets
 import uuid
 
 from kubedcos.clock import Clock
-from kubedcos.embedded.master import agents, frameworks
+from kubedcos.embedded.master import agents, frameworks, removal
 from kubedcos.embedded.master.allocator import AllocationRules, allocate
 from kubedcos.embedded.master.channels import AgentChannel
 from kubedcos.embedded.master.effects import (
@@ -209,7 +209,7 @@ class Engine:
             if agent.missed_pings >= self.options.max_agent_ping_timeouts:
                 _log.warning("agent %s is unreachable", agent.named())
                 now = self.clock.time()
-                self.perform(agents.unreachable(self.state, self.framework_rules, agent, now=now))
+                self.perform(removal.unreachable(self.state, self.framework_rules, agent, now=now))
                 return
 
     async def _tick(self) -> None:
@@ -229,7 +229,7 @@ class Engine:
             self.perform(rescind(self.state, late))
         if self._recovery_deadline is not None and now >= self._recovery_deadline:
             self._recovery_deadline = None
-            self.perform(agents.not_recovered(self.state, now=now))
+            self.perform(removal.not_recovered(self.state, now=now))
         if forget_old(
             self.state,
             now=now,

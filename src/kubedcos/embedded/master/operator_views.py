@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubedcos.embedded.master import views
+from kubedcos.embedded.master import role_views, views
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
 from kubedcos.embedded.protojson import to_json
 
@@ -114,15 +114,15 @@ def master(state: MasterState) -> Json:
 def roles(state: MasterState) -> Json:
     """GET_ROLES."""
     listed = []
-    for name in views.known_roles(state):
-        allocated, offered, _ = views.role_use(state, name)
+    for name in role_views.known_roles(state):
+        allocated, offered, _ = role_views.role_use(state, name)
         role: Json = {"name": name, "weight": 1.0}
-        owners = views.role_frameworks(state, name)
+        owners = role_views.role_frameworks(state, name)
         if owners:
             role["frameworks"] = [{"value": owner} for owner in owners]
         held = {
             resource: amount
-            for resource, amount in views.quantities(allocated + offered).items()
+            for resource, amount in role_views.quantities(allocated + offered).items()
             if resource != "ports"
         }
         if held:

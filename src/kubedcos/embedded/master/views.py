@@ -1,4 +1,4 @@
-"""The older endpoints: `/state`, `/state-summary`, `/slaves`, `/frameworks`, `/tasks`, `/roles`."""
+"""The older endpoints: `/state`, `/state-summary`, `/slaves`, `/frameworks`, `/tasks`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from kubedcos.embedded.master.options import MasterOptions
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
 from kubedcos.embedded.protojson import to_json
 from kubedcos.mesos.messages import (
-    TERMINAL_STATES,
     AgentInfo,
     Attribute,
     ReservationInfo,
@@ -69,7 +68,8 @@ def full(resources: Iterable[Resource]) -> list[Any]:
     return [to_json(endpoint_form(resource)) for resource in resources]
 
 
-def _reserved(resources: Resources) -> dict[str, Resources]:
+def reserved_by_role(resources: Resources) -> dict[str, Resources]:
+    """Reserved resources by the role of their most refined reservation."""
     roles = {r.reservations[-1].role or "*" for r in resources.reserved()}
     return {role: resources.reserved(role) for role in sorted(roles)}
 
@@ -96,7 +96,7 @@ def agent_view(state: MasterState, agent: AgentRecord, *, detailed: bool = False
     view |= {"pid": agent.pid, "registered_time": agent.registered_time}
     if agent.reregistered_time is not None:
         view["reregistered_time"] = agent.reregistered_time
-    reserved = _reserved(agent.total)
+    reserved = reserved_by_role(agent.total)
     view |= {
         "resources": amounts(agent.total),
         "used_resources": amounts(used),
@@ -348,75 +348,3 @@ def summary_view(state: MasterState, options: MasterOptions) -> Json:
     if options.cluster is not None:
         view["cluster"] = options.cluster
     return view | {"slaves": slaves, "frameworks": frameworks}
-
-
-def quantities(resources: Resources) -> dict[str, float]:
-    """Amounts by name without zeros; ranges are counted."""
-    shown = {}
-    for name in sorted(resources.names()):
-        spans = resources.spans(name)
-        counted = float(sum(high - low + 1 for low, high in spans))
-        shown[name] = counted if spans else resources.scalar(name)
-    return shown
-
-
-def known_roles(state: MasterState) -> list[str]:
-    """Roles with frameworks, reservations, tasks or offers; ``*`` always."""
-    roles = {"*"}
-    for framework in state.frameworks.values():
-        roles |= set(framework.roles)
-    for agent in state.agents.values():
-        roles |= set(_reserved(agent.total))
-    for task in state.tasks.values():
-        if task.state not in TERMINAL_STATES:
-            roles |= _roles_of(task.resources)
-    return sorted(roles)
-
-
-def _roles_of(resources: Iterable[Resource]) -> set[str]:
-    return {r.allocation_info.role or "*" for r in resources if r.allocation_info is not None}
-
-
-def role_use(state: MasterState, role: str) -> tuple[Resources, Resources, Resources]:
-    """What a role has allocated, is offered, and has reserved."""
-    allocated, offered, reserved = Resources(), Resources(), Resources()
-    for task in state.tasks.values():
-        if task.state not in TERMINAL_STATES and role in _roles_of(task.resources):
-            allocated += task.resources
-    for record in state.offers.values():
-        if record.role == role:
-            offered += record.resources
-    for agent in state.agents.values():
-        reserved += agent.total.reserved(role)
-    return allocated, offered, reserved
-
-
-def role_frameworks(state: MasterState, role: str) -> list[str]:
-    """Frameworks that subscribed for the role or have tasks in it."""
-    return [
-        framework.id
-        for framework in state.frameworks.values()
-        if role in framework.roles
-        or any(role in _roles_of(t.resources) for t in state.tasks_of(framework_id=framework.id))
-    ]
-
-
-def roles_view(state: MasterState) -> Json:
-    """`/roles`."""
-    roles = []
-    for role in known_roles(state):
-        allocated, offered, reserved = role_use(state, role)
-        consumed = quantities(reserved + allocated.unreserved())
-        roles.append(
-            {
-                "name": role,
-                "weight": 1.0,
-                "quota": {"role": role, "guarantee": {}, "limit": {}, "consumed": consumed},
-                "resources": quantities(allocated + offered),
-                "allocated": quantities(allocated),
-                "offered": quantities(offered),
-                "reserved": quantities(reserved),
-                "frameworks": role_frameworks(state, role),
-            }
-        )
-    return {"roles": roles}

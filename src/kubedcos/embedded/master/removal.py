@@ -1,0 +1,129 @@
+"""Agents that go: unreachable, unregistered, marked gone, or never back after a failover."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubedcos.embedded.master.effects import DropAgent, Effects, SaveRegistry, ToAgent, ToFramework
+from kubedcos.embedded.master.frameworks import FrameworkRules, complete
+from kubedcos.embedded.master.offers import forget_agent, rescind
+from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
+from kubedcos.embedded.master.statuses import (
+    removed_task,
+    state_for,
+    update_event,
+    with_status,
+)
+from kubedcos.embedded.protocol import MasterCall, Shutdown
+from kubedcos.mesos.messages import AgentID, Event, Failure, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Why an agent goes: what its tasks become, and for whom this is to be translated."""
+
+    task_state: str
+    reason: str
+    message: str
+    unreachable_since: float | None = None
+    translate: bool = False
+
+
+def remove_agent(
+    state: MasterState,
+    rules: FrameworkRules,
+    agent: AgentRecord,
+    removal: Removal,
+    *,
+    now: float,
+) -> Effects:
+    """Take an agent off the list: tasks and offers of it end, every framework hears of it."""
+    effects: Effects = []
+    for task in state.tasks_of(agent_id=agent.id):
+        framework = state.frameworks[task.framework_id.value]
+        told = state_for(framework, removal.task_state) if removal.translate else removal.task_state
+        lost = told != removal.task_state
+        by_operator = removal.reason == "REASON_AGENT_REMOVED_BY_OPERATOR"
+        status = removed_task(
+            task,
+            told,
+            "REASON_AGENT_REMOVED" if lost and by_operator else removal.reason,
+            removal.message,
+            now=now,
+            unreachable_since=None if lost else removal.unreachable_since,
+        )
+        ended = with_status(task, status, told)
+        if removal.unreachable_since is None:
+            complete(state, rules, framework, ended)
+        else:
+            del state.tasks[(framework.id, task.task_id.value)]
+            _keep_unreachable(rules, framework, ended)
+        effects.append(update_event(framework.id, status))
+    effects += rescind(state, state.offers_of(agent_id=agent.id))
+    del state.agents[agent.id]
+    forget_agent(state, agent.id)
+    event = Event(type="FAILURE", failure=Failure(agent_id=AgentID(agent.id)))
+    effects += [ToFramework(framework_id, event) for framework_id in state.frameworks]
+    return [*effects, DropAgent(agent.id), SaveRegistry()]
+
+
+def _keep_unreachable(rules: FrameworkRules, framework: FrameworkRecord, task: Task) -> None:
+    framework.unreachable_tasks[task.task_id.value] = task
+    while len(framework.unreachable_tasks) > rules.max_unreachable_tasks:
+        del framework.unreachable_tasks[next(iter(framework.unreachable_tasks))]
+
+
+def unreachable(
+    state: MasterState, rules: FrameworkRules, agent: AgentRecord, *, now: float
+) -> Effects:
+    """Too many pings went unanswered."""
+    state.unreachable[agent.id] = now
+    removal = Removal(
+        "TASK_UNREACHABLE",
+        "REASON_AGENT_REMOVED",
+        "health check timed out",
+        unreachable_since=now,
+        translate=True,
+    )
+    return remove_agent(state, rules, agent, removal, now=now)
+
+
+def unregister(
+    state: MasterState, rules: FrameworkRules, agent: AgentRecord, *, now: float
+) -> Effects:
+    """UNREGISTER: the agent goes for good and takes its tasks along."""
+    state.count("messages_unregister_slave")
+    removal = Removal("TASK_LOST", "REASON_AGENT_REMOVED", "the agent unregistered")
+    return remove_agent(state, rules, agent, removal, now=now)
+
+
+def mark_gone(
+    state: MasterState, rules: FrameworkRules, agent_id: str, *, now: float
+) -> Effects | None:
+    """MARK_AGENT_GONE, which cannot be undone; `None` for an agent that nobody knows."""
+    if agent_id in state.gone:
+        return []
+    agent = state.agents.get(agent_id)
+    if agent is None and agent_id not in state.unreachable and agent_id not in state.recovered:
+        return None
+    state.gone[agent_id] = now
+    state.unreachable.pop(agent_id, None)
+    state.recovered.pop(agent_id, None)
+    if agent is None:
+        return [SaveRegistry()]
+    message = "Agent has been marked gone"
+    order = MasterCall(type="SHUTDOWN", shutdown=Shutdown(message))
+    removal = Removal(
+        "TASK_GONE_BY_OPERATOR", "REASON_AGENT_REMOVED_BY_OPERATOR", message, translate=True
+    )
+    return [ToAgent(agent_id, order), *remove_agent(state, rules, agent, removal, now=now)]
+
+
+def not_recovered(state: MasterState, *, now: float) -> Effects:
+    """The time for agents of the registry to come back is over."""
+    if not state.recovered:
+        return []
+    for agent_id in list(state.recovered):
+        del state.recovered[agent_id]
+        state.unreachable[agent_id] = now
+    return [SaveRegistry()]
