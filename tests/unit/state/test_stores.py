@@ -1,0 +1,125 @@
+"""What every store promises, and what the file adds."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kubedcos.state.memory import MemoryStore
+from kubedcos.state.sqlite import SCHEMA_VERSION, SqliteStore
+from kubedcos.state.store import Change, StateError, Store
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "s.db")
+    yield made
+    made.close()
+
+
+def test_what_was_written_is_read(store: Store) -> None:
+    store.write("k8s", [Change("task", "b", b"2"), Change("task", "a", b"1")])
+    store.write("k8s", [Change("pod", "a", b"3")])
+    assert store.read("k8s", "task") == {"a": b"1", "b": b"2"}
+    assert list(store.read("k8s", "task")) == ["a", "b"]
+
+
+def test_a_later_write_replaces_and_removes(store: Store) -> None:
+    store.write("k8s", [Change("task", "a", b"1"), Change("task", "b", b"2")])
+    store.write("k8s", [Change("task", "a", b"9"), Change("task", "b", None)])
+    store.write("k8s", [Change("task", "never", None)])
+    assert store.read("k8s", "task") == {"a": b"9"}
+
+
+def test_clusters_do_not_see_each_other(store: Store) -> None:
+    store.write("one", [Change("task", "a", b"1")])
+    store.write("two", [Change("task", "a", b"2")])
+    assert store.clusters() == ("one", "two")
+    store.drop("one")
+    assert store.clusters() == ("two",)
+    assert store.read("one", "task") == {}
+    assert store.read("two", "task") == {"a": b"2"}
+
+
+def test_a_file_keeps_its_documents(tmp_path: Path) -> None:
+    first = SqliteStore(tmp_path / "s.db")
+    first.write("k8s", [Change("task", "a", b"1")])
+    first.close()
+    second = SqliteStore(tmp_path / "s.db")
+    assert second.read("k8s", "task") == {"a": b"1"}
+    second.close()
+
+
+def test_either_all_changes_are_written_or_none(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+    store.write("k8s", [Change("task", "a", b"1")])
+    broken = Change("task", "b", 1.5j)  # type: ignore[arg-type]
+    with pytest.raises(StateError, match="cannot write the state"):
+        store.write("k8s", [Change("task", "a", b"9"), broken])
+    assert store.read("k8s", "task") == {"a": b"1"}
+    store.write("k8s", [Change("task", "c", b"3")])
+    store.close()
+
+
+def test_only_the_owner_may_read_the_file_and_its_logs(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        store = SqliteStore(tmp_path / "deep" / "s.db")
+        store.write("k8s", [Change("task", "a", b"1")])
+        modes = {
+            file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "deep").iterdir()
+        }
+        assert stat.S_IMODE((tmp_path / "deep").stat().st_mode) == 0o700
+    finally:
+        os.umask(old)
+    assert "s.db-wal" in modes
+    assert set(modes.values()) == {0o600}
+    store.close()
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "s.db").close()
+    other = sqlite3.connect(tmp_path / "s.db")
+    other.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    other.close()
+    with pytest.raises(StateError, match=f"schema version {SCHEMA_VERSION + 1}"):
+        SqliteStore(tmp_path / "s.db")
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "s.db").write_text("# not a database, but long enough to have a header\n" * 50)
+    with pytest.raises(StateError, match=r"s\.db: cannot open the state"):
+        SqliteStore(tmp_path / "s.db")
+
+
+def test_a_killed_writer_leaves_whole_writes(tmp_path: Path) -> None:
+    """Each write holds two documents with the same number; none may be read without the other."""
+    program = (
+        "import sys, itertools\n"
+        "from pathlib import Path\n"
+        "from kubedcos.state.sqlite import SqliteStore\n"
+        "from kubedcos.state.store import Change\n"
+        "store = SqliteStore(Path(sys.argv[1]))\n"
+        "for n in itertools.count():\n"
+        "    value = str(n).encode()\n"
+        "    store.write('k', [Change('t', 'a', value), Change('t', 'b', value)])\n"
+        "    if n == 50: print('going', flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "s.db")], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"going\n"
+        writer.kill()
+    store = SqliteStore(tmp_path / "s.db")
+    found = store.read("k", "t")
+    assert int(found["a"]) >= 50
+    assert found["a"] == found["b"]
+    store.close()
