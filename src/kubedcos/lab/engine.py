@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,7 @@ class Podman:
             check=check,
             stdin=stdin,
             environment=environment,
+            shielded=True,
         )
 
     def json(self, *arguments: str) -> Any:
@@ -115,6 +116,26 @@ class Podman:
         """All networks that podman has."""
         answer: list[Mapping[str, Any]] = self.json("network", "ls")
         return answer
+
+
+def strays(containers: Iterable[str], proc: Path = Path("/proc")) -> list[int]:
+    """Processes of podman that still make or remove one of `containers`.
+
+    They outlive a run of ours that was killed, and must not be overtaken: podman would keep an
+    address for a container that is gone.
+    """
+    names = set(containers)
+    found = []
+    for path in proc.glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        named = names & {word.removeprefix("--name=") for word in words}
+        doing = {"create", "start", "rm"} & set(words)
+        if named and doing and Path(words[0]).name == "podman":
+            found.append(int(path.parent.name))
+    return found
 
 
 def label(thing: Mapping[str, Any], key: str) -> str:

@@ -16,7 +16,7 @@ from kubedcos.lab.spec import HostSpec, LabSpec
 START_SECONDS = 90.0
 # Read by `podman create` instead of the machine's containers.conf, whose limits win over --ulimit.
 CONFIGURATION = "[containers]\ndefault_ulimits = []\n"
-SYSTEMD_MOUNTS = ("/run:rw,exec,mode=755", "/run/lock", "/tmp:mode=1777")
+SYSTEMD_MOUNTS = ("/run:rw,exec,mode=755", "/run/lock", "/tmp:mode=1777")  # noqa: S108
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 
 
@@ -108,6 +108,25 @@ def create(
         )
     finally:
         podman("umount", host.container, check=False)
+
+
+def start(podman: Podman, host: HostSpec) -> None:
+    """Start the container of `host`.
+
+    Raises:
+        ProgramFailed: in podman's words; with what helps where they do not say it.
+    """
+    try:
+        podman("start", host.container)
+    except ProgramFailed as error:
+        if "is already allocated to container" not in error.reason:
+            raise
+        raise ProgramFailed(
+            error.argv,
+            f"{error.reason}. Podman keeps the address for a container whose start was killed; "
+            "another lab_name frees it, and so does a reboot",
+            status=error.status,
+        ) from error
 
 
 def host_key(podman: Podman, host: HostSpec) -> str:

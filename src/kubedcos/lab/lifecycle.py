@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kubedcos.errors import InvalidInput, KubedcosError, Problem
+from kubedcos.errors import InvalidInput, KubedcosError, NotYetComplete, Problem
 from kubedcos.lab import hosts, image, keys, loops, machine, network
-from kubedcos.lab.engine import HASH_LABEL, HOST_LABEL, LAB_LABEL, Podman, label
+from kubedcos.lab.engine import HASH_LABEL, HOST_LABEL, LAB_LABEL, Podman, label, strays
 from kubedcos.lab.spec import HostSpec, LabSpec
 
 Tell = Callable[[str], None]
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+STRAY_SECONDS = 60.0
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
@@ -76,6 +77,7 @@ def up(spec: LabSpec, podman: Podman, *, tell: Tell) -> Changes:
         KubedcosError: a program failed or a host did not start.
     """
     with _alone(spec.name):
+        _await_strays([host.container for host in spec.hosts])
         return _up(spec, podman, tell)
 
 
@@ -130,7 +132,7 @@ def _up(spec: LabSpec, podman: Podman, tell: Tell) -> Changes:
                 nameservers=nameservers,
             )
         if host in missing or host in asleep:
-            podman("start", host.container)
+            hosts.start(podman, host)
         hosts.wait_until_up(podman, host)
 
     if missing or asleep:
@@ -154,6 +156,20 @@ def down(name: str, podman: Podman, *, tell: Tell) -> Changes:
         return _down(name, podman, tell)
 
 
+def _await_strays(containers: Sequence[str]) -> None:
+    """Wait for what a killed run has left under way.
+
+    Raises:
+        NotYetComplete: it takes too long.
+    """
+    deadline = time.monotonic() + STRAY_SECONDS
+    while found := strays(containers):
+        if time.monotonic() >= deadline:
+            numbers = ", ".join(map(str, found))
+            raise NotYetComplete(f"podman is still at work for an earlier run: process {numbers}")
+        time.sleep(0.2)
+
+
 @contextmanager
 def _alone(name: str) -> Iterator[None]:
     """Keep other runs for the same lab out."""
@@ -167,6 +183,7 @@ def _down(name: str, podman: Podman, tell: Tell) -> Changes:
     started = time.monotonic()
     changes = Changes()
     own = [c for c in podman.containers() if label(c, LAB_LABEL) == name]
+    _await_strays([str(container["Names"][0]) for container in own])
     devices = loops.attached(_trees(podman, own))
     if own:
         tell(f"removing {len(own)} hosts")

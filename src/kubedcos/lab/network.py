@@ -157,6 +157,10 @@ def remove(lab: str, podman: Podman, *, runner: Runner = run) -> list[str]:
         if label(network, LAB_LABEL) == lab:
             podman("network", "rm", str(network["name"]))
             removed.append(str(network["name"]))
+            # A start that was killed leaves the bridge behind, and the subnet with it.
+            bridge = str(network.get("network_interface", ""))
+            if bridge and runner(["ip", "link", "show", bridge], check=False).returncode == 0:
+                runner(["ip", "link", "delete", bridge])
     return removed
 
 

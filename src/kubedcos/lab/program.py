@@ -31,6 +31,7 @@ class Runner(Protocol):
         timeout: float = 60.0,
         check: bool = True,
         environment: Mapping[str, str] | None = None,
+        shielded: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """Run `argv` and return what it said."""
         ...
@@ -43,6 +44,7 @@ def run(
     timeout: float = 60.0,
     check: bool = True,
     environment: Mapping[str, str] | None = None,
+    shielded: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run `argv` to its end.
 
@@ -52,6 +54,7 @@ def run(
         timeout: seconds until it is ended.
         check: whether a status other than 0 is an error.
         environment: variables added to our own.
+        shielded: the terminal's interrupt does not reach it: it would leave things half done.
 
     Raises:
         ProgramFailed: it is missing, took too long, or (with `check`) ended with an error.
@@ -67,6 +70,7 @@ def run(
             timeout=timeout,
             check=False,
             env={**os.environ, **(environment or {})},
+            start_new_session=shielded,
         )
     except FileNotFoundError:
         raise ProgramFailed(argv, f"{argv[0]} is not installed") from None

@@ -8,7 +8,7 @@ from tests.unit.lab.test_spec import inventory
 
 from kubedcos.errors import InvalidInput
 from kubedcos.lab import hosts, keys
-from kubedcos.lab.engine import Machine, Podman, global_options
+from kubedcos.lab.engine import Machine, Podman, global_options, strays
 from kubedcos.lab.spec import parse
 
 SPEC = parse(inventory(), "inv")
@@ -111,3 +111,17 @@ def test_a_host_that_ended_is_told_at_once_with_its_last_words() -> None:
 
     with pytest.raises(hosts.HostDidNotStart, match="Failed to allocate manager object"):
         hosts.wait_until_up(Podman(runner=runner), M1, seconds=600)
+
+
+def test_podman_at_work_on_our_containers_is_seen_and_nothing_else(tmp_path: Path) -> None:
+    lines = {
+        "10": ["podman", "--runtime", "runc", "start", "mini-m1"],
+        "11": ["/usr/bin/podman", "create", "--name=mini-b1", "image"],
+        "12": ["podman", "exec", "mini-m1", "sh"],
+        "13": ["podman", "start", "other"],
+        "14": ["vi", "start", "mini-m1"],
+    }
+    for number, words in lines.items():
+        (tmp_path / number).mkdir()
+        (tmp_path / number / "cmdline").write_bytes("\0".join([*words, ""]).encode())
+    assert sorted(strays(["mini-m1", "mini-b1"], tmp_path)) == [10, 11]
