@@ -216,3 +216,25 @@ def test_an_agent_marked_gone_may_not_return() -> None:
     with pytest.raises(agents.RegistrationRefused) as caught:
         world.back(agent)
     assert caught.value.gone
+
+
+def test_an_old_client_hears_of_an_unreachable_agent_as_lost() -> None:
+    world = World()
+    agent = world.agent()
+    framework = world.framework(capabilities=OLD)
+    world.launch(framework, "t")
+    world.perform(removal.unreachable(world.state, world.rules, agent, now=world.now))
+    last = world.statuses(framework, "t")[-1]
+    assert (last.state, last.unreachable_time) == ("TASK_LOST", None)
+
+
+def test_a_status_of_the_same_state_replaces_the_one_before() -> None:
+    world = World()
+    world.agent()
+    framework = world.framework()
+    world.launch(framework, "t")
+    world.update(framework, "t", "TASK_RUNNING")
+    world.update(framework, "t", "TASK_KILLED")
+    listed = world.state.tasks[(framework.id, "t")].statuses
+    assert [status.state for status in listed] == ["TASK_RUNNING", "TASK_KILLED"]
+    assert len(world.statuses(framework, "t")) == 3

@@ -166,3 +166,14 @@ def test_suppress_and_revive() -> None:
     world.perform(suppress(world.state, framework, ()))
     assert framework.suppressed == {"lab", "extra"}
     assert len(world.offers(framework)) == 1
+
+
+def test_frameworks_of_one_role_share_too() -> None:
+    world = World()
+    first = world.framework()
+    for _ in range(4):
+        world.agent()
+    second = world.framework()
+    refuse(world, first, world.offers(first), 0)
+    world.allocate()
+    assert len(world.offers(first)) == len(world.offers(second)) == 2

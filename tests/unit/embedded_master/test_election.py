@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from kubedcos.clock import SystemClock
 from kubedcos.embedded.master.app import MasterApp
-from kubedcos.embedded.master.election import leading, parse_zk
+from kubedcos.embedded.master.election import Election, leading, parse_zk
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.options import read_options
 from kubedcos.embedded.protocol import MASTER_PATH
@@ -116,3 +117,33 @@ def test_without_a_leader_only_what_never_redirects_is_answered() -> None:
         assert asyncio.run(request(app, "GET", path))[0] == 200, path
     body = json.loads(asyncio.run(request(app, "GET", "/metrics/snapshot"))[2])
     assert body["master/elected"] == 0.0
+
+
+def judged(*session_states: str, timeout: float = 0.05) -> int:
+    """How often the loss is told when the session goes through these states."""
+
+    async def run() -> int:
+        told, count = asyncio.Event(), 0
+
+        def lost() -> None:
+            nonlocal count
+            count += 1
+            told.set()
+
+        own = MasterInfo(id="m", ip=0)
+        address = parse_zk("zk://127.0.0.1:1/mesos")
+        election = Election(address, own, timeout, lambda _: None, lost)
+        for state in session_states:
+            election._judge(state)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3 * timeout):
+                await told.wait()
+        return count
+
+    return asyncio.run(run())
+
+
+def test_a_short_break_is_forgiven_and_a_long_one_is_not() -> None:
+    assert judged("CONNECTED", "SUSPENDED", "CONNECTED") == 0
+    assert judged("CONNECTED", "SUSPENDED") == 1
+    assert judged("CONNECTED", "LOST") == 1

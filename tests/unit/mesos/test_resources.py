@@ -200,3 +200,8 @@ def test_attributes_are_typed_by_their_form() -> None:
     assert ports.type == "RANGES"
     with pytest.raises(InvalidInput):
         parse_attributes("rack")
+
+
+def test_scalars_are_rounded_to_the_nearest_thousandth() -> None:
+    # 1.001 * 1000 is a little less than 1001 in binary.
+    assert Resources([scalar("cpus", 1.001)]).thousandths("cpus") == 1001
