@@ -8,7 +8,6 @@ from pathlib import Path
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from kubedcos.config import cluster
 from kubedcos.errors import KubedcosError
 from kubedcos.render import render
 from kubedcos.render.findings import findings_table
@@ -48,6 +47,9 @@ def render_template(values, name):
 
 def inventory_findings(data):
     """Problems of the inventory, as dictionaries."""
+    # Ansible loads this file in every worker; pydantic would cost each of them a third of a second.
+    from kubedcos.config import cluster  # noqa: PLC0415
+
     return preflight.as_dicts(preflight.inventory_problems(data, cluster.validate))
 
 

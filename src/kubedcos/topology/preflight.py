@@ -126,17 +126,17 @@ def _request(options: Any) -> NodeRequest:
 def all_host_problems(
     probes: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]
 ) -> list[Problem]:
-    """Problems of all hosts.
+    """Problems of all hosts that were asked.
 
     Args:
-        probes: host name → what the probe returned; a host without one was not reached.
+        probes: host name → what the probe returned.
         data: ``hosts`` as from `hosts_of`, and the fields of `Limits` as ``limits``.
     """
     limits = Limits(**data["limits"])
-    missing = {"unreachable": True, "msg": "it was not asked"}
     problems: list[Problem] = []
     for host in data["hosts"]:
-        problems += host_problems(host, probes.get(host["name"]) or missing, limits)
+        if host["name"] in probes:
+            problems += host_problems(host, probes[host["name"]], limits)
     return problems
 
 
