@@ -100,4 +100,6 @@ def _clause(stage: Stage, task: TaskFact) -> str:
     if stage is Stage.ABSENT and task.reason:
         return task.reason
     phrase = _PHRASE.get(task.stage, _PHRASE[Stage.RUNNING])
+    if task.stage is Stage.RUNNING and task.goal is Goal.FINISHED:
+        phrase = "runs; the step is complete when it ends well"
     return f"{task.name} {phrase}: {task.reason}" if task.reason else f"{task.name} {phrase}"

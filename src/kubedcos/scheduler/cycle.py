@@ -89,7 +89,7 @@ class Cycle:
         waiting = still | {f"reservation {id_}" for id_ in self._abandoned()}
         done += await self._decline(connection, more=bool(waiting))
         await self._voice(connection, waiting)
-        return "; ".join(done) or _state_of(found)
+        return "; ".join([*done, _state_of(found)])
 
     async def dismantle(self, connection: Connection) -> str:
         """A cycle that takes the service down; the empty sentence means that nothing is left.

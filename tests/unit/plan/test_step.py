@@ -44,7 +44,10 @@ def test_ready_is_not_enough_for_a_task_that_does_not_run() -> None:
 
 
 def test_a_task_that_was_to_end_is_not_done_while_it_runs() -> None:
-    assert judge([replace(APPLY, stage=Stage.RUNNING)])[0] is Status.STARTED
+    assert judge([replace(APPLY, stage=Stage.RUNNING)]) == (
+        Status.STARTED,
+        "apply runs; the step is complete when it ends well",
+    )
 
 
 def test_a_failure_says_why_and_when_it_goes_on() -> None:
