@@ -13,13 +13,14 @@ import typer
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
 from kubedcos.errors import InvalidInput, NotYetComplete, Problem
 from kubedcos.lab import engine, inventory, lifecycle
-from kubedcos.lab.spec import LabSpec
 
 app = typer.Typer(no_args_is_help=True)
 
 InventoryOption = Annotated[
     Path, typer.Option("--inventory", "-i", help="Inventory that describes the lab.")
 ]
+# As seen on the bootstrap host, which is where we push from.
+REGISTRY = "127.0.0.1:5000"
 DEFAULT_INVENTORY = Path("inventories/lab")
 
 
@@ -101,8 +102,11 @@ def load_image(
 
     chosen_format = chosen(output, as_json)
     spec = inventory.load(inventory_path)
-    address = _bootstrap_address(spec)
-    pushed = [image for archive in archives for image in registry.push(archive, f"{address}:5000")]
+    bootstrap = spec.host(spec.bootstrap)
+    inside = engine.network_of(_podman(), bootstrap.container)
+    pushed = [
+        image for archive in archives for image in registry.push(archive, REGISTRY, inside=inside)
+    ]
     show(
         [asdict(image) for image in pushed],
         chosen_format,
@@ -117,7 +121,3 @@ def _podman() -> engine.Podman:
             [Problem("user", f"user id {os.geteuid()}", "root: hosts need devices", id="lab-root")]
         )
     return engine.Podman(engine.global_options(engine.detect()))
-
-
-def _bootstrap_address(spec: LabSpec) -> str:
-    return str(spec.host(spec.bootstrap).address)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubedcos.errors import InvalidInput, Problem
+from kubedcos.errors import InvalidInput, NotYetComplete, Problem
 from kubedcos.lab.program import Runner, run
 
 LAB_LABEL = "kubedcos.lab"
@@ -84,7 +84,8 @@ class Podman:
     def __call__(
         self,
         *arguments: str,
-        timeout: float = 60.0,
+        # Podman waits for whoever works on a container; on a busy machine that takes a while.
+        timeout: float = 180.0,
         check: bool = True,
         stdin: str | None = None,
         environment: Mapping[str, str] | None = None,
@@ -116,6 +117,19 @@ class Podman:
         """All networks that podman has."""
         answer: list[Mapping[str, Any]] = self.json("network", "ls")
         return answer
+
+
+def network_of(podman: Podman, container: str) -> tuple[str, ...]:
+    """The beginning of a command line that runs in the network of a container.
+
+    Raises:
+        NotYetComplete: the container does not run.
+        ProgramFailed: there is no such container.
+    """
+    pid = podman("container", "inspect", "--format={{.State.Pid}}", container).stdout.strip()
+    if not pid.isdigit() or pid == "0":
+        raise NotYetComplete(f"{container} does not run; `kubedcos lab up` starts it")
+    return ("nsenter", f"--net=/proc/{pid}/ns/net")
 
 
 def strays(containers: Iterable[str], proc: Path = Path("/proc")) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +38,17 @@ class Archived:
     source: str
 
 
-def push(archive: Path, registry: str, *, runner: Runner = run) -> list[Pushed]:
+def push(
+    archive: Path, registry: str, *, inside: Sequence[str] = (), runner: Runner = run
+) -> list[Pushed]:
     """Copy every named image of `archive` to `registry` (``address:port``, plain HTTP).
+
+    Args:
+        archive: what `podman save`, `docker save` or skopeo wrote.
+        registry: where to.
+        inside: a program and its arguments that run skopeo elsewhere, such as in the network of
+            the registry's own host: it lets nobody else write.
+        runner: runs programs.
 
     Raises:
         InvalidInput: the archive is no image archive, or names no image.
@@ -50,6 +60,7 @@ def push(archive: Path, registry: str, *, runner: Runner = run) -> list[Pushed]:
         target = f"docker://{registry}/{repository}:{tag}"
         result = runner(
             [
+                *inside,
                 "skopeo",
                 "copy",
                 "--quiet",
