@@ -80,7 +80,8 @@ class GoToolchain:
         place.mkdir()
         for name in ("go.mod", "go.sum"):
             shutil.copyfile(module / name, place / name)
-        stamps = " ".join(f"-X {key}={value}" for key, value in sorted(source.stamps.items()))
+        # In the manifest's order: the linker lays strings of equal length out as they come.
+        stamps = " ".join(f"-X {key}={value}" for key, value in source.stamps.items())
         command: list[str | Path] = [self.root / "bin" / "go", "build"]
         if source.tags:
             command += ["-tags", ",".join(source.tags)]

@@ -87,7 +87,7 @@ def test_arguments_strip_what_could_differ(tmp_path: Path, store: Store, module:
         "-tags",
         "a,b",
         "-ldflags",
-        "-s -w -buildid= -X v.A= -X v.V=1",
+        "-s -w -buildid= -X v.V=1 -X v.A=",
     ]
     assert arguments[-1] == "x.test/cmd/x"
     assert sorted(seen["cwd"]) == ["go.mod", "go.sum"]  # type: ignore[call-overload]
