@@ -116,7 +116,8 @@ class Disks:
         """Run a program; returns exit code and output."""
         code, out, err = self.module.run_command(words)
         if code not in allowed:
-            raise DiskError(f"{' '.join(words)}: {(err or out).strip()}")
+            lines = (err or out).strip().splitlines() or ["failed without a word"]
+            raise DiskError(f"{' '.join(words)}: {lines[0]}")
         return code, out
 
     def prepare(self, disk, unit):
@@ -124,16 +125,16 @@ class Disks:
         if disk["type"] == "path" and not (disk["device"] or disk["image"]):
             self.directory(Path(disk["root"]))
             return
-        what = self.source(disk)
         root = Path(disk["root"])
         mounted = os.path.ismount(root)
+        if not mounted and root.is_dir() and any(root.iterdir()):
+            raise DiskError(
+                f"disk {disk['name']}: {root} is not mounted and holds files; wanted an empty "
+                "directory. Move them away first."
+            )
+        what = self.source(disk)
         if what is not None and not mounted:
             self.format(disk, what)
-            if root.is_dir() and any(root.iterdir()):
-                raise DiskError(
-                    f"disk {disk['name']}: {root} is not mounted and holds files; wanted an empty "
-                    "directory. Move them away first."
-                )
         self.directory(root)
         self.mount(disk, root, unit, mounted=mounted)
 
