@@ -34,6 +34,11 @@ def folder() -> Path:
     return Path(named) if named else Path.home() / ".config" / "kubedcos"
 
 
+def logins() -> Path:
+    """Where `kubedcos kubectl` keeps kubeconfigs, named CONTEXT-CLUSTER.yaml."""
+    return Path.home() / ".cache" / "kubedcos" / "kubeconfig"
+
+
 def current() -> Context:
     """The context in use: KUBEDCOS_CONTEXT, the one chosen, or the only one.
 
@@ -87,7 +92,11 @@ def read(path: Path) -> Context:
 
 
 def remove_of(addresses: Collection[str]) -> list[str]:
-    """Remove contexts whose scheduler is at one of `addresses`, and the choice of such a one."""
+    """Remove contexts whose scheduler is at one of `addresses`, and what belongs to them.
+
+    That is the choice of such a context, the logins that `kubedcos kubectl` keeps, and folders
+    that are empty then.
+    """
     removed = []
     for path in sorted((folder() / "contexts").glob("*.json")):
         try:
@@ -97,7 +106,12 @@ def remove_of(addresses: Collection[str]) -> list[str]:
         if urls and all(urlsplit(url).hostname in addresses for url in urls):
             path.unlink()
             removed.append(path.stem)
+            for login in logins().glob(f"{path.stem}-*.yaml"):
+                login.unlink()
     pointer = folder() / "context"
     if pointer.is_file() and pointer.read_text().strip() in removed:
         pointer.unlink()
+    for left in (folder() / "contexts", folder()):
+        if removed and left.is_dir() and not any(left.iterdir()):
+            left.rmdir()
     return removed

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kubedcos.cli.client import cluster_name, connect
-from kubedcos.cli.contexts import current
+from kubedcos.cli.contexts import current, logins
 from kubedcos.errors import InvalidInput, Problem
 
 app = typer.Typer()
@@ -44,7 +44,7 @@ def prepare(cluster: str = "") -> tuple[Path, dict[str, str]]:
     client = connect()
     name = cluster_name(client, cluster)
     version = str(client.get("clusters", name)["version"])
-    folder = Path.home() / ".cache" / "kubedcos" / "kubeconfig"
+    folder = logins()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{current().name}-{name}.yaml"
     _write_private(path, client.text("clusters", name, "kubeconfig"))

@@ -57,6 +57,10 @@ def test_contexts_of_removed_hosts_go_and_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEDCOS_CONFIG", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    contexts.logins().mkdir(parents=True)
+    for name in ("lab-k1.yaml", "site-k1.yaml"):
+        (contexts.logins() / name).write_text("secret")
     context(tmp_path, "lab", "https://10.1.0.10:8443")
     context(tmp_path, "site", "https://10.9.0.10:8443")
     (tmp_path / "context").write_text("lab\n")
@@ -64,6 +68,7 @@ def test_contexts_of_removed_hosts_go_and_others_stay(
     assert contexts.remove_of({"10.1.0.10"}) == ["lab"]
 
     assert contexts.current().name == "site"
+    assert [path.name for path in contexts.logins().iterdir()] == ["site-k1.yaml"]
     assert not (tmp_path / "context").exists()
 
 
