@@ -73,6 +73,16 @@ def test_chains_and_tables_that_podman_left_are_removed_and_others_stay(tmp_path
     assert firewall.tables == ["inet theirs"]
 
 
+def test_a_table_that_was_there_before_stays_even_when_it_is_empty(tmp_path: Path) -> None:
+    firewall = Firewall()
+    path = tmp_path / "record"
+    path.write_text(json.dumps({"settings": {}, "chains": [], "tables": ["ip nat"]}))
+
+    machine.restore(path, tmp_path, others_need_network=False, tell=print, runner=firewall)
+
+    assert "ip nat" in firewall.tables
+
+
 def test_forwarding_and_firewall_stay_while_others_need_them(tmp_path: Path) -> None:
     root = settings(tmp_path / "sys", net__ipv4__ip_forward="1", kernel__panic="10")
     firewall = Firewall()
