@@ -40,6 +40,8 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         help="One Mesos cluster out of machines in several data centres, and Kubernetes on it.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        # Boxes would cost more than everything else together: rich's Markdown and its lexers.
+        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
