@@ -86,6 +86,11 @@ class Http:
         return self.call("/api/v1", {"type": kind, **parts})
 
 
+def _brief(event: Json) -> str:
+    status = event.get("update", {}).get("status")
+    return f"{status['task_id']['value']}:{status['state']}" if status else event["type"]
+
+
 class Framework:
     """A subscription and the calls that belong to it."""
 
@@ -97,6 +102,8 @@ class Framework:
         self.events: list[Json] = []
         self.ended = False
         self.arrived = threading.Condition()
+        self._taken: set[int] = set()
+        self._acknowledged: set[int] = set()
         self._connection = connection
         self._response = response
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -130,19 +137,17 @@ class Framework:
         return json.loads(data)
 
     def wait(self, wanted: Callable[[Json], bool], deadline: float = DEADLINE) -> Json:
-        """The first event not yet taken that is wanted; it and all before it count as taken."""
+        """The first wanted event that no earlier wait returned; others stay for later waits."""
+        end = time.monotonic() + deadline
         with self.arrived:
-            position = getattr(self, "_taken", 0)
-            end = time.monotonic() + deadline
             while True:
-                for index in range(position, len(self.events)):
-                    if wanted(self.events[index]):
-                        self._taken = index + 1
-                        return self.events[index]
-                position = len(self.events)
+                for index, event in enumerate(self.events):
+                    if index not in self._taken and wanted(event):
+                        self._taken.add(index)
+                        return event
                 rest = end - time.monotonic()
-                if rest <= 0 or (self.ended and position == len(self.events)):
-                    seen = [event["type"] for event in self.events]
+                if rest <= 0 or self.ended:
+                    seen = [_brief(event) for event in self.events]
                     raise AssertionError(f"no such event within {deadline} s; seen: {seen}")
                 self.arrived.wait(rest)
 
@@ -154,19 +159,28 @@ class Framework:
             assert self.arrived.wait_for(lambda: self.ended, deadline), "the stream goes on"
 
     def status(self, task_id: str, state: str | None = None, deadline: float = DEADLINE) -> Json:
-        """The next status of a task; everything with a uuid on the way is acknowledged."""
+        """The next status of a task; those before it count as taken; all are acknowledged."""
+        passed: list[int] = []
 
         def wanted(event: Json) -> bool:
             if event["type"] != "UPDATE":
                 return False
             status = event["update"]["status"]
-            if "uuid" in status:
-                self.acknowledge(status)
-            return status["task_id"]["value"] == task_id and state in (None, status["state"])
+            self.acknowledge(status)
+            if status["task_id"]["value"] != task_id:
+                return False
+            passed.append(self.events.index(event))
+            return state in (None, status["state"])
 
-        return self.wait(wanted, deadline)["update"]["status"]
+        found = self.wait(wanted, deadline)["update"]["status"]
+        self._taken.update(passed)
+        return found
 
     def acknowledge(self, status: Json) -> None:
+        """Acknowledge a status that wants it, once for each time that it came."""
+        if "uuid" not in status or id(status) in self._acknowledged:
+            return
+        self._acknowledged.add(id(status))
         body = {name: status[name] for name in ("agent_id", "task_id", "uuid")}
         assert self.call("ACKNOWLEDGE", acknowledge=body).status == 202
 

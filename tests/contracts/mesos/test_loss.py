@@ -40,7 +40,6 @@ def running(framework: Framework, *task_ids: str, command: str = "sleep 1000") -
         event = framework.wait_type("UPDATE")["update"]["status"]
         framework.acknowledge(event)
         states[event["task_id"]["value"]] = event["state"]
-    framework.call("REVIVE")
     return framework.offers()[0]
 
 

@@ -113,15 +113,24 @@ def test_options_that_do_not_go_together_are_refused() -> None:
     assert "--ip_discovery_command" in refused(memory, "--ip_discovery_command=echo 1.2.3.4")
     assert "--min_allocatable_resources" in refused(memory, "--min_allocatable_resources=cpus")
     assert "acls" in refused(memory, "--acls={}")
+    for limit in ("5", "0/1mins", "1/soon"):
+        assert "--agent_removal_rate_limit" in refused(
+            memory, f"--agent_removal_rate_limit={limit}"
+        )
 
 
 def test_a_plain_master() -> None:
     options = read_options(
         ["--ip=127.0.0.1", "--no-hostname_lookup", "--registry=in_memory", "--roles=a,b"],
-        {"MESOS_OFFER_TIMEOUT": "2mins", "MESOS_QUORUM": "2"},
+        {
+            "MESOS_OFFER_TIMEOUT": "2mins",
+            "MESOS_QUORUM": "2",
+            "MESOS_AGENT_REMOVAL_RATE_LIMIT": "4/1mins",
+        },
     )
     assert options.hostname == "127.0.0.1"
     assert options.offer_timeout == 120
+    assert options.removal_interval == 15
     assert options.roles == {"a", "b"}
     assert options.min_allocatable == ({"cpus": 10}, {"mem": 32000})
     assert options.flags.shown()["quorum"] == "2"

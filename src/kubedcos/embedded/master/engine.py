@@ -94,6 +94,8 @@ class Engine:
         self._shuffle = random.Random()  # noqa: S311  order of agents, no secret
         self._recovery_deadline: float | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self._observed: set[str] = set()
+        self._next_removal = 0.0
 
     @property
     def elected(self) -> bool:
@@ -178,7 +180,8 @@ class Engine:
             session,
             lambda: self.agent_disconnected(agent.id, session),
         )
-        if old is None:
+        if agent.id not in self._observed:
+            self._observed.add(agent.id)
             self.spawn(self._observe(agent.id))
 
     def agent_disconnected(self, agent_id: str, session: str) -> None:
@@ -190,6 +193,12 @@ class Engine:
             self.perform(agents.disconnected(self.state, self.framework_rules, agent, now=now))
 
     async def _observe(self, agent_id: str) -> None:
+        try:
+            await self._ping(agent_id)
+        finally:
+            self._observed.discard(agent_id)
+
+    async def _ping(self, agent_id: str) -> None:
         """Ping an agent as long as it is registered; too many misses make it unreachable."""
         timeout = self.options.agent_ping_timeout
         while True:
@@ -206,7 +215,9 @@ class Engine:
             if agent is None:
                 return
             agent.missed_pings = 0 if answered else agent.missed_pings + 1
-            if agent.missed_pings >= self.options.max_agent_ping_timeouts:
+            lost = agent.missed_pings >= self.options.max_agent_ping_timeouts
+            if lost and self.clock.monotonic() >= self._next_removal:
+                self._next_removal = self.clock.monotonic() + self.options.removal_interval
                 _log.warning("agent %s is unreachable", agent.named())
                 now = self.clock.time()
                 self.perform(removal.unreachable(self.state, self.framework_rules, agent, now=now))

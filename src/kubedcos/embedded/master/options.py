@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kubedcos.embedded.flags import ANY, Flag, Flags, parse_flags
+from kubedcos.embedded.flags import ANY, Flag, Flags, duration, parse_flags
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.mesos.messages import DomainInfo, decode
 from kubedcos.mesos.resource_text import parse_resources
@@ -24,7 +24,7 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("advertise_ip"),
     Flag("advertise_port", "int"),
     Flag("agent_ping_timeout", "duration", "15secs", aliases=("slave_ping_timeout",)),
-    Flag("agent_removal_rate_limit", harmless=(), aliases=("slave_removal_rate_limit",)),
+    Flag("agent_removal_rate_limit", aliases=("slave_removal_rate_limit",)),
     Flag("agent_reregister_timeout", "duration", "10mins", aliases=("slave_reregister_timeout",)),
     Flag("allocation_interval", "duration", "1secs"),
     Flag("allocator", default="hierarchical", harmless=("hierarchical", "HierarchicalDRF")),
@@ -114,6 +114,7 @@ class MasterOptions:
         flags: for `/flags`.
         bind: address to listen on.
         address: IP address that others reach the master under.
+        removal_interval: time that must pass between two agents becoming unreachable.
         port: port to listen on; `advertise_port` is what others use.
         roles: the only roles allowed, if given.
         min_allocatable: alternatives of thousandths by resource name.
@@ -136,6 +137,7 @@ class MasterOptions:
     agent_ping_timeout: float
     max_agent_ping_timeouts: int
     agent_reregister_timeout: float
+    removal_interval: float
     allocation_interval: float
     offer_timeout: float | None
     min_allocatable: tuple[Mapping[str, int], ...]
@@ -214,6 +216,22 @@ def min_allocatable(text: str) -> tuple[Mapping[str, int], ...]:
     return tuple({name: r.thousandths(name) for name in r.names()} for r in parsed)
 
 
+def removal_interval(text: str | None) -> float:
+    """Seconds between two removals from ``1/20mins``; 0 without a limit.
+
+    Raises:
+        InvalidInput: not of that form.
+    """
+    if text is None:
+        return 0.0
+    permits, _, per = text.partition("/")
+    try:
+        return duration(per) / int(permits)
+    except (ValueError, ZeroDivisionError):
+        wanted = "number/duration, such as 1/20mins"
+        raise _problem("agent_removal_rate_limit", repr(text), wanted) from None
+
+
 def _registry_in_memory(flags: Flags) -> bool:
     registry = flags.required("registry")
     if registry not in {"replicated_log", "in_memory"}:
@@ -262,6 +280,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Ma
         agent_ping_timeout=flags.seconds("agent_ping_timeout"),
         max_agent_ping_timeouts=flags.integer("max_agent_ping_timeouts"),
         agent_reregister_timeout=flags.seconds("agent_reregister_timeout"),
+        removal_interval=removal_interval(flags.text("agent_removal_rate_limit")),
         allocation_interval=flags.seconds("allocation_interval"),
         offer_timeout=flags.seconds("offer_timeout") if flags.is_set("offer_timeout") else None,
         min_allocatable=min_allocatable(flags.required("min_allocatable_resources")),
