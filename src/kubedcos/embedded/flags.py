@@ -34,6 +34,8 @@ _DURATION_UNITS: Final = {
 _SIZE_UNITS: Final = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]+)")
 
+_PASSWORD: Final = re.compile(r"(//[^/@:]+:)[^/@]+@")
+
 ANY: Final = ("*",)
 """`Flag.harmless` of a flag that never has an effect here."""
 
@@ -71,8 +73,9 @@ class Flags:
         """Names that were set explicitly."""
 
     def shown(self) -> dict[str, str]:
-        """All set flags as `/flags` shows them, sorted by name."""
-        return dict(sorted(self._texts.items()))
+        """All set flags as `/flags` shows them, sorted by name; without passwords in URLs."""
+        texts = sorted(self._texts.items())
+        return {name: _PASSWORD.sub(r"\1****@", text) for name, text in texts}
 
     def is_set(self, name: str) -> bool:
         """Whether the flag has a value, be it the default."""

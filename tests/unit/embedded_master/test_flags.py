@@ -142,3 +142,9 @@ def test_damaged_credentials_say_what_is_wanted(tmp_path: Path) -> None:
     told = refused("--registry=in_memory", "--authenticate_agents", f"--credentials={path}")
     assert str(path) in told
     assert '{"credentials"' in told
+
+
+def test_passwords_are_not_shown() -> None:
+    flags = parse_flags((Flag("zk"),), ["--zk=zk://mesos:s3cret@h1:1,h2:1/mesos"], {})
+    assert flags.shown() == {"zk": "zk://mesos:****@h1:1,h2:1/mesos"}
+    assert flags.text("zk") == "zk://mesos:s3cret@h1:1,h2:1/mesos"
