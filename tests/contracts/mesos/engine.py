@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -102,8 +103,35 @@ class Cluster:
         wait_for(registered, f"{count} agents registered")
 
     def stop(self) -> None:
+        """End everything, executors included: agents that were killed left theirs behind."""
+        homes = [str(agent.log.parent) for agent in self.agents]
+        deadline = time.monotonic() + 5
+        while any(map(_executors, homes)) and time.monotonic() < deadline:
+            time.sleep(0.05)
         for process in reversed(self.processes):
             process.stop()
+        for home in homes:
+            for pid in _executors(home):
+                _kill_tree(pid)
+
+
+def _executors(home: str) -> list[int]:
+    """Processes that an agent with this directory started and that name it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode(errors="replace")
+            if home + "/work/" in words:
+                found.append(int(path.parent.name))
+    return found
+
+
+def _kill_tree(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(pid, signal.SIGKILL)
+        for child in children:
+            _kill_tree(int(child))
 
 
 def start_master(cluster: Cluster, directory: Path, *flags: str, in_memory: bool = True) -> Process:
