@@ -5,12 +5,14 @@ The tree is also what another site's `--mirror` reads.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kubedcos.artifacts.manifest import Artifact
@@ -70,7 +72,12 @@ def index_text(pairs: Sequence[Pair], choice: Mapping[str, str]) -> str:
 
 
 def export_tree(
-    store: Store, pairs: Sequence[Pair], choice: Mapping[str, str], destination: Path
+    store: Store,
+    pairs: Sequence[Pair],
+    choice: Mapping[str, str],
+    destination: Path,
+    *,
+    extras: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Change:
     """Bring a folder in line with the chosen artefacts.
 
@@ -83,6 +90,8 @@ def export_tree(
         pairs: what to export.
         choice: component -> chosen version, for the index.
         destination: a folder, made when missing.
+        extras: further files to serve, by filename; they lie beside the artefacts under their sum
+            and are not in the index.
 
     Returns:
         What changed; nothing on a second run.
@@ -93,17 +102,27 @@ def export_tree(
         wanted[f"artifacts/sha256/{record.sha256}/{record.filename}"] = file
         if artifact.kind == "image":
             wanted[f"images/{record.filename}"] = file
+    contents = {
+        f"artifacts/sha256/{hashlib.sha256(content).hexdigest()}/{filename}": content
+        for filename, content in extras.items()
+    }
     added = []
     with disk_errors(destination):
         for name, file in wanted.items():
             if _place(file, destination / name):
+                added.append(name)
+        for name, content in contents.items():
+            target = destination / name
+            if not target.is_file() or target.read_bytes() != content:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _write(target, content.decode())
                 added.append(name)
         text = index_text(pairs, choice)
         index_file = destination / "artifacts" / "index.json"
         if not index_file.is_file() or index_file.read_text(encoding="utf-8") != text:
             _write(index_file, text)
             added.append("artifacts/index.json")
-        removed = _remove_unwanted(destination, set(wanted))
+        removed = _remove_unwanted(destination, {*wanted, *contents})
     return Change(tuple(added), tuple(removed))
 
 

@@ -230,9 +230,11 @@ def export(
 ) -> None:
     """Write the tree that the bootstrap host serves; says whether anything changed."""
     from kubedcos.artifacts.export import export_tree  # noqa: PLC0415
+    from kubedcos.kubernetes import launcher  # noqa: PLC0415
 
     builder, pairs, choice = _obtained(for_, kubernetes, sources, mirror, manifest)
-    change = export_tree(builder.store, pairs, choice, destination)
+    extras = {launcher.FETCHED_NAME: launcher.source()}
+    change = export_tree(builder.store, pairs, choice, destination, extras=extras)
     show(
         {"changed": bool(change), "added": list(change.added), "removed": list(change.removed)},
         chosen(Format.TABLE, as_json),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -62,6 +63,18 @@ def test_export_removes_what_is_no_longer_wanted_and_only_that(
     assert len(change.removed) == 4  # two binaries, an image, and its second place
     assert (root / "index.html").exists()
     assert len(list((root / "artifacts" / "sha256").iterdir())) == 1
+
+
+def test_a_file_besides_lies_under_its_sum_and_follows_its_content(
+    store: Store, pairs: list[Pair], tmp_path: Path
+) -> None:
+    root = tmp_path / "www"
+    first = export_tree(store, pairs, CHOICE, root, extras={"task": b"one"})
+    assert f"artifacts/sha256/{hashlib.sha256(b'one').hexdigest()}/task" in first.added
+    assert not export_tree(store, pairs, CHOICE, root, extras={"task": b"one"})
+    second = export_tree(store, pairs, CHOICE, root, extras={"task": b"two"})
+    assert [name.rpartition("/")[2] for name in (*second.added, *second.removed)] == ["task"] * 2
+    assert [path.read_bytes() for path in root.rglob("task")] == [b"two"]
 
 
 def test_a_bundle_fills_another_store(

@@ -39,16 +39,6 @@ def test_both_sides_mean_the_same_places() -> None:
     assert kubedcos_task.PROOF == SANDBOX_PROOF
 
 
-def test_the_launcher_is_published_under_its_sum_once(tmp_path: Path) -> None:
-    assert launcher.publish(tmp_path)
-    published = tmp_path / "sha256" / launcher.sha256() / "kubedcos-task"
-    assert hashlib.sha256(published.read_bytes()).hexdigest() == launcher.sha256()
-    assert not launcher.publish(tmp_path)
-    published.write_bytes(b"torn")
-    assert launcher.publish(tmp_path)
-    assert published.read_bytes() == launcher.source()
-
-
 @pytest.mark.parametrize("name", ["kubedcos_task.py", "supervise.py", "supervise_node.py"])
 def test_programs_need_nothing_but_the_standard_library(name: str) -> None:
     lines = launcher.source(name).decode().splitlines()

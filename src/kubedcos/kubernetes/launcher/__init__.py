@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from importlib import resources
-from pathlib import Path
 
 LAUNCHER = "kubedcos_task.py"
 FETCHED_NAME = "kubedcos-task"
@@ -23,23 +22,3 @@ def source(name: str = LAUNCHER) -> bytes:
 def sha256(name: str = LAUNCHER) -> str:
     """Hexadecimal SHA-256 of one of the programs of this folder."""
     return hashlib.sha256(source(name)).hexdigest()
-
-
-def publish(root: Path) -> bool:
-    """Put the launcher where the artefact server has files by their sum.
-
-    Args:
-        root: the server's folder ``artifacts``.
-
-    Returns:
-        Whether anything was written; the same launcher is never written twice.
-    """
-    target = root / "sha256" / sha256() / FETCHED_NAME
-    if target.is_file() and target.read_bytes() == source():
-        return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{FETCHED_NAME}.new")
-    draft.write_bytes(source())
-    draft.chmod(0o644)
-    draft.replace(target)
-    return True
