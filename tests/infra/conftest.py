@@ -81,6 +81,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(
             "kubernetes", inventory.kubernetes_clusters, indirect=True, scope="session"
         )
+    if "cluster" in metafunc.fixturenames:
+        metafunc.parametrize("cluster", inventory.kubernetes_clusters)
     if "region_pair" in metafunc.fixturenames:
         pairs = inventory.region_pairs()
         metafunc.parametrize("region_pair", pairs, ids=["-to-".join(pair) for pair in pairs])

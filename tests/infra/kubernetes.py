@@ -110,15 +110,36 @@ class Kubernetes:
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
+    def node_host(self, node: Any) -> str:
+        """The inventory's host that a node is on."""
+        addresses = {a["type"]: a["address"] for a in node["status"]["addresses"]}
+        return self.inventory.host_at(addresses["InternalIP"])
+
     def clean_up(self) -> None:
         if self._made:
             self.run("delete", "namespace", self.namespace, "--wait=false")
 
 
 def pod(
-    name: str, node: str, *command: str, labels: dict[str, str] | None = None
+    name: str,
+    node: str,
+    *command: str,
+    labels: dict[str, str] | None = None,
+    environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A pod that the strictest Pod Security standard admits, on one node."""
+    """A pod on one node that the strictest Pod Security standard admits.
+
+    Without a command it serves the demo's page on port 8080.
+    """
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": key, "value": value} for key, value in (environment or {}).items()],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    if command:
+        container["command"] = list(command)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -133,17 +154,6 @@ def pod(
                 "runAsUser": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [
-                {
-                    "name": "main",
-                    "image": IMAGE,
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": list(command),
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                }
-            ],
+            "containers": [container],
         },
     }

@@ -14,7 +14,7 @@ State = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def state(mesos: Mesos) -> State:
-    found: State = mesos.state()
+    found: State = mesos.state
     return found
 
 

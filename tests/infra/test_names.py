@@ -80,12 +80,9 @@ def test_an_api_server_of_a_framework(
     host: Host, name: str, mesos: Mesos, inventory: Inventory, transport: str
 ) -> None:
     for cluster in inventory.kubernetes_clusters:
-        tasks = mesos.framework(cluster)["tasks"]
-        agents = mesos.agent_hosts()
         wanted = {
-            inventory.address(agents[task["slave_id"]])
-            for task in tasks
-            if task["name"].endswith("kube-apiserver") or "apiserver" in task["name"]
+            inventory.address(mesos.agent_hosts[task["slave_id"]])
+            for task in mesos.running(cluster, "kube-apiserver")
         }
         found = resolve(host, inventory.address(name), f"apiserver.{cluster}.mesos", transport)
         assert found == (NO_ERROR, wanted)
@@ -98,8 +95,6 @@ def test_programs_on_the_host_use_it(host: Host, mesos: Mesos, inventory: Invent
 
 def test_hosts_know_each_other(host: Host, inventory: Inventory) -> None:
     names = " ".join(inventory.hosts)
-    found = dict(
-        reversed(line.split()[:2])
-        for line in host.check_output(f"getent hosts {names}").split("\n")
-    )
+    lines = host.check_output(f"getent hosts {names}").splitlines()
+    found = {line.split()[1]: line.split()[0] for line in lines}
     assert found == {other: inventory.address(other) for other in inventory.hosts}
