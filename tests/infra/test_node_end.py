@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ def traces(host: Host, container: str) -> Any:
 def test_a_killed_node_leaves_nothing_and_comes_back(
     kubernetes: Kubernetes, mesos: Mesos, hosts: dict[str, Host]
 ) -> None:
-    name, node = sorted(kubernetes.nodes().items())[-1]
+    name, node = max(kubernetes.nodes().items(), key=itemgetter(0))
     kubernetes.apply(pod("victim", name, *SLEEP))
     kubernetes.ready_pod("victim")
     place, task, container = container_of(mesos, kubernetes, node)
