@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -123,11 +124,7 @@ def name_holders(by_inode):
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
-        try:
-            targets = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
-        except OSError:
-            continue  # it ended, or is a kernel thread
-        mine = {t[8:-1] for t in targets if t.startswith("socket:[")} & set(by_inode)
+        mine = open_sockets(process) & set(by_inode)
         for inode in mine:
             for socket in by_inode[inode]:
                 # The first holder of a passed socket is as good as the others, a unit is better.
@@ -135,6 +132,22 @@ def name_holders(by_inode):
                 if not socket["unit"] or not socket["program"]:
                     socket["unit"] = unit
                     socket["program"] = (process / "comm").read_text().strip()
+
+
+def open_sockets(process):
+    """Inodes of the sockets that a process has open; none when it has ended."""
+    found = set()
+    try:
+        entries = list((process / "fd").iterdir())
+    except OSError:
+        return found
+    for entry in entries:
+        # A busy server closes descriptors while they are listed; the others still count.
+        with contextlib.suppress(OSError):
+            target = str(entry.readlink())
+            if target.startswith("socket:["):
+                found.add(target[8:-1])
+    return found
 
 
 def unit_of(process):
