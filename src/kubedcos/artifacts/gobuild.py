@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 NETWORK_SETTINGS = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GONOPROXY", "GOINSECURE")
 CACHES_LOCK = "go-caches"
+BUILD_CACHE_LIMIT = 2 << 30
+"""Bytes of Go's build cache above which it is dropped once a build is done with it.
+
+The programs share little but the standard library, which costs seconds; keeping it all would more
+than double what a first build takes of the disk.
+"""
 PLATFORM_TAG = "manylinux_2_17_x86_64"
 
 
@@ -34,12 +40,16 @@ class GoToolchain:
         toolchain: which.
         store: where locks and unfinished files live.
         cache: folder for the toolchain and Go's module and build caches.
+        limit: bytes of build cache to keep after a build.
     """
 
-    def __init__(self, toolchain: Toolchain, store: Store, cache: Path) -> None:
+    def __init__(
+        self, toolchain: Toolchain, store: Store, cache: Path, limit: int = BUILD_CACHE_LIMIT
+    ) -> None:
         self._toolchain = toolchain
         self._store = store
         self._cache = cache
+        self._limit = limit
 
     @property
     def root(self) -> Path:
@@ -95,6 +105,7 @@ class GoToolchain:
                 log=self._store.root / "logs" / f"{module.name}.log",
             )
         shutil.rmtree(place)
+        self._limit_build_cache()
 
     def install(self, on_wait: Callable[[], None] | None = None) -> None:
         """Put the toolchain in place if it is not there.
@@ -129,15 +140,17 @@ class GoToolchain:
         with self._store.lock_if_free(CACHES_LOCK) as free:
             return self._remove_caches() if free else 0
 
+    def _limit_build_cache(self) -> None:
+        folder = self._caches / "build"
+        with self._store.lock_if_free(CACHES_LOCK) as free:
+            if free and _size(folder) > self._limit:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _remove_caches(self) -> int:
-        freed = 0
+        freed = _size(self._caches)
         for path in self._caches.rglob("*") if self._caches.exists() else ():
-            if path.is_symlink():
-                continue
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 path.chmod(0o755)  # Go makes its module cache read-only
-            else:
-                freed += path.stat().st_size
         shutil.rmtree(self._caches, ignore_errors=True)
         return freed
 
@@ -193,6 +206,14 @@ def pip_settings() -> tuple[str, ...]:
     import os  # noqa: PLC0415  only names are wanted
 
     return tuple(name for name in os.environ if name.startswith("PIP_"))
+
+
+def _size(folder: Path) -> int:
+    return sum(
+        path.lstat().st_size
+        for path in (folder.rglob("*") if folder.exists() else ())
+        if not path.is_dir() and not path.is_symlink()
+    )
 
 
 def _unpack(wheel: Path, tree: Path) -> None:

