@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from kubedcos.errors import InvalidInput, Problem
@@ -52,6 +53,7 @@ class Flag:
         harmless: `None` when the engine honours the flag; otherwise the values that it may have
             because they change nothing here (`ANY` for all).
         why: what to say when another value is refused.
+        confidential: whether `/flags` shows the file that it came from instead of its content.
     """
 
     name: str
@@ -60,21 +62,29 @@ class Flag:
     aliases: tuple[str, ...] = ()
     harmless: tuple[str, ...] | None = None
     why: str = "the embedded engine does not support it"
+    confidential: bool = False
 
 
 class Flags:
     """The flags of one process, checked. Getters take the name of a flag of their kind."""
 
-    def __init__(self, table: Sequence[Flag], given: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        table: Sequence[Flag],
+        given: Mapping[str, str],
+        shown: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Take checked values; `shown` has what others may see instead."""
         self._kinds = {flag.name: flag.kind for flag in table}
         defaults = {flag.name: flag.default for flag in table if flag.default is not None}
         self._texts = defaults | dict(given)
         self.given = frozenset(given)
         """Names that were set explicitly."""
+        self._shown = self._texts | dict(shown)
 
     def shown(self) -> dict[str, str]:
-        """All set flags as `/flags` shows them, sorted by name; without passwords in URLs."""
-        texts = sorted(self._texts.items())
+        """All set flags as `/flags` shows them, sorted by name; without what is secret."""
+        texts = sorted(self._shown.items())
         return {name: _PASSWORD.sub(r"\1****@", text) for name, text in texts}
 
     def is_set(self, name: str) -> bool:
@@ -162,6 +172,7 @@ def parse_flags(
     given = _from_environment(by_name, environment)
     given |= _from_arguments(by_name, arguments, problems)
     values: dict[str, str] = {}
+    shown: dict[str, str] = {}
     for flag in table:
         if flag.name in given:
             place, raw = given[flag.name]
@@ -169,9 +180,11 @@ def parse_flags(
                 values[flag.name] = _checked(flag, _content(flag, raw))
             except (ValueError, OSError) as error:
                 problems.append(Problem(place, repr(raw), str(error), "flag-value"))
+            if flag.confidential:
+                shown[flag.name] = raw if _is_file(flag, raw) else "****"
     if problems:
         raise InvalidInput(problems)
-    return Flags(table, values)
+    return Flags(table, values, shown)
 
 
 def _from_environment(
@@ -214,9 +227,12 @@ def _content(flag: Flag, raw: str) -> str:
     path = raw.removeprefix("file://")
     if flag.kind == "path":
         return path
+    return Path(path).read_text(encoding="utf-8").rstrip("\n") if _is_file(flag, raw) else raw
+
+
+def _is_file(flag: Flag, raw: str) -> bool:
     # Mesos takes an absolute path for JSON, too.
-    named = raw.startswith("file://") or (flag.kind == "json" and raw.startswith("/"))
-    return Path(path).read_text(encoding="utf-8").rstrip("\n") if named else raw
+    return raw.startswith("file://") or (flag.kind == "json" and raw.startswith("/"))
 
 
 def _checked(flag: Flag, text: str) -> str:

@@ -51,6 +51,16 @@ def test_all_problems_are_told_at_once_and_name_the_flag() -> None:
     assert any("environment MESOS_DOMAIN" in line for line in told)
 
 
+def test_of_credentials_only_the_file_is_shown(tmp_path: Path) -> None:
+    table = (Flag("credential", "json", confidential=True),)
+    path = tmp_path / "credential"
+    path.write_text('{"principal": "agent", "secret": "hush"}')
+    for text, shown in ((f"file://{path}", f"file://{path}"), (path.read_text(), "****")):
+        flags = parse_flags(table, [f"--credential={text}"], {})
+        assert flags.json("credential")["secret"] == "hush"
+        assert flags.shown() == {"credential": shown}
+
+
 def test_values_come_from_files(tmp_path: Path) -> None:
     path = tmp_path / "domain"
     path.write_text('{"a": 1}\n')
