@@ -315,6 +315,47 @@ def test_the_nodes_cgroup_is_made_in_every_hierarchy_and_taken_away(
     }
 
 
+def mebibytes(path: Path) -> int:
+    return int(path.read_text()) // supervise_node.MEBIBYTE
+
+
+def test_pods_get_what_the_nodes_own_programs_leave(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    top = tmp_path / "memory/mesos/c1"
+    (top / "kubepods").mkdir(parents=True)
+    (top / "memory.limit_in_bytes").write_text(f"{1056 << 20}\n")
+    (top / "memory.stat").write_text(f"cache 1\nrss {200 << 20}\ntotal_rss {900 << 20}\n")
+    limit = top / "kubepods/memory.limit_in_bytes"
+    cgroups = on_host(monkeypatch, tmp_path, MOUNTINFO, OWN_V1)
+    cgroups.bound_pods()
+    assert not limit.exists(), "the kubelet has not made it yet"
+    limit.write_text(f"{1024 << 20}\n")
+    cgroups.bound_pods()
+    assert mebibytes(limit) == 1056 - 200 - 64
+    (top / "memory.stat").write_text(f"rss {197 << 20}\n")
+    cgroups.bound_pods()
+    assert mebibytes(limit) == 792, "a little less is not worth a change"
+    (top / "memory.stat").write_text(f"rss {90 << 20}\n")
+    cgroups.bound_pods()
+    assert mebibytes(limit) == 896
+
+
+def test_pods_get_what_is_left_with_cgroup_v2_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    top = tmp_path / "mesos/c1"
+    for name, used in (("kubepods", 700), ("kubedcos", 150), ("leaf", 42)):
+        (top / name).mkdir(parents=True)
+        (top / name / "memory.stat").write_text(f"anon {used << 20}\n")
+    (top / "memory.max").write_text(f"{1056 << 20}\n")
+    limit = top / "kubepods/memory.max"
+    limit.write_text("max\n")
+    mountinfo = "30 20 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    on_host(monkeypatch, tmp_path, mountinfo, "0::/mesos/c1/leaf\n").bound_pods()
+    assert mebibytes(limit) == 1056 - 150 - 42 - 64
+
+
 def test_a_new_cpuset_gets_its_parents_cpus(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     for name in ("cpuset.cpus", "cpuset.mems"):

@@ -10,6 +10,7 @@ Exit codes: 0 told to end; 1 impossible on this host, or containerd or kubelet e
 from __future__ import annotations
 
 import ctypes
+import errno
 import glob
 import json
 import os
@@ -26,6 +27,12 @@ PR_SET_PDEATHSIG = 1
 CONTAINERD_DEADLINE = 60.0
 MOST_RESTARTS = 3
 RESTART_WINDOW = 600.0
+MEBIBYTE = 1 << 20
+SPARE_MEMORY = 64 * MEBIBYTE
+"""Of the task's memory: what containerd, shims and kubelet may take between two looks."""
+STEP_MEMORY = 8 * MEBIBYTE
+"""Smaller changes of the pods' limit are not worth it."""
+LOOK_SECONDS = 1.0
 TUNABLES = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -213,6 +220,34 @@ class Cgroups:
         """Folder of the cgroup that all pods are below."""
         return f"{self.mounts['' if self.unified else 'memory']}{self.root}/kubepods"
 
+    def bound_pods(self) -> None:
+        """Keep for the node's own programs what they need of the task's memory.
+
+        They live in the same grant as the pods. If pods could use all of it, the task's own limit
+        would be hit first, and Mesos would end the node where one pod should end.
+        """
+        name = "memory.max" if self.unified else "memory.limit_in_bytes"
+        top = os.path.dirname(self.pods())
+        limit = read_or_nothing(f"{top}/{name}").strip()
+        file = f"{self.pods()}/{name}"
+        current = read_or_nothing(file).strip()
+        if not current or not limit.isdigit():
+            return
+        if self.unified:
+            others = [path for path in glob.glob(f"{top}/*/") if path != f"{self.pods()}/"]
+            own = sum(memory_stat(path, "anon") for path in others)
+        else:
+            own = memory_stat(top, "rss")
+        most = max(int(limit) - own - SPARE_MEMORY, STEP_MEMORY)
+        if current.isdigit() and most - STEP_MEMORY < int(current) <= most:
+            return
+        try:
+            write(file, str(most // STEP_MEMORY * STEP_MEMORY))
+        except OSError as error:
+            # Busy: more is in use and cannot be had back at once. The next look tries again.
+            if error.errno != errno.EBUSY:
+                say(f"{file} stays at {current}: {error.strerror}")
+
     def pod_processes(self) -> list[int]:
         """All processes of all pods."""
         files = glob.glob(f"{self.pods()}/**/cgroup.procs", recursive=True)
@@ -224,6 +259,15 @@ class Cgroups:
             remove_cgroup(f"{point}{self.root}/kubepods")
         for path in reversed(self._made):
             remove_cgroup(path)
+
+
+def memory_stat(folder: str, name: str) -> int:
+    """A number out of a cgroup's ``memory.stat``; 0 when it is not there."""
+    for line in read_or_nothing(os.path.join(folder, "memory.stat")).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
 
 
 def read_or_nothing(path: str) -> str:
@@ -403,9 +447,13 @@ def run(spec: dict[str, Any], ended: list[bool]) -> None:
         programs.append(Program("containerd", spec["containerd"]))
         wait_for_socket(spec["socket"], programs[0])
         programs.append(Program("kubelet", spec["kubelet"]))
+        looked = 0.0
         while not ended:
             for program in programs:
                 program.keep_running()
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                cgroups.bound_pods()
+                looked = time.monotonic()
             time.sleep(0.2)
     finally:
         say("ending")
