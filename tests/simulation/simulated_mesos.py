@@ -126,6 +126,8 @@ class SimulatedMesos:
         self._role = subscribe.framework_info.roles[0]
         master = wire.MasterInfo(id="m", ip=0, hostname="m1", domain=domain(self.local_region, "z"))
         framework_id = subscribe.framework_info.id or wire.FrameworkID("F-0001")
+        if subscribe.framework_info.id is None and self.tasks:
+            self.violations.append("subscribed as a new framework, leaving its tasks behind")
         subscribed = wire.Subscribed(framework_id, 15.0, master)
         self.connection = SimulatedConnection(self, subscribed)
         for task in self.tasks.values():

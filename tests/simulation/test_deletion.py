@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import SubscriptionEnded
 
 from .stage import Crash, Effects, Stage, play
@@ -97,6 +98,30 @@ def test_a_volume_on_a_lost_agent_is_waited_for() -> None:
         assert f"waits for offers from {host}" in stage.scheduler.snapshot()["doing"]
         stage.mesos.return_agent(host)
         await asyncio.wait_for(wish, 120)
+        _assert_no_trace(stage)
+        await stage.close()
+
+    play(story)
+
+
+def test_an_offer_made_before_the_end_of_a_task_does_not_prove_its_volume_gone() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+
+        def kill(body: wire.CallKill) -> None:
+            """Offer what etcd does not use, then end it; both are heard at once."""
+            task = stage.mesos.tasks[body.task_id.value]
+            if task.info.name == "etcd-0-peer":
+                stage.mesos._refused.clear()
+                stage.mesos._suppressed = False
+                stage.mesos.allocate()
+                stage.mesos._suppressed = True
+            stage.mesos._set(task, "TASK_KILLED")
+
+        stage.mesos._kill = kill  # type: ignore[method-assign]
+        await asyncio.wait_for(stage.scheduler.delete(), 120)
         _assert_no_trace(stage)
         await stage.close()
 

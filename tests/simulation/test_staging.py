@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+from kubedcos.model.service import PlanSpec, PodSpec, ServiceSpec, Strategy
+
 from .simulated_mesos import Behaviour, SimulatedAgent
-from .stage import Stage, play, service
+from .stage import Stage, phase, play, service, task
 
 
 def test_everything_starts_in_the_order_of_the_plan() -> None:
@@ -201,6 +203,27 @@ def test_a_killed_etcd_comes_back_on_its_volume() -> None:
     play(story)
 
 
+def test_etcd_waits_for_the_agent_that_has_its_data() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        agent = stage.mesos.live["etcd-0-peer"].agent
+        stage.mesos.fail("etcd-0-peer", "TASK_KILLED")
+        agent.reachable = False
+        await asyncio.sleep(120)
+        step = stage.steps()["etcd-0:[peer]"]
+        assert step["status"] == "PENDING"
+        assert step["reason"] == f"needs an offer on {agent.hostname}; there is none"
+        agent.reachable = True
+        await stage.until_complete()
+        assert stage.mesos.live["etcd-0-peer"].agent is agent
+        assert stage.mesos.violations == []
+        await stage.close()
+
+    play(story)
+
+
 def test_the_step_of_a_lost_agent_waits_and_is_complete_again_when_it_returns() -> None:
     async def story() -> None:
         stage = Stage()
@@ -239,6 +262,40 @@ def test_a_pod_instance_whose_agent_has_no_room_is_moved_as_a_whole() -> None:
         assert len(homes) == 1
         assert homes != {old.hostname}
         assert stage.mesos.violations == []
+        await stage.close()
+
+    play(story)
+
+
+def test_nothing_is_moved_while_an_agent_is_out_of_reach() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        kubelet = stage.mesos.live["kube-node-1-kubelet"]
+        stage.mesos.fail("kube-node-1-dns")
+        stage.mesos.lose_agent(kubelet.agent.hostname)
+        await asyncio.sleep(1200)
+        stage.mesos.return_agent(kubelet.agent.hostname)
+        await stage.until_complete()
+        assert stage.mesos.live["kube-node-1-kubelet"] is kubelet
+        assert stage.mesos.live["kube-node-1-dns"].agent is kubelet.agent
+        assert stage.mesos.violations == []
+        await stage.close()
+
+    play(story)
+
+
+def test_two_pods_that_start_together_do_not_use_the_same_offer() -> None:
+    async def story() -> None:
+        pods = tuple(PodSpec(name, 1, (task("t"),)) for name in ("one", "two"))
+        both = phase("both", Strategy.PARALLEL, ("one", 0, ("t",)), ("two", 0, ("t",)))
+        spec = ServiceSpec("kubernetes", "kubernetes", pods, (PlanSpec("deploy", (both,)),))
+        stage = Stage(spec, [SimulatedAgent("a1", "dc-a", "a-1")])
+        stage.start()
+        await stage.until_complete()
+        assert [name for _, name, _ in stage.mesos.launches] == ["one-0-t", "two-0-t"]
+        assert stage.workload.ended == []
         await stage.close()
 
     play(story)

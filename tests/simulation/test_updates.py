@@ -8,6 +8,7 @@ from collections import Counter
 
 from kubedcos.mesos import messages as wire
 
+from .simulated_mesos import SimulatedTask
 from .stage import Stage, play
 
 
@@ -91,6 +92,21 @@ def test_a_task_that_nobody_knows_is_killed() -> None:
         stage.mesos._launch(agent, stranger, agent.total)
         await stage.until(lambda: "stranger" not in stage.mesos.live, 60)
         assert stage.mesos.tasks["stranger__1"].state == "TASK_KILLED"
+        await stage.close()
+
+    play(story)
+
+
+def test_even_a_silent_task_that_nobody_knows_is_found_and_killed() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        stranger = wire.TaskInfo("stranger", wire.TaskID("stranger__1"), wire.AgentID("S-b2"))
+        silent = SimulatedTask(stranger, stage.mesos.agents["S-b2"], stage.mesos.now)
+        silent.state = "TASK_RUNNING"
+        stage.mesos.tasks["stranger__1"] = silent
+        await stage.until(lambda: "stranger" not in stage.mesos.live, 1000)
         await stage.close()
 
     play(story)

@@ -48,7 +48,7 @@ class Demand:
             return Voice.SUPPRESS
         self._last_wanted = now
         silent = now - self._last_revive
-        if silent < self.pace.revive_interval and not self.suppressed:
+        if silent < self.pace.revive_interval:
             return Voice.NOTHING
         if not (new or self.suppressed or silent >= self.pace.revive_again):
             return Voice.NOTHING

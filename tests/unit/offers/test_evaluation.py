@@ -106,6 +106,15 @@ def test_resources_reserved_for_the_role_are_used_first() -> None:
     assert cpus == {(static,): 800, (): 200}
 
 
+def test_two_tasks_do_not_get_the_same_share() -> None:
+    static = Reservation(ROLE, dynamic=False)
+    reserved = amounts(cpus=1.0, mem=0, disk=0, ports=(), reservations=(static,))
+    spec = pod(task("a", cpus=1.0), task("b", cpus=1.0))
+    one, two = fitted(fit(needs(spec), (*amounts(cpus=1.0), *reserved))).grants
+    stacks = [[p.reservations for p in g.resources if p.name == "cpus"] for g in (one, two)]
+    assert stacks == [[(static,)], [()]]
+
+
 def test_what_somebody_labelled_is_left_alone() -> None:
     theirs = Reservation(ROLE, labels=(("resource_id", "theirs"),))
     found = fit(needs(pod()), amounts(reservations=(theirs,)))
@@ -164,6 +173,14 @@ def test_a_reservation_without_its_volume_is_not_launched_on() -> None:
     found = fit(needs(ETCD, reservation_id="r-new", fresh_id=""), bare)
     assert not isinstance(found, Fit)
     assert [f.reason for f in found] == ["does not offer volume data of peer"]
+
+
+def test_a_reservation_that_is_too_small_by_now_says_so_with_figures() -> None:
+    (grant,) = fitted(fit(needs(ETCD), amounts())).grants
+    grown = pod(task("peer", cpus=2, volumes=(DATA,)))
+    found = fit(needs(grown, reservation_id="r-new", fresh_id=""), grant.resources)
+    assert not isinstance(found, Fit)
+    assert [f.reason for f in found] == ["has 1 of 2 cpus in its reservation"]
 
 
 def test_an_earlier_reservation_is_preferred_to_a_roomier_agent() -> None:
