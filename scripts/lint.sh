@@ -14,5 +14,5 @@ check ruff format --quiet --check .
 check mypy
 check lint-imports --no-logo
 check yamllint --strict .
-check ansible-lint --offline --quiet
+check ansible-lint --offline -q
 exit "${status}"
