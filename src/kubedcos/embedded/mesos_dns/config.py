@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -384,3 +385,17 @@ def _check_servers(config: Config) -> None:
             raise ConfigError(f"unable to parse ip: {host}") from None
     if config.zk and not config.zk.startswith("zk://"):
         raise ConfigError(f"failed to create master detector: {config.zk} is no zk:// address")
+
+
+def main() -> int:
+    """Check the file named on the command line, for whoever writes it; returns the exit status."""
+    try:
+        load(Path(sys.argv[1]))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return int(error.exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
