@@ -95,7 +95,10 @@ def component(task: Any) -> str:
     return str(labels.get(COMPONENT, ""))
 
 
-def first_time(task: Any, state: str) -> float | None:
-    """When the task first had a state, in seconds since 1970."""
-    times = [status["timestamp"] for status in task["statuses"] if status["state"] == state]
-    return min(times, default=None)
+def started(task: Any) -> float:
+    """When Mesos first heard of the task's executor, in seconds since 1970.
+
+    Of several updates with one state Mesos keeps the last, and a task that is running and healthy
+    sends them again and again: what counts is its first state.
+    """
+    return float(min(status["timestamp"] for status in task["statuses"]))

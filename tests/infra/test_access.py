@@ -17,7 +17,7 @@ LOOPBACK_ONLY = {"kube-scheduler": 10259, "kube-controller-manager": 10257}
 def status(host: Host, url: str) -> str:
     """HTTP status of a request that shows no certificate and no token."""
     return str(
-        host.run(f"curl -sk -o /dev/null -w '%%{{http_code}}' --max-time 10 {url}").stdout.strip()
+        host.run(f"curl -sk -o /dev/null -w '%{{http_code}}' --max-time 10 {url}").stdout.strip()
     )
 
 

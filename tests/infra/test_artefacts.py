@@ -32,7 +32,7 @@ def test_an_artefact_is_what_the_index_says(host: Host, server: str) -> None:
 
 
 def test_what_is_not_there_is_not_found(host: Host, server: str) -> None:
-    status = "curl -s -o /dev/null -w '%%{http_code}' --max-time 10 "
+    status = "curl -s -o /dev/null -w '%{http_code}' --max-time 10 "
     assert host.check_output(f"{status}{server}/artifacts/sha256/{'0' * 64}/nothing") == "404"
 
 
@@ -43,6 +43,6 @@ def test_the_registry_has_the_images_that_nodes_need(host: Host, registry: str) 
 
 @pytest.mark.on("agents", "public_agents")
 def test_nobody_but_the_bootstrap_host_pushes_images(host: Host, registry: str) -> None:
-    status = "curl -s -o /dev/null -w '%%{http_code}' --max-time 10 -X POST "
+    status = "curl -s -o /dev/null -w '%{http_code}' --max-time 10 -X POST "
     answer = host.check_output(f"{status}{registry}/v2/infra-tests/image/blobs/uploads/")
     assert answer in {"401", "403", "405"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -14,27 +15,33 @@ from .mesos import Mesos
 from .test_pods import SLEEP, container_of
 from .waiting import until
 
-# Everything of a container: its cgroups, the processes in them with their start times (numbers are
-# used again), interfaces of pods, and the mounts that the host or any process still sees.
+# Everything of a container: its processes, its cgroups, the mount namespaces that are its own and
+# who is in them, mounts of nodes that the host itself sees, and interfaces of pods.
 TRACES = """
 import glob, json, os, sys
-container = sys.argv[1]
-processes, mounts = {}, set()
+container, *namespaces = sys.argv[1:]
+processes, own, left = [], set(), []
+host = os.readlink("/proc/1/ns/mnt")
 for folder in glob.glob("/proc/[0-9]*"):
     try:
-        stat = open(folder + "/stat").read()
-        if container in open(folder + "/cgroup").read() and ") Z " not in stat:
-            processes[folder[6:] + " " + stat.rpartition(")")[2].split()[19]] = stat.split()[1]
-        for line in open(folder + "/mountinfo"):
-            if "kubedcos-task" in line or "io.containerd" in line:
-                mounts.add(os.readlink(folder + "/ns/mnt") + " " + line.split()[4])
+        namespace = os.readlink(folder + "/ns/mnt")
+        dead = ") Z " in open(folder + "/stat").read()
+        if container in open(folder + "/cgroup").read() and not dead:
+            processes.append(folder)
+            own.add(namespace)
+        if namespace in namespaces:
+            left.append(folder)
     except OSError:
         pass
+marks = ("/run/kubedcos-task", "/run/containerd", "/var/lib/kubelet/pods")
+mounts = [line.split()[4] for line in open("/proc/1/mountinfo")]
 links = glob.glob("/sys/class/net/*/master")
 print(json.dumps({
     "processes": processes,
     "cgroups": [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if container in folder],
-    "namespaces": sorted({mount.split()[0] for mount in mounts}),
+    "namespaces": sorted(own - {host}),
+    "in_namespaces": left,
+    "host_mounts": [mount for mount in mounts if mount.startswith(marks)],
     "ports": [link.split("/")[4] for link in links if "/m-" in os.readlink(link)],
 }))
 """
@@ -58,8 +65,9 @@ for pid, parent in found:
 """
 
 
-def traces(host: Host, container: str) -> Any:
-    return json.loads(host.check_output(f"python3 -c %s {container}", TRACES))
+def traces(host: Host, container: str, namespaces: Sequence[str] = ()) -> Any:
+    words = " ".join(f"'{word}'" for word in (container, *namespaces))
+    return json.loads(host.check_output(f"python3 -c %s {words}", TRACES))
 
 
 @pytest.mark.destructive
@@ -69,8 +77,8 @@ def test_a_killed_node_leaves_nothing_and_comes_back(
     name, node = max(kubernetes.nodes().items(), key=itemgetter(0))
     kubernetes.apply(pod("victim", name, *SLEEP))
     kubernetes.ready_pod("victim")
-    place, task, container = container_of(mesos, kubernetes, node)
-    host = hosts[place]
+    place, task, executor = container_of(mesos, kubernetes, node)
+    host, container = hosts[place], executor["container"]
     before = traces(host, container)
     assert len(before["processes"]) > 3
     assert before["cgroups"]
@@ -79,13 +87,13 @@ def test_a_killed_node_leaves_nothing_and_comes_back(
 
     assert host.check_output(f"python3 -c %s {container}", KILL)
 
-    def gone() -> bool:
-        now = traces(host, container)
-        return not (now["processes"] or now["cgroups"])
+    def left() -> Any:
+        now = traces(host, container, before["namespaces"])
+        return {key: now[key] for key in ("processes", "cgroups", "in_namespaces") if now[key]}
 
-    until(gone, "no process and no cgroup is left", seconds=20)
+    until(lambda: not left(), "no process, mount namespace or cgroup is left", seconds=20)
     after = traces(host, container)
-    assert not set(after["namespaces"]) & set(before["namespaces"]), "its mounts are gone"
+    assert not after["host_mounts"]
     assert not set(after["ports"]) & set(before["ports"]), "its pods' interfaces are gone"
 
     def replaced() -> Any:

@@ -8,22 +8,24 @@ from itertools import pairwise
 import pytest
 
 from .inventory import Inventory
-from .mesos import Mesos, component, first_time
+from .mesos import Mesos, component, started
 
 ORDER = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"]
 CONTROL_PLANE = ORDER[:-1]
 NODE = ["kubelet", "kube-proxy", "coredns"]
 
 
+FORGOTTEN = "a master that was restarted does not know tasks that ended before"
+
+
 @pytest.fixture
 def starts(cluster: str, mesos: Mesos) -> dict[str, list[float]]:
-    """Component → when each of its tasks was first running, in order."""
+    """Component → when each of its tasks started, in order."""
     framework = mesos.framework(cluster)
     found: dict[str, list[float]] = {}
     for task in framework["tasks"] + framework["completed_tasks"]:
-        running = first_time(task, "TASK_RUNNING")
-        if running is not None:
-            found.setdefault(component(task), []).append(running)
+        if task["statuses"]:
+            found.setdefault(component(task), []).append(started(task))
     return {kind: sorted(times) for kind, times in found.items()}
 
 
@@ -36,6 +38,8 @@ def test_what_nodes_need_came_before_them_and_other_addons_after(
     starts: dict[str, list[float]],
 ) -> None:
     addons = sorted((times[0], kind) for kind, times in starts.items() if kind.startswith("addon-"))
+    if not addons:
+        pytest.skip(FORGOTTEN)
     order = [kind for _, kind in sorted([*addons, (starts["kubelet"][0], "kubelet")])]
     before, after = order[: order.index("kubelet")], order[order.index("kubelet") + 1 :]
     assert set(before) == {"addon-cluster-roles", "addon-tls-bootstrapping"}
@@ -49,6 +53,8 @@ def test_addons_have_ended_well(cluster: str, mesos: Mesos) -> None:
         for task in framework["tasks"] + framework["completed_tasks"]
         if component(task).startswith("addon-")
     }
+    if not states:
+        pytest.skip(FORGOTTEN)
     assert set(states.values()) == {"TASK_FINISHED"}, states
 
 
