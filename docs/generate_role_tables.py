@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ def table(spec: dict[str, Any]) -> str:
 
 
 def _row(name: str, option: dict[str, Any]) -> str:
+    return f"| `{name}` | {' | '.join(cells(option))} |"
+
+
+def cells(option: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Type, default and meaning of one input, in Markdown."""
     kind = str(option.get("type", "str"))
     if kind == "list" and "elements" in option:
         kind = f"list of {option['elements']}"
@@ -49,7 +55,7 @@ def _row(name: str, option: dict[str, Any]) -> str:
         default = f"`{_short(option['default'])}`"
     words = option.get("description", "")
     text = " ".join(words if isinstance(words, list) else [str(words)])
-    return f"| `{name}` | {kind} | {default} | {_plain(text)} |"
+    return kind, default, _plain(text)
 
 
 def _short(value: object) -> str:

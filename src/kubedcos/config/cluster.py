@@ -106,9 +106,11 @@ class Etcd(Section):
     count: One = 1
     """Members."""
     cpus: Cpus = 0.2
+    """Cores that Mesos grants it."""
     mem_mb: Mebibytes = 256
+    """MiB of memory that Mesos grants it."""
     disk_mb: Annotated[int, Field(ge=512)] = 1024
-    """Persistent volume; half of it may hold data, the rest is for the log and snapshots."""
+    """MiB of its persistent volume; half may hold data, the rest is for log and snapshots."""
     disk: Literal["ROOT", "PATH", "MOUNT"] = "ROOT"
     """Kind of Mesos disk that the volume lies on."""
 
@@ -117,8 +119,11 @@ class ApiServer(Section):
     """kube-apiserver."""
 
     count: One = 1
+    """API servers."""
     cpus: Cpus = 0.5
+    """Cores that Mesos grants it."""
     mem_mb: Mebibytes = 768
+    """MiB of memory that Mesos grants it."""
     always_pull_images: bool = False
     """Check the registry at each container start. The registry then has to answer always."""
 
@@ -127,44 +132,58 @@ class ControllerManager(Section):
     """kube-controller-manager."""
 
     count: One = 1
+    """Controller managers."""
     cpus: Cpus = 0.2
+    """Cores that Mesos grants it."""
     mem_mb: Mebibytes = 256
+    """MiB of memory that Mesos grants it."""
 
 
 class Scheduler(Section):
     """kube-scheduler."""
 
     count: One = 1
+    """Schedulers."""
     cpus: Cpus = 0.1
+    """Cores that Mesos grants it."""
     mem_mb: Mebibytes = 128
+    """MiB of memory that Mesos grants it."""
 
 
 class Sidecar(Section):
     """Resources of a task that accompanies each kubelet."""
 
     cpus: Cpus = 0.1
+    """Cores that Mesos grants it."""
     mem_mb: Mebibytes = 96
+    """MiB of memory that Mesos grants it."""
 
 
 class Node(Section):
     """Kubernetes nodes: a kubelet, a kube-proxy and a CoreDNS each."""
 
     count: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Nodes, at most one on an agent."""
     cpus: Cpus = 0.6
-    """What a node offers to pods; kubelet and containerd live within it."""
+    """Cores that a node offers to pods; kubelet and containerd live within them."""
     mem_mb: Annotated[int, Field(ge=512)] = 1024
-    """What a node offers to pods; kubelet and containerd live within it."""
+    """Memory in MiB that a node offers to pods; kubelet and containerd live within it."""
     disk_mb: Annotated[int, Field(ge=1024)] = 4096
-    """For images, logs and scratch space of pods."""
+    """MiB for images, logs and scratch space of pods."""
     max_pods: Annotated[int, Field(ge=1, le=500)] = 110
+    """Most Kubernetes pods of a node."""
     pod_pids_limit: Annotated[int, Field(ge=64)] = 1024
     """Most processes of one pod."""
     proxy: Sidecar = Sidecar()
+    """The node's kube-proxy."""
     dns: Sidecar = Sidecar()
+    """The node's own CoreDNS."""
     runtime_dir: Path = "/opt/kubedcos/bin"
     """Where the host has containerd, containerd-shim-runc-v2, ctr and runc."""
     cni_bin_dir: Path = "/opt/cni/bin"
+    """Where the host has the CNI plugins."""
     registry_mirrors_dir: Path = "/etc/containerd/certs.d"
+    """Where the host says which registry has the images."""
 
 
 class NetworkOptions(Section):
@@ -179,8 +198,9 @@ class NetworkOptions(Section):
     cni_conf_dir: str = ""
     """Where hosts have the overlay's CNI configuration; default /etc/kubedcos/cni/OVERLAY."""
     service_cidr: Network = "10.96.0.0/16"
-    """Addresses of Services; cannot be changed later."""
+    """Addresses of Services."""
     cluster_domain: Literal["cluster.local"] = "cluster.local"
+    """Domain of the names of Services."""
     node_dns: Address = "169.254.20.10"
     """Address at which each node's own CoreDNS answers its pods."""
     host_dns: Address = "127.0.0.1"
@@ -208,6 +228,7 @@ class Mesos(Section):
     masters: tuple[HostPort, ...] = ()
     """Masters as HOST:PORT; empty: as the framework scheduler is configured."""
     agent_port: Annotated[int, Field(ge=1, le=65535)] = 5051
+    """Port of the agents' HTTP API."""
     domain: str = "mesos"
     """Mesos-DNS' domain."""
 
@@ -218,9 +239,13 @@ class Artifacts(Section):
     url: Url = "http://bootstrap.kubedcos:8080"
     """The artefact server."""
     sandbox_image: str = "registry.k8s.io/pause:3.10.1"
+    """Image that holds a pod's namespaces."""
     dns_image: str = "registry.k8s.io/coredns/coredns:v1.14.7"
+    """Image of the cluster's own CoreDNS."""
     metrics_server_image: str = "registry.k8s.io/metrics-server/metrics-server:v0.9.0"
+    """Image of metrics-server."""
     demo_image: str = "docker.io/kubedcos/web:1"
+    """Image of the demonstration."""
 
 
 class Addons(Section):
@@ -229,6 +254,7 @@ class Addons(Section):
     dns_replicas: Annotated[int, Field(ge=1, le=20)] = 2
     """Pods of the cluster's own CoreDNS."""
     metrics_server: bool = True
+    """Whether metrics-server is installed."""
 
 
 class ClusterOptions(Section):

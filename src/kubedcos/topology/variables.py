@@ -19,7 +19,6 @@ SHARED_VARIABLES = frozenset(
         "clusters",
         "export_dir",
         "host_index",
-        "kubedcos_secrets_dir",
         "kubernetes_version",
         "overlay_mtu",
         "overlays",
