@@ -5,11 +5,8 @@ import pytest
 
 from kubedcos.embedded.agent.detector import (
     FixedDetector,
-    Master,
     ZooKeeperDetector,
     detector_of,
-    leading,
-    parse_master_info,
 )
 from kubedcos.embedded.agent.machine import offered_disk, offered_memory
 from kubedcos.embedded.agent.settings import Settings, load, refused_policy
@@ -139,16 +136,3 @@ def test_masters() -> None:
     for bad in ("h", "zk:/x", "h:port", ":1"):
         with pytest.raises(InvalidInput):
             detector_of(bad, 10)
-
-
-def test_the_lowest_candidate_leads() -> None:
-    children = ["json.info_0000000012", "json.info_0000000009", "log_replicas", "info_0000000001"]
-    assert leading(children) == "json.info_0000000009"
-    assert leading(["log_replicas"]) is None
-
-
-def test_master_info() -> None:
-    data = {"id": "x", "address": {"hostname": "m1", "ip": "10.0.0.1", "port": 5050}}
-    assert parse_master_info(json.dumps(data).encode()) == Master("10.0.0.1", 5050)
-    with pytest.raises(ValueError, match="address"):
-        parse_master_info(b"{}")

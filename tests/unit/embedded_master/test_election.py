@@ -12,38 +12,16 @@ import pytest
 
 from kubedcos.clock import SystemClock
 from kubedcos.embedded.master.app import MasterApp
-from kubedcos.embedded.master.election import Election, leading, parse_zk
+from kubedcos.embedded.master.election import Election
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.options import read_options
 from kubedcos.embedded.protocol import MASTER_PATH
-from kubedcos.errors import InvalidInput
 from kubedcos.mesos.messages import MasterInfo, decode
+from kubedcos.mesos.zookeeper import zookeeper_address
 
 BOOK: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "fixtures" / "mesos" / "ha-and-operator.json").read_text()
 )
-
-
-def test_the_lowest_node_leads_and_others_of_mesos_do_not_count() -> None:
-    for moment in ("znodes_before", "znodes_after"):
-        nodes = list(BOOK[moment])
-        first = leading(nodes)
-        assert first is not None
-        port = "leader_port" if moment == "znodes_before" else "new_leader_port"
-        assert decode(BOOK[moment][first]["data"], MasterInfo).port == BOOK[port]
-    assert leading(["log_replicas", "info_0000000001"]) is None
-
-
-def test_zk_urls() -> None:
-    parsed = parse_zk("zk://user:p%40ss@h1:2181,h2:2181/mesos")
-    assert (parsed.hosts, parsed.path, parsed.credentials) == (
-        "h1:2181,h2:2181",
-        "/mesos",
-        "user:p@ss",
-    )
-    for url in ("http://h/mesos", "zk://h:2181", "zk:///mesos"):
-        with pytest.raises(InvalidInput):
-            parse_zk(url)
 
 
 async def request(
@@ -131,7 +109,7 @@ def judged(*session_states: str, timeout: float = 0.05) -> int:
             told.set()
 
         own = MasterInfo(id="m", ip=0)
-        address = parse_zk("zk://127.0.0.1:1/mesos")
+        address = zookeeper_address("zk://127.0.0.1:1/mesos")
         election = Election(address, own, timeout, lambda _: None, lost)
         for state in session_states:
             election._judge(state)

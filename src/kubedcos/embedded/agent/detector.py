@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from kubedcos.errors import InvalidInput, Problem
-
-CANDIDATE_PREFIX = "json.info_"
+from kubedcos.mesos.zookeeper import PREFIX, candidates, master_address, zookeeper_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +17,12 @@ class Master:
 
     host: str
     port: int
+
+    @classmethod
+    def at(cls, address: str) -> Master:
+        """The master at ``host:port``."""
+        host, _, port = address.rpartition(":")
+        return cls(host, int(port))
 
     @property
     def url(self) -> str:
@@ -50,7 +53,7 @@ def detector_of(master: str, session_timeout: float) -> Detector:
     Raises:
         InvalidInput: neither of them.
     """
-    if master.startswith("zk://"):
+    if master.startswith(PREFIX):
         return ZooKeeperDetector(master, session_timeout)
     host, colon, port = master.strip().rpartition(":")
     if not colon or not port.isdigit() or not host:
@@ -81,31 +84,11 @@ class FixedDetector:
         """Nothing is held."""
 
 
-def leading(children: list[str]) -> str | None:
-    """The candidate with the lowest sequence number."""
-    candidates = [name for name in children if name.startswith(CANDIDATE_PREFIX)]
-    return min(candidates, key=lambda name: int(name.removeprefix(CANDIDATE_PREFIX)), default=None)
-
-
-def parse_master_info(data: bytes) -> Master:
-    """Address in the JSON MasterInfo of a candidate; raises ValueError."""
-    info: dict[str, Any] = json.loads(data)
-    address = info.get("address") or {}
-    host = address.get("ip") or address.get("hostname") or info.get("hostname")
-    port = address.get("port") or info.get("port")
-    if not host or not port:
-        raise ValueError("MasterInfo without an address")
-    return Master(str(host), int(port))
-
-
 class ZooKeeperDetector:
     """Follows the candidates in ZooKeeper, as Mesos' masters enter themselves there."""
 
     def __init__(self, url: str, session_timeout: float) -> None:
-        parts = urlsplit(url)
-        userinfo, _, self._hosts = parts.netloc.rpartition("@")
-        self._user = userinfo
-        self._path = parts.path or "/"
+        self._address = zookeeper_address(url, "flag --master")
         self._timeout = session_timeout
         self._current: Master | None = None
         self._event = asyncio.Event()
@@ -117,10 +100,10 @@ class ZooKeeperDetector:
 
         self._loop = asyncio.get_running_loop()
         self._client = KazooClient(
-            hosts=self._hosts,
+            hosts=self._address.hosts,
             timeout=self._timeout,
             connection_retry={"max_tries": -1, "max_delay": 5.0},
-            auth_data=[("digest", self._user)] if self._user else None,
+            auth_data=self._address.auth_data,
         )
         self._client.add_listener(self._on_state)
         self._client.start_async()
@@ -135,15 +118,14 @@ class ZooKeeperDetector:
 
         try:
             try:
-                children = self._client.get_children(self._path, watch=self._look)
+                children = self._client.get_children(self._address.path, watch=self._look)
             except NoNodeError:
-                self._client.exists(self._path, watch=self._look)
+                self._client.exists(self._address.path, watch=self._look)
                 children = []
-            name = leading(children)
             master = None
-            if name is not None:
-                data, _ = self._client.get(f"{self._path.rstrip('/')}/{name}")
-                master = parse_master_info(data)
+            for name in candidates(children)[:1]:
+                data, _ = self._client.get(f"{self._address.path}/{name}")
+                master = Master.at(master_address(data))
         except (KazooException, ValueError):
             master = None
         self._loop.call_soon_threadsafe(self._set, master)

@@ -19,6 +19,7 @@ from kubedcos.embedded.master.options import MasterOptions, read_options
 from kubedcos.embedded.protocol import MESOS_VERSION
 from kubedcos.errors import KubedcosError
 from kubedcos.mesos.messages import MasterInfo
+from kubedcos.mesos.zookeeper import zookeeper_address
 
 _log = logging.getLogger("kubedcos.embedded.master")
 
@@ -86,10 +87,10 @@ async def serve(options: MasterOptions) -> int:
     if options.zk is None:
         engine.elect()
     else:
-        from kubedcos.embedded.master.election import Election, parse_zk  # noqa: PLC0415
+        from kubedcos.embedded.master.election import Election  # noqa: PLC0415
 
         election = Election(
-            parse_zk(options.zk),
+            zookeeper_address(options.zk, "flag --zk"),
             engine.state.info,
             options.zk_session_timeout,
             lead,

@@ -4,46 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
 import msgspec
 
 from kubedcos.embedded.protojson import encode_json
-from kubedcos.errors import InvalidInput, Problem
 from kubedcos.mesos.messages import MasterInfo
+from kubedcos.mesos.zookeeper import ZooKeeperAddress, candidates
 
 _log = logging.getLogger(__name__)
-_LABEL: Final = re.compile(r"json\.info_\d{10}")
-
-
-class ZkAddress(msgspec.Struct, frozen=True):
-    """Where ``zk://[user:pass@]host:port,…/path`` leads."""
-
-    hosts: str
-    path: str
-    credentials: str | None = None
-
-
-def parse_zk(url: str) -> ZkAddress:
-    """Parts of a `--zk` URL.
-
-    Raises:
-        InvalidInput: it is none.
-    """
-    parts = urlsplit(url)
-    userinfo, _, hosts = parts.netloc.rpartition("@")
-    if parts.scheme != "zk" or not hosts or not parts.path.strip("/"):
-        wanted = "zk://[user:password@]host:port,host:port/path"
-        raise InvalidInput([Problem("flag --zk", repr(url), wanted, "flag-value")])
-    return ZkAddress(hosts, parts.path.rstrip("/"), unquote(userinfo) or None)
-
-
-def leading(nodes: list[str]) -> str | None:
-    """The node of the leader among the children of the path."""
-    return min(filter(_LABEL.fullmatch, nodes), default=None)
 
 
 class Election:
@@ -60,7 +30,7 @@ class Election:
 
     def __init__(
         self,
-        address: ZkAddress,
+        address: ZooKeeperAddress,
         own: MasterInfo,
         session_timeout: float,
         on_leader: Callable[[MasterInfo | None], None],
@@ -77,9 +47,8 @@ class Election:
         self._expired = False
         self._stopping = False
         self._work: set[asyncio.Task[None]] = set()
-        auth = [("digest", address.credentials)] if address.credentials else None
         self._client: Any = KazooClient(
-            hosts=address.hosts, timeout=session_timeout, auth_data=auth
+            hosts=address.hosts, timeout=session_timeout, auth_data=address.auth_data
         )
 
     async def start(self) -> None:
@@ -147,8 +116,7 @@ class Election:
 
     def _members_changed(self, nodes: list[str]) -> None:
         leader = None
-        first = leading(nodes)
-        if first is not None:
+        for first in candidates(nodes)[:1]:
             from kazoo.exceptions import NoNodeError  # noqa: PLC0415
 
             try:

@@ -1,54 +1,26 @@
-"""Whom to ask for the state: the list of masters, and ZooKeeper where it is configured.
-
-Mesos masters register as children ``json.info_NNNNNNNNNN`` of the path; the lowest number leads.
-"""
+"""Whom to ask for the state, where ZooKeeper is configured."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 from kazoo.protocol.states import KazooState, WatchedEvent
 
-PREFIX = "json.info_"
-
-
-@dataclass(frozen=True, slots=True)
-class ZooKeeperUrl:
-    """``zk://[user:password@]host:port,…/path`` taken apart; without a port it is 2181."""
-
-    hosts: str
-    path: str
-    user: str = ""
-    password: str = ""
-
-
-def parse_url(url: str) -> ZooKeeperUrl:
-    """Take a ``zk://`` address apart."""
-    rest = url.removeprefix("zk://")
-    credentials, at, place = rest.rpartition("@")
-    hosts, _, path = (place if at else rest).partition("/")
-    user, _, password = credentials.partition(":")
-    with_ports = ",".join(h if ":" in h else f"{h}:2181" for h in hosts.split(","))
-    return ZooKeeperUrl(with_ports, f"/{path.strip('/')}", user, password)
+from kubedcos.mesos.zookeeper import candidates, master_address, zookeeper_address
 
 
 class MasterDetector:
     """Follows the masters in ZooKeeper from kazoo's threads; reads are safe from any thread."""
 
     def __init__(self, url: str, changed: Callable[[], None]) -> None:
-        self._url = parse_url(url)
+        self._address = zookeeper_address(url, "zk")
         self._changed = changed
         self._lock = threading.Lock()
         self._masters: tuple[str, ...] = ()
-        auth = None
-        if self._url.user:
-            auth = [("digest", f"{self._url.user}:{self._url.password}")]
-        self._client = KazooClient(hosts=self._url.hosts, auth_data=auth, read_only=False)
+        self._client = KazooClient(hosts=self._address.hosts, auth_data=self._address.auth_data)
 
     @property
     def masters(self) -> tuple[str, ...]:
@@ -70,20 +42,17 @@ class MasterDetector:
     def _read(self, event: WatchedEvent | None = None) -> None:
         del event
         try:
-            children = self._client.get_children(self._url.path, watch=self._on_change)
+            children = self._client.get_children(self._address.path, watch=self._on_change)
         except NoNodeError:
-            self._client.exists(self._url.path, watch=self._on_change)
+            self._client.exists(self._address.path, watch=self._on_change)
             children = []
         masters = []
-        for child in sorted(c for c in children if c.startswith(PREFIX)):
+        for child in candidates(children):
             try:
-                data, _ = self._client.get(f"{self._url.path}/{child}")
+                data, _ = self._client.get(f"{self._address.path}/{child}")
             except NoNodeError:
                 continue
-            info = json.loads(data)
-            address = info.get("address") or {}
-            host = address.get("ip") or info.get("hostname")
-            masters.append(f"{host}:{address.get('port') or info.get('port')}")
+            masters.append(master_address(data))
         with self._lock:
             self._masters = tuple(masters)
         self._changed()
