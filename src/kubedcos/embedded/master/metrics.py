@@ -32,7 +32,8 @@ def snapshot(
     shown: dict[str, float] = {
         "master/elected": float(elected),
         "master/uptime_secs": uptime,
-        "registrar/log/recovered": float(recovered),
+        # As with Mesos, whose standbys follow the leader's log: a standby has nothing to recover.
+        "registrar/log/recovered": float(recovered or not elected),
         "master/slaves_active": float(active),
         "master/slaves_connected": float(active),
         "master/slaves_disconnected": float(len(agents) - active),
