@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 from kubedcos.errors import InvalidInput, KubedcosError, NotYetComplete, Problem
 from kubedcos.lab import hosts, image, keys, loops, machine, network
 from kubedcos.lab.engine import HASH_LABEL, HOST_LABEL, LAB_LABEL, Podman, label, strays
+from kubedcos.lab.program import ProgramFailed
 from kubedcos.lab.spec import HostSpec, LabSpec
 
 Tell = Callable[[str], None]
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 STRAY_SECONDS = 60.0
+REMOVALS = 5
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
@@ -189,7 +191,7 @@ def _down(name: str, podman: Podman, tell: Tell) -> Changes:
         tell(f"removing {len(own)} hosts")
     _each(
         [str(container["Names"][0]) for container in own],
-        lambda container: podman("rm", "--force", "--time=2", "--volumes", container, timeout=120),
+        lambda container: remove(podman, container),
     )
     changes.done += [f"host {label(container, HOST_LABEL)}" for container in own]
     changes.done += [f"loop device {device}" for device in loops.detach(devices)]
@@ -203,6 +205,21 @@ def _down(name: str, podman: Podman, tell: Tell) -> Changes:
     (lab_directory(name) / keys.KNOWN_HOSTS_FILE).unlink(missing_ok=True)
     changes.seconds = time.monotonic() - started
     return changes
+
+
+def remove(podman: Podman, container: str) -> None:
+    """Remove a container with its volumes, however long its many processes take to end.
+
+    Podman gives them ten seconds after it has killed them; a busy machine needs more.
+    """
+    for attempt in range(1, REMOVALS + 1):
+        try:
+            podman("rm", "--force", "--ignore", "--time=2", "--volumes", container)
+        except ProgramFailed as error:
+            if attempt == REMOVALS or "did not die within timeout" not in error.reason:
+                raise
+        else:
+            return
 
 
 def status(spec: LabSpec, podman: Podman) -> list[HostStatus]:
