@@ -37,7 +37,7 @@ _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]+)")
 
 _PASSWORD: Final = re.compile(r"(//[^/@:]+:)[^/@]+@")
 
-ANY: Final = ("*",)
+ANY: Final = ("any value",)
 """`Flag.harmless` of a flag that never has an effect here."""
 
 
