@@ -47,6 +47,15 @@ def master(cluster: Cluster) -> Http:
 
 
 @pytest.fixture
+def agent(cluster: Cluster, request: pytest.FixtureRequest) -> Http:
+    """The agent given, or the first that the master knows."""
+    given = request.config.getoption("--mesos-agent", default=None)
+    if given is None:
+        given = cluster.master.get("/slaves").json["slaves"][0]["pid"].partition("@")[2]
+    return Http(given, cluster.master.credential)
+
+
+@pytest.fixture
 def own_cluster(cluster: Cluster) -> Cluster:
     """For tests that kill processes, which only our own may suffer."""
     if not cluster.embedded:

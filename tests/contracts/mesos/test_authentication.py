@@ -57,6 +57,7 @@ PLAIN = [name for name, entry in BOOK.items() if entry["status"] in {200, 307, 4
 
 
 @pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.contract(behaviour="authentication", recordings="authentication.json")
 def test_who_gets_in_is_as_recorded(closed: tuple[Cluster, Path], name: str) -> None:
     entry = BOOK[name]
     principal = entry["auth"]
@@ -76,6 +77,7 @@ def test_who_gets_in_is_as_recorded(closed: tuple[Cluster, Path], name: str) -> 
         assert answer.headers["www-authenticate"] == entry["headers"]["WWW-Authenticate"]
 
 
+@pytest.mark.contract(behaviour="authentication", recordings="authentication.json")
 def test_a_framework_cannot_speak_for_another_principal(closed: tuple[Cluster, Path]) -> None:
     master = Http(closed[0].address, ("kube", SECRETS["kube"]))
     info = framework_info("foreign", principal="ops")
@@ -85,6 +87,7 @@ def test_a_framework_cannot_speak_for_another_principal(closed: tuple[Cluster, P
     assert (answer.status, answer.text) == (entry["status"], entry["body"])
 
 
+@pytest.mark.contract(behaviour="authentication")
 def test_calls_of_another_principal_are_refused(closed: tuple[Cluster, Path]) -> None:
     owner = Http(closed[0].address, ("kube", SECRETS["kube"]))
     with subscribed(owner, "owned") as framework:
@@ -94,6 +97,7 @@ def test_calls_of_another_principal_are_refused(closed: tuple[Cluster, Path]) ->
         assert framework.call("REVIVE").status == 202
 
 
+@pytest.mark.contract(behaviour="authentication")
 def test_an_agent_with_a_wrong_secret_ends(closed: tuple[Cluster, Path], tmp_path: Path) -> None:
     cluster, _ = closed
     wrong = {"principal": "agent", "secret": "wrong"}

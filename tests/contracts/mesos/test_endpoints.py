@@ -19,12 +19,14 @@ def departures(ours: Any, theirs: Any) -> list[str]:
     return [line for line in differences(ours, theirs) if not any(word in line for word in BUILD)]
 
 
+@pytest.mark.contract(endpoints="/health")
 def test_health_answers_with_nothing(master: Http) -> None:
     answer = master.get("/health")
     assert (answer.status, answer.body) == (200, b"")
     assert "content-type" not in answer.headers
 
 
+@pytest.mark.contract(endpoints="/redirect")
 def test_redirect_names_the_leader_without_a_scheme(master: Http) -> None:
     for path in ("/redirect", "/master/redirect"):
         answer = master.get(path)
@@ -34,6 +36,10 @@ def test_redirect_names_the_leader_without_a_scheme(master: Http) -> None:
 
 
 @pytest.mark.parametrize("name", ["version", "slaves", "op-get-version", "op-get-master"])
+@pytest.mark.contract(endpoints="/version", recordings="version.json")
+@pytest.mark.contract(endpoints="/slaves", recordings="slaves.json")
+@pytest.mark.contract(operator="GET_VERSION", recordings="op-get-version.json")
+@pytest.mark.contract(operator="GET_MASTER", recordings="op-get-master.json")
 def test_an_endpoint_has_the_recorded_shape(master: Http, name: str) -> None:
     theirs = recorded(f"{name}.json")
     if "call" in theirs:
@@ -45,10 +51,12 @@ def test_an_endpoint_has_the_recorded_shape(master: Http, name: str) -> None:
     assert departures(answer.json, theirs["body"]) == []
 
 
+@pytest.mark.contract(operator="GET_HEALTH", recordings="op-get-health.json")
 def test_get_health(master: Http) -> None:
     assert master.operator("GET_HEALTH").json == recorded("op-get-health.json")["body"]
 
 
+@pytest.mark.contract(operator="GET_AGENTS", recordings="op-get-agents.json")
 def test_agents_have_the_recorded_shape(master: Http) -> None:
     ours = master.operator("GET_AGENTS").json
     for agent in ours["get_agents"]["agents"]:
@@ -57,6 +65,7 @@ def test_agents_have_the_recorded_shape(master: Http) -> None:
     assert departures(ours, recorded("op-get-agents.json")["body"]) == []
 
 
+@pytest.mark.contract(operator="GET_FRAMEWORKS", recordings="op-get-frameworks.json")
 def test_frameworks_have_the_recorded_shape(master: Http) -> None:
     with subscribed(master, "views", suppressed=["lab"]):
         ours = master.operator("GET_FRAMEWORKS").json["get_frameworks"]["frameworks"][-1]
@@ -65,6 +74,7 @@ def test_frameworks_have_the_recorded_shape(master: Http) -> None:
     assert departures(ours, theirs) == []
 
 
+@pytest.mark.contract(endpoints="/state", recordings="state-running.json")
 def test_state_has_the_recorded_shape(master: Http) -> None:
     ours, theirs = master.get("/state").json, recorded("state-running.json")["body"]
     for view in (ours, theirs):
@@ -74,6 +84,7 @@ def test_state_has_the_recorded_shape(master: Http) -> None:
     assert ours["leader"] == ours["pid"]
 
 
+@pytest.mark.contract(endpoints="/state /state-summary /slaves /frameworks /tasks /roles /flags")
 def test_every_read_endpoint_answers_under_both_paths_and_to_post(master: Http) -> None:
     for name in ("state", "state-summary", "slaves", "frameworks", "tasks", "roles", "flags"):
         for path in (f"/{name}", f"/master/{name}"):
@@ -94,6 +105,10 @@ WRONG = [
 
 
 @pytest.mark.parametrize("entry", WRONG)
+@pytest.mark.contract(endpoints="/metrics/snapshot /teardown", recordings="v0-endpoints.json")
+@pytest.mark.contract(
+    endpoints="/files/browse /files/read /files/download", recordings="v0-endpoints.json"
+)
 def test_a_wrong_request_is_answered_as_recorded(master: Http, entry: dict[str, Any]) -> None:
     request = entry.get("request")
     body = request.encode() if isinstance(request, str) else None
@@ -102,6 +117,7 @@ def test_a_wrong_request_is_answered_as_recorded(master: Http, entry: dict[str, 
     assert (answer.status, answer.text) == (entry["status"], entry["body"])
 
 
+@pytest.mark.contract(endpoints="/metrics/snapshot", operator="GET_METRICS")
 def test_metrics_have_the_names_that_monitoring_reads(master: Http) -> None:
     metrics = master.get("/metrics/snapshot").json
     for name in (
@@ -116,6 +132,7 @@ def test_metrics_have_the_names_that_monitoring_reads(master: Http) -> None:
     assert "master/elected" in listed
 
 
+@pytest.mark.contract(endpoints="/teardown", operator="TEARDOWN")
 def test_a_framework_is_torn_down_by_an_operator(master: Http) -> None:
     with subscribed(master, "operated", failover_timeout=600.0) as framework:
         body = f"frameworkId={framework.id}".encode()
@@ -126,6 +143,7 @@ def test_a_framework_is_torn_down_by_an_operator(master: Http) -> None:
         framework.id = ""
 
 
+@pytest.mark.contract(endpoints="/tasks")
 def test_completed_tasks_can_be_paged(cluster: Cluster) -> None:
     with subscribed(cluster.master, "paged") as framework:
         offer = framework.offers()[0]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kubedcos.clock import SystemClock
 from kubedcos.model.service import (
     Goal,
@@ -142,6 +144,7 @@ class Story:
         }
 
 
+@pytest.mark.contract(behaviour="staging")
 def test_a_service_is_staged_kept_and_deleted_without_a_trace(
     cluster: Cluster, master: Http, tmp_path: Path
 ) -> None:

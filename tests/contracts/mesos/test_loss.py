@@ -48,6 +48,7 @@ def reconciled(framework: Framework, task_id: str) -> dict[str, Any]:
     return framework.status(task_id)
 
 
+@pytest.mark.contract(behaviour="agent-restart", events="RESCIND", recordings="agent-restart.jsonl")
 def test_a_killed_agent_finds_its_tasks_again(lab: Cluster) -> None:
     with subscribed(lab.master, "restart", **DURABLE) as framework:
         held = running(framework, "re-cmd", "re-killed")
@@ -66,6 +67,7 @@ def test_a_killed_agent_finds_its_tasks_again(lab: Cluster) -> None:
         assert framework.offers()
 
 
+@pytest.mark.contract(behaviour="agent-loss", events="FAILURE", recordings="agent-restart.jsonl")
 def test_an_agent_that_stays_away_makes_its_tasks_unreachable_until_it_returns(
     lab: Cluster,
 ) -> None:
@@ -89,6 +91,7 @@ def test_an_agent_that_stays_away_makes_its_tasks_unreachable_until_it_returns(
         same_status(framework.status("re-cmd", "TASK_RUNNING"), theirs)
 
 
+@pytest.mark.contract(behaviour="agent-loss")
 def test_a_frozen_agent_is_noticed_by_its_silence(lab: Cluster) -> None:
     with subscribed(lab.master, "frozen", **DURABLE) as framework:
         running(framework, "victim")
@@ -100,6 +103,7 @@ def test_a_frozen_agent_is_noticed_by_its_silence(lab: Cluster) -> None:
         assert framework.status("victim", "TASK_RUNNING")["reason"] == "REASON_AGENT_REREGISTERED"
 
 
+@pytest.mark.contract(behaviour="agent-loss", recordings="agent-restart-not-checkpointed.jsonl")
 def test_without_checkpoint_tasks_are_lost_with_the_connection(lab: Cluster) -> None:
     with subscribed(lab.master, "not-checkpointed", checkpoint=False, **DURABLE) as framework:
         running(framework, "not-checkpointed")
@@ -116,6 +120,9 @@ def gone(lab: Cluster, agent_id: Any) -> None:
     assert (answer.status, answer.body) == (200, b"")
 
 
+@pytest.mark.contract(
+    behaviour="agent-gone", operator="MARK_AGENT_GONE", recordings="agent-gone.jsonl"
+)
 def test_an_agent_marked_gone_never_comes_back(lab: Cluster) -> None:
     with subscribed(lab.master, "gone", **DURABLE) as framework:
         offer = running(framework, "gone-1")
@@ -138,6 +145,9 @@ def test_an_agent_marked_gone_never_comes_back(lab: Cluster) -> None:
     assert (answer.status, answer.text) == (404, "Agent 'no-such' not found")
 
 
+@pytest.mark.contract(
+    behaviour="agent-gone old-frameworks", recordings="agent-gone-not-partition-aware.jsonl"
+)
 def test_an_old_client_hears_of_a_gone_agent_as_lost(lab: Cluster) -> None:
     capabilities = [{"type": "MULTI_ROLE"}, {"type": "RESERVATION_REFINEMENT"}]
     with subscribed(lab.master, "old", capabilities=capabilities, **DURABLE) as framework:
@@ -147,6 +157,7 @@ def test_an_old_client_hears_of_a_gone_agent_as_lost(lab: Cluster) -> None:
         same_status(framework.status("gone-2"), status_of(name, "gone-2", "TASK_LOST"))
 
 
+@pytest.mark.contract(behaviour="master-restart")
 def test_a_restarted_master_finds_agents_and_tasks_again(lab: Cluster) -> None:
     with subscribed(lab.master, "failover", **DURABLE) as framework:
         running(framework, "survivor")

@@ -54,10 +54,22 @@ def replay(cluster: Cluster, entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("entry", exchanges("scheduler-malformed.json"))
+@pytest.mark.contract(
+    endpoints="/api/v1/scheduler", calls="ACCEPT TEARDOWN", recordings="scheduler-malformed.json"
+)
 def test_scheduler_api(cluster: Cluster, entry: dict[str, Any]) -> None:
     replay(cluster, entry)
 
 
 @pytest.mark.parametrize("entry", exchanges("operator-malformed.json"))
+@pytest.mark.contract(
+    endpoints="/api/v1", operator="LIST_FILES READ_FILE", recordings="operator-malformed.json"
+)
+@pytest.mark.contract(
+    operator="MARK_AGENT_GONE TEARDOWN GET_METRICS", recordings="operator-malformed.json"
+)
+@pytest.mark.contract(
+    operator="UNRESERVE_RESOURCES DESTROY_VOLUMES", recordings="operator-malformed.json"
+)
 def test_operator_api(cluster: Cluster, entry: dict[str, Any]) -> None:
     replay(cluster, entry)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 from .client import Framework, Http, framework_info, subscribed
 from .recordings import story
 
@@ -27,6 +29,7 @@ def agents_offered(framework: Framework, count: int) -> list[dict[str, Any]]:
     return list(offers.values())
 
 
+@pytest.mark.contract(calls="DECLINE REVIVE")
 def test_declined_offers_stay_away_until_revive(framework: Framework) -> None:
     offers = agents_offered(framework, 2)
     ids = [offer["id"] for offer in offers]
@@ -39,6 +42,7 @@ def test_declined_offers_stay_away_until_revive(framework: Framework) -> None:
     assert len(agents_offered(framework, 2)) == 2
 
 
+@pytest.mark.contract(calls="DECLINE")
 def test_a_filter_expires(framework: Framework) -> None:
     offers = agents_offered(framework, 2)
     began = time.monotonic()
@@ -48,6 +52,7 @@ def test_a_filter_expires(framework: Framework) -> None:
     assert time.monotonic() - began >= 1.9
 
 
+@pytest.mark.contract(calls="SUPPRESS")
 def test_suppress_stops_new_offers_and_leaves_those_that_are_out(framework: Framework) -> None:
     agents_offered(framework, 2)
     assert framework.call("SUPPRESS").status == 202
@@ -55,6 +60,7 @@ def test_suppress_stops_new_offers_and_leaves_those_that_are_out(framework: Fram
     assert not [event for event in framework.events if event["type"] == "RESCIND"]
 
 
+@pytest.mark.contract(calls="REVIVE SUPPRESS REQUEST", recordings="revive-suppress.jsonl")
 def test_calls_with_roles_that_are_not_the_frameworks_are_accepted(framework: Framework) -> None:
     for line in story("revive-suppress.jsonl"):
         body = line.get("body")
@@ -67,6 +73,7 @@ def test_calls_with_roles_that_are_not_the_frameworks_are_accepted(framework: Fr
     assert (answer.status, answer.text) == (400, text)
 
 
+@pytest.mark.contract(events="OFFERS")
 def test_roles_of_a_framework_are_offered_side_by_side(master: Http) -> None:
     with subscribed(master, "two-roles", roles=["lab", "extra"]) as framework:
         roles = {offer["allocation_info"]["role"] for offer in agents_offered(framework, 2)}
@@ -78,6 +85,7 @@ def update(framework: Framework, **changes: Any) -> Any:
     return framework.call("UPDATE_FRAMEWORK", update_framework={"framework_info": info})
 
 
+@pytest.mark.contract(calls="UPDATE_FRAMEWORK", events="RESCIND")
 def test_update_framework_applies_and_rescinds_what_no_longer_fits(master: Http) -> None:
     with subscribed(master, "update", failover_timeout=600.0) as framework:
         offers = agents_offered(framework, 2)
@@ -89,6 +97,7 @@ def test_update_framework_applies_and_rescinds_what_no_longer_fits(master: Http)
         assert framework.offers()[0]["allocation_info"]["role"] == "third"
 
 
+@pytest.mark.contract(calls="UPDATE_FRAMEWORK", recordings="update-framework.jsonl")
 def test_update_framework_refuses_what_mesos_refuses(master: Http) -> None:
     wanted = {
         line["body"]

@@ -63,6 +63,9 @@ def owner(master: Http) -> Iterator[Framework]:
             assert master.operator("UNRESERVE_RESOURCES", unreserve_resources=body).status == 202
 
 
+@pytest.mark.contract(
+    operations="RESERVE UNRESERVE CREATE DESTROY LAUNCH", recordings="reservations.jsonl"
+)
 def test_reserve_create_and_launch_in_one_accept_and_back(owner: Framework) -> None:
     offer = owner.offers()[0]
     cpus, mem, disk = (
@@ -107,6 +110,7 @@ def test_reserve_create_and_launch_in_one_accept_and_back(owner: Framework) -> N
     assert held(again_free) is None
 
 
+@pytest.mark.contract(operations="RESERVE")
 def test_reservations_outlive_their_framework(owner: Framework, master: Http) -> None:
     offer = owner.offers()[0]
     disk = scalar("disk", 64, **RESERVED)
@@ -129,6 +133,7 @@ def test_reservations_outlive_their_framework(owner: Framework, master: Http) ->
     ],
     ids=["too-much", "not-reserved", "nothing-to-unreserve", "no-volume", "no-such-volume"],
 )
+@pytest.mark.contract(operations="RESERVE UNRESERVE CREATE DESTROY")
 def test_a_wrong_operation_changes_nothing_and_the_next_one_runs(
     owner: Framework, operation: dict[str, Any]
 ) -> None:
@@ -137,6 +142,9 @@ def test_a_wrong_operation_changes_nothing_and_the_next_one_runs(
     owner.status("after", "TASK_FINISHED")
 
 
+@pytest.mark.contract(
+    operator="UNRESERVE_RESOURCES DESTROY_VOLUMES", recordings="operator-resources.json"
+)
 def test_an_operator_is_told_what_does_not_fit(owner: Framework, master: Http) -> None:
     offer = owner.offers()[0]
     agent = offer["agent_id"]

@@ -24,6 +24,9 @@ def replay(master: Http, entry: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("entry", MISTAKES, ids=lambda entry: entry["note"])
+@pytest.mark.contract(
+    calls="SUBSCRIBE", events="SUBSCRIBED ERROR", recordings="subscribe-mistakes.json"
+)
 def test_each_variant_of_subscribe_is_answered_as_recorded(
     cluster: Cluster, entry: dict[str, Any]
 ) -> None:
@@ -52,6 +55,8 @@ def test_each_variant_of_subscribe_is_answered_as_recorded(
         framework.close()
 
 
+@pytest.mark.contract(events="SUBSCRIBED", recordings="lifecycle.jsonl")
+@pytest.mark.contract(events="HEARTBEAT")
 def test_the_first_events_look_as_recorded(master: Http) -> None:
     with subscribed(master, "first-events") as framework:
         assert framework.answer.headers["content-type"] == "application/json"
@@ -66,6 +71,7 @@ def test_the_first_events_look_as_recorded(master: Http) -> None:
         framework.wait_type("HEARTBEAT")
 
 
+@pytest.mark.contract(calls="SUBSCRIBE", events="ERROR", recordings="subscribe-removed.jsonl")
 def test_an_id_that_the_master_never_gave_is_taken_and_used_up_by_the_disconnect(
     master: Http,
 ) -> None:
@@ -89,6 +95,7 @@ def test_an_id_that_the_master_never_gave_is_taken_and_used_up_by_the_disconnect
     again.close()
 
 
+@pytest.mark.contract(behaviour="takeover", events="ERROR", recordings="failover-before.jsonl")
 def test_a_takeover_ends_the_old_stream_and_its_calls(master: Http) -> None:
     changes = {"failover_timeout": 600.0}
     with (
@@ -106,6 +113,7 @@ def test_a_takeover_ends_the_old_stream_and_its_calls(master: Http) -> None:
         assert new.call("REVIVE").status == 202
 
 
+@pytest.mark.contract(calls="SUBSCRIBE")
 def test_a_framework_that_lost_its_connection_is_not_subscribed(master: Http) -> None:
     with subscribed(master, "gone-away", failover_timeout=600.0) as framework:
         framework.close()
@@ -117,6 +125,7 @@ def test_a_framework_that_lost_its_connection_is_not_subscribed(master: Http) ->
         master.operator("TEARDOWN", teardown={"framework_id": {"value": framework.id}})
 
 
+@pytest.mark.contract(calls="TEARDOWN")
 def test_teardown_ends_the_stream_without_an_event(master: Http) -> None:
     with subscribed(master, "teardown", suppressed=["lab"]) as framework:
         framework.wait_type("HEARTBEAT")

@@ -18,6 +18,7 @@ def started(framework: Framework, task_id: str, command: str, **changes: Any) ->
     return framework.status(task_id, "TASK_RUNNING")
 
 
+@pytest.mark.contract(events="OFFERS", recordings="lifecycle.jsonl")
 def test_an_offer_looks_as_recorded(framework: Framework) -> None:
     for ours in framework.offers():
         theirs = events("lifecycle.jsonl", "OFFERS")[0]["offers"]["offers"][0]
@@ -28,6 +29,7 @@ def test_an_offer_looks_as_recorded(framework: Framework) -> None:
             assert differences(named[name], recorded_resources[name]) == []
 
 
+@pytest.mark.contract(behaviour="regions")
 def test_offers_come_from_both_regions(framework: Framework) -> None:
     seen: set[str] = set()
 
@@ -40,6 +42,7 @@ def test_offers_come_from_both_regions(framework: Framework) -> None:
     wait_for(both, "offers of two regions")
 
 
+@pytest.mark.contract(behaviour="regions")
 def test_without_region_aware_only_the_masters_region_is_offered(master: Http) -> None:
     capabilities = [{"type": "MULTI_ROLE"}, {"type": "RESERVATION_REFINEMENT"}]
     with subscribed(master, "not-region-aware", capabilities=capabilities) as framework:
@@ -48,6 +51,7 @@ def test_without_region_aware_only_the_masters_region_is_offered(master: Http) -
             assert offer["domain"]["fault_domain"]["region"]["name"] == region
 
 
+@pytest.mark.contract(behaviour="old-frameworks")
 def test_an_old_client_gets_offers_without_allocation_and_with_role(master: Http) -> None:
     with subscribed(master, "old", capabilities=[], roles=None, role="lab") as framework:
         offer = framework.offers()[0]
@@ -56,6 +60,9 @@ def test_an_old_client_gets_offers_without_allocation_and_with_role(master: Http
         assert {resource["role"] for resource in offer["resources"]} == {"*"}
 
 
+@pytest.mark.contract(
+    calls="ACCEPT ACKNOWLEDGE", operations="LAUNCH", events="UPDATE", recordings="lifecycle.jsonl"
+)
 def test_a_task_that_ends_well(framework: Framework) -> None:
     offer = framework.offers()[0]
     assert framework.accept([offer], [launch(task(offer, "ok", "exit 0"))]).status == 202
@@ -63,6 +70,7 @@ def test_a_task_that_ends_well(framework: Framework) -> None:
         same_status(framework.status("ok", state), status_of("lifecycle.jsonl", "ok", state))
 
 
+@pytest.mark.contract(events="UPDATE", recordings="lifecycle.jsonl")
 def test_a_task_that_fails(framework: Framework) -> None:
     offer = framework.offers()[0]
     framework.accept([offer], [launch(task(offer, "bad", "exit 3"))])
@@ -70,6 +78,7 @@ def test_a_task_that_fails(framework: Framework) -> None:
     same_status(ours, status_of("lifecycle.jsonl", "bad", "TASK_FAILED"))
 
 
+@pytest.mark.contract(calls="KILL")
 def test_a_killed_task_says_killing_and_killed(framework: Framework) -> None:
     started(framework, "killed", "sleep 100")
     assert framework.call("KILL", kill={"task_id": {"value": "killed"}}).status == 202
@@ -79,6 +88,7 @@ def test_a_killed_task_says_killing_and_killed(framework: Framework) -> None:
     assert ours["message"] == "Command terminated with signal Terminated"
 
 
+@pytest.mark.contract(events="OFFERS")
 def test_what_a_task_does_not_use_is_offered_again_exactly(framework: Framework) -> None:
     offer = framework.offers()[0]
     framework.accept([offer], [launch(task(offer, "small", "sleep 100"))])
@@ -95,6 +105,7 @@ def test_what_a_task_does_not_use_is_offered_again_exactly(framework: Framework)
     assert after["mem"] == before["mem"] - 32
 
 
+@pytest.mark.contract(operations="LAUNCH", recordings="mistakes.jsonl")
 def test_too_big_a_task_is_refused(framework: Framework) -> None:
     offer = framework.offers()[0]
     resources = [scalar("cpus", 10000), scalar("mem", 32)]
@@ -107,6 +118,7 @@ def test_too_big_a_task_is_refused(framework: Framework) -> None:
     same_status(ours | {"message": ""}, theirs | {"message": ""})
 
 
+@pytest.mark.contract(calls="ACCEPT", recordings="mistakes.jsonl")
 def test_a_used_offer_is_stale(framework: Framework) -> None:
     offer = framework.offers()[0]
     framework.call("DECLINE", decline={"offer_ids": [offer["id"]]})
@@ -116,6 +128,7 @@ def test_a_used_offer_is_stale(framework: Framework) -> None:
     same_status(ours, status_of("mistakes.jsonl", "stale", "TASK_DROPPED"))
 
 
+@pytest.mark.contract(operations="LAUNCH", recordings="mistakes.jsonl")
 def test_a_task_id_may_not_be_used_twice(framework: Framework) -> None:
     offer = framework.offers()[0]
     both = launch(task(offer, "dup", "sleep 100"), task(offer, "dup", "sleep 100"))
@@ -137,6 +150,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.contract(operations="LAUNCH", recordings="accept-many.jsonl")
 def test_a_bad_task_is_refused_and_the_good_one_beside_it_runs(
     framework: Framework, fault: str
 ) -> None:
@@ -147,6 +161,7 @@ def test_a_bad_task_is_refused_and_the_good_one_beside_it_runs(
     framework.status("good", "TASK_RUNNING")
 
 
+@pytest.mark.contract(calls="ACCEPT", recordings="accept-many.jsonl")
 def test_offers_of_two_agents_cannot_be_accepted_together(framework: Framework) -> None:
     offers: dict[str, dict[str, Any]] = {}
     while len(offers) < 2:
@@ -161,6 +176,7 @@ def test_offers_of_two_agents_cannot_be_accepted_together(framework: Framework) 
 @pytest.mark.parametrize(
     ("name", "ids"), [("nooffer", []), ("unknown", ["no-such-offer"]), ("twice", None)]
 )
+@pytest.mark.contract(calls="ACCEPT", recordings="accept-many.jsonl")
 def test_wrong_offer_ids_drop_the_tasks(
     framework: Framework, name: str, ids: list[str] | None
 ) -> None:
@@ -174,6 +190,7 @@ def test_wrong_offer_ids_drop_the_tasks(
     same_status(framework.status(name), theirs)
 
 
+@pytest.mark.contract(calls="RECONCILE", recordings="failover-after.jsonl")
 def test_reconciliation_tells_the_latest_state_and_what_is_unknown(framework: Framework) -> None:
     started(framework, "stay", "sleep 100")
     framework.call("RECONCILE", reconcile={"tasks": []})
@@ -186,6 +203,7 @@ def test_reconciliation_tells_the_latest_state_and_what_is_unknown(framework: Fr
     same_status(framework.status("never"), theirs)
 
 
+@pytest.mark.contract(calls="KILL", recordings="mistakes.jsonl")
 def test_a_kill_of_an_unknown_task_is_answered_as_a_reconciliation(framework: Framework) -> None:
     offer = framework.offers()[0]
     framework.call("KILL", kill={"task_id": {"value": "no-such"}})
@@ -196,6 +214,7 @@ def test_a_kill_of_an_unknown_task_is_answered_as_a_reconciliation(framework: Fr
     assert status["message"] == "Reconciliation: Task is unknown to the agent"
 
 
+@pytest.mark.contract(behaviour="takeover")
 def test_takeover_keeps_tasks_and_offers_come_to_the_new_instance(master: Http) -> None:
     with subscribed(master, "before", failover_timeout=600.0) as old:
         started(old, "kept", "sleep 100")
@@ -205,6 +224,9 @@ def test_takeover_keeps_tasks_and_offers_come_to_the_new_instance(master: Http) 
             assert new.status("kept")["state"] == "TASK_RUNNING"
 
 
+@pytest.mark.contract(endpoints="/tasks", recordings="tasks-running.json")
+@pytest.mark.contract(endpoints="/state", recordings="state-running.json")
+@pytest.mark.contract(operator="GET_TASKS", recordings="op-get-tasks.json")
 def test_views_show_a_running_task_as_recorded(framework: Framework, master: Http) -> None:
     discovery = {
         "visibility": "CLUSTER",

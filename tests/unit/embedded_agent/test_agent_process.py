@@ -129,6 +129,7 @@ def test_kill_before_and_after_the_start(
     play(story)
 
 
+@pytest.mark.contract(behaviour="agent-restart")
 def test_tasks_survive_kill_minus_9(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
     async def story(master: Any) -> None:
         agent_process.start(master)
@@ -265,6 +266,7 @@ def test_tasks_that_only_the_master_knows(
     play(story)
 
 
+@pytest.mark.contract(behaviour="volumes")
 def test_volumes_come_and_go(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
     disk = {
         "name": "disk",
@@ -380,6 +382,8 @@ def test_cleanup_ends_everything_and_forgets_the_id(
     play(story)
 
 
+@pytest.mark.contract(agent_endpoints="/state /flags /version /metrics/snapshot")
+@pytest.mark.contract(agent_endpoints="/containers /monitor/statistics /files/browse /files/read")
 def test_what_it_shows(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
     async def story(master: Any) -> None:
         agent_process.start(master)
@@ -433,6 +437,12 @@ async def call(master: Any, body: str, **headers: str) -> tuple[int, str]:
     return await asyncio.to_thread(fetch)
 
 
+@pytest.mark.contract(
+    agent_endpoints="/api/v1", agent_calls="GET_AGENT GET_CONTAINERS GET_EXECUTORS GET_FRAMEWORKS"
+)
+@pytest.mark.contract(
+    agent_calls="GET_FLAGS GET_HEALTH GET_STATE GET_TASKS GET_VERSION LIST_FILES READ_FILE"
+)
 def test_the_operator_api(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
     async def story(master: Any) -> None:
         agent_process.start(master)
@@ -536,6 +546,7 @@ def test_malformed_calls_are_answered_as_mesos_does(play: Play, agent_process: A
     play(story)
 
 
+@pytest.mark.contract(behaviour="authentication")
 def test_basic_authentication(play: Play, agent_process: Any) -> None:
     credentials = {"credentials": [{"principal": "ops", "secret": "geheim"}]}
 

@@ -70,6 +70,7 @@ def standby(leader: MasterInfo | None) -> MasterApp:
         "operator_health_at_other",
     ],
 )
+@pytest.mark.contract(behaviour="election", recordings="ha-and-operator.json")
 def test_a_standby_points_to_the_leader_as_recorded(name: str) -> None:
     entry = BOOK[name]
     leader = decode(BOOK["znodes_before"]["json.info_0000000004"]["data"], MasterInfo)

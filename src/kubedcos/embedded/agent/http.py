@@ -64,8 +64,8 @@ class AgentHttp:
         self.link = link
         self.start_time = start_time
 
-    def app(self) -> ASGIApp:
-        """The ASGI application."""
+    def routes(self) -> list[Route]:
+        """Every path and who answers it."""
         reads: dict[str, Handler] = {
             "/state": self.state,
             "/flags": self.flags,
@@ -91,9 +91,13 @@ class AgentHttp:
         for prefix in ("/api/v1", "/slave(1)/api/v1"):
             routes.append(Route(prefix, self.operator, methods=_METHODS))
             routes.append(Route(prefix + "/{rest:path}", self.operator, methods=_METHODS))
+        return routes
+
+    def app(self) -> ASGIApp:
+        """The ASGI application."""
         zip_middleware = Middleware(GZipMiddleware, minimum_size=GZIP_ABOVE + 1)
         app = Starlette(
-            routes=routes, middleware=[zip_middleware], exception_handlers={404: _not_found}
+            routes=self.routes(), middleware=[zip_middleware], exception_handlers={404: _not_found}
         )
         app.router.redirect_slashes = False
         return _single_slashes(app)

@@ -99,7 +99,7 @@ def _check_type(call: Json) -> None:
         raise _Bad(400, f"Not expecting a JSON {word} for field 'type'")
     if kind == "UNKNOWN":
         raise _Bad(501, "501 Not Implemented.")
-    if kind not in _READS and kind not in NOT_SUPPORTED:
+    if kind not in READS and kind not in NOT_SUPPORTED:
         raise _Bad(400, "Failed to validate agent::Call: Expecting 'type' to be present")
     part = str(kind).lower()
     if kind in _NEEDS_PART and not isinstance(call.get(part), dict):
@@ -118,7 +118,7 @@ def _accepts_json(accept: str | None) -> bool:
 def _carried_out(agent: Agent, call: Json) -> Json:
     kind = str(call["type"])
     part = call.get(kind.lower())
-    return {"type": kind} | _READS[kind](agent, part if isinstance(part, dict) else {})
+    return {"type": kind} | READS[kind](agent, part if isinstance(part, dict) else {})
 
 
 def _list_files(agent: Agent, part: Json) -> Json:
@@ -164,7 +164,7 @@ def _whole_state(agent: Agent, _part: Json) -> Json:
     }
 
 
-_READS: Final[dict[str, Callable[[Agent, Json], Json]]] = {
+READS: Final[dict[str, Callable[[Agent, Json], Json]]] = {
     "GET_HEALTH": lambda _agent, _part: {"get_health": {"healthy": True}},
     "GET_VERSION": lambda _agent, _part: {"get_version": {"version_info": BUILD}},
     "GET_FLAGS": lambda agent, _part: {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -38,6 +39,8 @@ from kubedcos.mesos.messages import (
     UpdateOperationStatus,
 )
 from kubedcos.mesos.resources import Resources, upgraded
+
+NO_TASK_GROUPS: Final = "The embedded engine does not support LAUNCH_GROUP: only command tasks"
 
 Conversion = Callable[[Resources, Sequence[Resource]], Resources]
 
@@ -203,11 +206,7 @@ class _Accepting:
             self._launch(operation)
         elif operation.type == "LAUNCH_GROUP":
             for task in _tasks(operation):
-                self._refuse_task(
-                    task,
-                    "REASON_TASK_GROUP_INVALID",
-                    "The embedded engine does not support LAUNCH_GROUP: only command tasks",
-                )
+                self._refuse_task(task, "REASON_TASK_GROUP_INVALID", NO_TASK_GROUPS)
         else:
             self._convert(operation)
 

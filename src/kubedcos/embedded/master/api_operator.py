@@ -86,7 +86,7 @@ class OperatorCall(Message, frozen=True):
     destroy_volumes: DestroyVolumes | None = None
 
 
-_UNSUPPORTED: Final = frozenset(
+UNSUPPORTED: Final = frozenset(
     {
         *("SET_LOGGING_LEVEL", "GET_LOGGING_LEVEL", "GET_OPERATIONS", "GET_WEIGHTS"),
         *("UPDATE_WEIGHTS", "GET_QUOTA", "UPDATE_QUOTA", "SET_QUOTA", "REMOVE_QUOTA"),
@@ -96,7 +96,7 @@ _UNSUPPORTED: Final = frozenset(
         *("REACTIVATE_AGENT", "SUBSCRIBE"),
     }
 )
-_NEEDS_BODY: Final = frozenset(
+NEEDS_BODY: Final = frozenset(
     {
         *("GET_METRICS", "LIST_FILES", "READ_FILE", "TEARDOWN", "MARK_AGENT_GONE"),
         *("UNRESERVE_RESOURCES", "DESTROY_VOLUMES"),
@@ -120,7 +120,7 @@ def _flags(engine: Engine) -> Any:
     return {"flags": [{"name": name, "value": value} for name, value in shown.items()]}
 
 
-_READS: Final[dict[str, Callable[[Engine], Any]]] = {
+READS: Final[dict[str, Callable[[Engine], Any]]] = {
     "GET_HEALTH": lambda _: {"healthy": True},
     "GET_FLAGS": _flags,
     "GET_VERSION": lambda _: {"version_info": BUILD},
@@ -156,14 +156,14 @@ def read_call(request: Request, body: bytes) -> OperatorCall:
     kind = call.type
     if kind == "UNKNOWN":
         raise BadRequest(text(501, "501 Not Implemented."))
-    if kind in _UNSUPPORTED and not accepts_json(request):
+    if kind in UNSUPPORTED and not accepts_json(request):
         raise BadRequest(not_acceptable())
-    if kind in _UNSUPPORTED:
+    if kind in UNSUPPORTED:
         words = f"501 Not Implemented. The embedded engine does not support {kind}."
         raise BadRequest(text(501, words))
-    if kind is None or (kind not in _READS and kind not in _NEEDS_BODY):
+    if kind is None or (kind not in READS and kind not in NEEDS_BODY):
         raise BadRequest(text(400, prefix + "Expecting 'type' to be present"))
-    if kind in _NEEDS_BODY and getattr(call, kind.lower()) is None:
+    if kind in NEEDS_BODY and getattr(call, kind.lower()) is None:
         raise BadRequest(text(400, f"{prefix}Expecting '{kind.lower()}' to be present"))
     return call
 
@@ -178,8 +178,8 @@ def handle(engine: Engine, request: Request, body: bytes) -> Response:
     if not accepts_json(request):
         return not_acceptable()
     kind = call.type or ""
-    if kind in _READS:
-        return json_answer({"type": kind, kind.lower(): _READS[kind](engine)})
+    if kind in READS:
+        return json_answer({"type": kind, kind.lower(): READS[kind](engine)})
     if kind in {"LIST_FILES", "READ_FILE"}:
         return text(404, "")  # the master keeps no log file, and Mesos says no more than this
     if call.teardown is not None and kind == "TEARDOWN":

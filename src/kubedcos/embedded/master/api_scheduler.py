@@ -141,7 +141,7 @@ def handle(
     if call.type == "RECONCILE_OPERATIONS" and not accepts_json(request):
         return not_acceptable()
     engine.state.count(_COUNTED.get(call.type or "", "calls"))
-    engine.perform(_DECISIONS[call.type or ""](engine, framework, call))
+    engine.perform(DECISIONS[call.type or ""](engine, framework, call))
     return empty(202)
 
 
@@ -272,7 +272,7 @@ def _reconcile_operations(engine: Engine, framework: FrameworkRecord, call: Call
     return effects
 
 
-def _nothing(_engine: Engine, _framework: FrameworkRecord, _call: Call) -> Effects:
+def without_effect(_engine: Engine, _framework: FrameworkRecord, _call: Call) -> Effects:
     """Accepted and without consequence, in Mesos too, as far as this engine's tasks go.
 
     Command tasks take no messages and cannot be shut down as executors; inverse offers are never
@@ -282,20 +282,21 @@ def _nothing(_engine: Engine, _framework: FrameworkRecord, _call: Call) -> Effec
     return []
 
 
-_DECISIONS: Final[dict[str, Decision]] = {
+DECISIONS: Final[dict[str, Decision]] = {
     "ACCEPT": _accept,
-    "ACCEPT_INVERSE_OFFERS": _nothing,
+    "ACCEPT_INVERSE_OFFERS": without_effect,
     "ACKNOWLEDGE": _acknowledge,
-    "ACKNOWLEDGE_OPERATION_STATUS": _nothing,
+    "ACKNOWLEDGE_OPERATION_STATUS": without_effect,
     "DECLINE": _decline,
-    "DECLINE_INVERSE_OFFERS": _nothing,
+    "DECLINE_INVERSE_OFFERS": without_effect,
     "KILL": _kill,
-    "MESSAGE": _nothing,
+    "MESSAGE": without_effect,
     "RECONCILE": _reconcile,
     "RECONCILE_OPERATIONS": _reconcile_operations,
-    "REQUEST": _nothing,
+    "REQUEST": without_effect,
     "REVIVE": _revive,
-    "SHUTDOWN": _nothing,
+    "SHUTDOWN": without_effect,
     "SUPPRESS": _suppress,
     "TEARDOWN": _teardown,
 }
+"""Calls of a framework that is subscribed, besides UPDATE_FRAMEWORK."""

@@ -1,0 +1,377 @@
+"""Write the tables of docs/mesos-compatibility.md from the engine's own tables and its tests.
+
+What is refused is asked of the engine itself, so that the page has the words that a client gets.
+Which test and which recording stand behind a row, the tests' ``contract`` markers say.
+
+Run as ``python docs/generate_mesos_compatibility.py``; with ``--check`` it exits 1 and names what
+differs.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, cast
+
+import httpx2
+import msgspec
+from page_blocks import ROOT, filled, row, table, write_or_check
+
+from kubedcos.clock import SystemClock
+from kubedcos.embedded.agent import operator_api as agent_api
+from kubedcos.embedded.agent.agent import Agent
+from kubedcos.embedded.agent.container_rules import refusal
+from kubedcos.embedded.agent.flag_table import AGENT_FLAGS, ISOLATORS, ISOLATORS_ON_DEMAND
+from kubedcos.embedded.agent.http import AgentHttp
+from kubedcos.embedded.flags import ANY, Flag, parse_flags
+from kubedcos.embedded.master.accept import NO_TASK_GROUPS
+from kubedcos.embedded.master.api_operator import NEEDS_BODY, READS, UNSUPPORTED
+from kubedcos.embedded.master.api_scheduler import DECISIONS, without_effect
+from kubedcos.embedded.master.app import MasterApp
+from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.options import MASTER_FLAGS, read_options
+from kubedcos.embedded.master.rules import UNSUPPORTED_OPERATIONS, task_fault
+from kubedcos.errors import InvalidInput
+from kubedcos.mesos.messages import AgentID, TaskInfo
+from kubedcos.mesos.resources import Resources
+
+PAGE: Final = ROOT / "docs/mesos-compatibility.md"
+TESTS: Final = (ROOT / "tests/contracts/mesos", *sorted((ROOT / "tests/unit").glob("embedded_*")))
+RECORDINGS: Final = ROOT / "tests/fixtures/mesos"
+
+CALL_NOTES: Final = {
+    "ACCEPT_INVERSE_OFFERS": "inverse offers are never made",
+    "DECLINE_INVERSE_OFFERS": "inverse offers are never made",
+    "ACKNOWLEDGE_OPERATION_STATUS": "no status of an operation awaits it",
+    "MESSAGE": "command tasks take no messages",
+    "REQUEST": "as with Mesos' own allocator",
+    "SHUTDOWN": "there are no executors but those of command tasks",
+    "RECONCILE_OPERATIONS": "the answer is always OPERATION_UNKNOWN, no operation has feedback",
+    "SUBSCRIBE": "`offer_constraints` with constraints are refused",
+}
+EVENTS: Final = {
+    "SUBSCRIBED": "",
+    "OFFERS": "",
+    "RESCIND": "",
+    "UPDATE": "",
+    "UPDATE_OPERATION_STATUS": "",
+    "FAILURE": "",
+    "ERROR": "",
+    "HEARTBEAT": "every 15 s",
+    "MESSAGE": "never sent: only executors of frameworks send messages",
+    "INVERSE_OFFERS": "never sent: there is no maintenance",
+    "RESCIND_INVERSE_OFFER": "never sent: there is no maintenance",
+}
+MASTER_ENDPOINTS: Final = (
+    *("/api/v1/scheduler", "/api/v1", "/health", "/version", "/redirect", "/state"),
+    *("/state-summary", "/slaves", "/frameworks", "/tasks", "/roles", "/flags"),
+    *("/metrics/snapshot", "/teardown", "/files/browse", "/files/read", "/files/download"),
+    *("/files/debug", "/reserve", "/unreserve", "/create-volumes", "/destroy-volumes", "/quota"),
+    *("/weights", "/maintenance/schedule", "/maintenance/status", "/machine/up", "/machine/down"),
+    *("/logging/toggle", "/profiler/start", "/memory-profiler/start", "/system/stats.json"),
+    "/registrar(1)/registry",
+)
+AGENT_ENDPOINTS: Final = (
+    *("/api/v1", "/health", "/version", "/state", "/flags", "/containers", "/monitor/statistics"),
+    *("/metrics/snapshot", "/files/browse", "/files/read", "/files/download", "/files/debug"),
+    *("/containerizer/debug", "/logging/toggle", "/profiler/start", "/system/stats.json"),
+)
+BEHAVIOUR: Final = {
+    "authentication": "HTTP Basic for frameworks, operators and agents",
+    "regions": "`REGION_AWARE`: other regions than the masters' are offered to those who know them",
+    "old-frameworks": "frameworks without `MULTI_ROLE`, `PARTITION_AWARE`, `REGION_AWARE`",
+    "takeover": "a second SUBSCRIBE with the same id takes tasks over and ends the first stream",
+    "agent-restart": "tasks survive the agent, killed or restarted",
+    "agent-loss": "an agent that is silent becomes unreachable, and may come back",
+    "agent-gone": "an agent marked gone never comes back",
+    "master-restart": "a restarted master finds agents and tasks again",
+    "election": "the leader is elected in ZooKeeper, in Mesos' nodes; the others redirect",
+    "volumes": "persistent volumes keep their content until DESTROY",
+    "staging": "this project's framework scheduler: staged, restarted, deleted without a trace",
+}
+WISHES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "an executor of its own": {
+        "command": None,
+        "executor": {"executor_id": {"value": "e"}, "command": {"value": "true"}},
+    },
+    "a Docker container": {"container": {"type": "DOCKER", "docker": {"image": "x"}}},
+    "a container image": {"container": {"type": "MESOS", "mesos": {"image": {"type": "DOCKER"}}}},
+    "a CNI network": {"container": {"type": "MESOS", "network_infos": [{"name": "apps"}]}},
+    "a host path volume": {
+        "container": {
+            "type": "MESOS",
+            "volumes": [{"container_path": "a", "host_path": "/b", "mode": "RW"}],
+        }
+    },
+    "resource limits (`rlimit_info`)": {"container": {"type": "MESOS", "rlimit_info": {}}},
+    "a terminal (`tty_info`)": {"container": {"type": "MESOS", "tty_info": {}}},
+    "cgroups of its own": {
+        "container": {"type": "MESOS", "linux_info": {"share_cgroups": False}},
+    },
+    "a secret in its environment": {
+        "command": {
+            "value": "true",
+            "environment": {"variables": [{"name": "A", "type": "SECRET", "secret": {}}]},
+        }
+    },
+}
+_JSON: Final = {"Content-Type": "application/json"}
+_LOWER_JSON: Final = {"content-type": "application/json"}
+# One of them is of the right form for a flag and still not the harmless value.
+_CANDIDATES: Final = ("true", "/x", "{}", "1", "1secs", "1MB", "x")
+
+
+# --- what the tests say --------------------------------------------------------------------------
+
+
+class Evidence:
+    """Tests and recordings by kind and name of what they are about."""
+
+    def __init__(self) -> None:
+        self._tests: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._recordings: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._asked: set[tuple[str, str]] = set()
+        for folder in TESTS:
+            for path in sorted(folder.glob("test_*.py")):
+                for words in _markers(ast.parse(path.read_text(encoding="utf-8"))):
+                    self._add(path.stem, words)
+
+    def _add(self, test: str, words: dict[str, list[str]]) -> None:
+        recordings = words.pop("recordings", [])
+        missing = [name for name in recordings if not (RECORDINGS / name).exists()]
+        if missing or not words:
+            raise SystemExit(f"{test}: a marker names {missing or 'nothing but recordings'}")
+        for kind, names in words.items():
+            for name in names:
+                self._tests[kind, name].add(test)
+                self._recordings[kind, name].update(recordings)
+
+    def row(self, kind: str, name: str, here: str, first: str = "") -> str:
+        """One line of a table.
+
+        Raises:
+            SystemExit: it is there, and no test holds it to anything.
+        """
+        self._asked.add((kind, name))
+        if here.startswith(("yes", "accepted")) and not self._tests[kind, name]:
+            raise SystemExit(f"{kind} {name} is supported and no marker names it")
+        recordings = ", ".join(f"`{each}`" for each in sorted(self._recordings[kind, name]))
+        tests = ", ".join(f"`{each}`" for each in sorted(self._tests[kind, name]))
+        return row(first or f"`{name}`", here, recordings, tests)
+
+    def unknown(self) -> list[str]:
+        """Subjects that no row is about: misspelt in a marker."""
+        return [f"{kind}={name}" for kind, name in sorted(self._tests.keys() - self._asked)]
+
+
+def _markers(tree: ast.Module) -> Iterator[dict[str, list[str]]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith(
+                    "mark.contract"
+                ):
+                    yield {
+                        str(keyword.arg): str(ast.literal_eval(keyword.value)).split()
+                        for keyword in decorator.keywords
+                    }
+
+
+# --- what the engine says ------------------------------------------------------------------------
+
+
+class Asked:
+    """A leading master without a network, to be asked."""
+
+    def __init__(self) -> None:
+        options = read_options(["--ip=127.0.0.1", "--registry=in_memory", "--hostname=m"], {})
+        engine = Engine(options, SystemClock())
+        engine.state.elected_time = 0.0
+        engine.leader = engine.state.info
+        self._transport = httpx2.ASGITransport(app=MasterApp(engine))
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = _JSON
+    ) -> tuple[int, str]:
+        """Status and text of the answer."""
+
+        async def send() -> httpx2.Response:
+            client = httpx2.AsyncClient(transport=self._transport, base_url="http://m")
+            async with client:
+                return await client.request(method, path, content=json.dumps(body), headers=headers)
+
+        answer = asyncio.run(send())
+        return answer.status_code, answer.text
+
+
+def no(status: int | str, text: str) -> str:
+    """A refusal."""
+    return f"**no:** {status}, “{text}”"
+
+
+def call_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
+    """Calls of frameworks."""
+    for name in sorted({*DECISIONS, "SUBSCRIBE", "UPDATE_FRAMEWORK"}):
+        idle = DECISIONS.get(name) is without_effect
+        here = "accepted without effect" if idle else "yes"
+        note = CALL_NOTES.get(name)
+        yield evidence.row("calls", name, f"{here}; {note}" if note else here)
+    body = {"type": "UNKNOWN", "framework_id": {"value": "f"}}
+    _, text = asked("POST", "/api/v1/scheduler", body, {"Content-Type": "application/x-protobuf"})
+    yield row("protobuf instead of JSON", no(415, text), "", "`test_malformed`")
+
+
+def operation_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
+    """Operations of an ACCEPT."""
+    for name in ("LAUNCH", "RESERVE", "UNRESERVE", "CREATE", "DESTROY"):
+        yield evidence.row("operations", name, "yes")
+    yield evidence.row("operations", "LAUNCH_GROUP", no("`TASK_ERROR`", NO_TASK_GROUPS))
+    for name in sorted(UNSUPPORTED_OPERATIONS):
+        accept = {"offer_ids": [], "operations": [{"type": name}]}
+        body = {"type": "ACCEPT", "framework_id": {"value": "f"}, "accept": accept}
+        answer = no(*asked("POST", "/api/v1/scheduler", body))
+        yield evidence.row("operations", name, answer)
+
+
+def event_rows(evidence: Evidence) -> Iterator[str]:
+    """Events of a subscription."""
+    for name, note in EVENTS.items():
+        yield evidence.row("events", name, note or "yes")
+
+
+def operator_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
+    """Calls of operators to the master."""
+    for name in sorted({*READS, *NEEDS_BODY, *UNSUPPORTED}):
+        here = "yes"
+        if name in UNSUPPORTED:
+            here = no(*asked("POST", "/api/v1", {"type": name, name.lower(): {}}))
+        elif name in {"LIST_FILES", "READ_FILE"}:
+            here = "yes; there are none, the master logs to stderr"
+        yield evidence.row("operator", name, here)
+
+
+def agent_call_rows(evidence: Evidence) -> Iterator[str]:
+    """Calls of operators to an agent."""
+    for name in sorted({*agent_api.READS, *agent_api.NOT_SUPPORTED}):
+        here = "yes"
+        if name in agent_api.NOT_SUPPORTED:
+            body = json.dumps({"type": name, name.lower(): {}}).encode()
+            # A refusal comes before anything is asked of the agent.
+            answer = agent_api.answer(
+                cast("Agent", None), {"content-type": "application/json"}, body
+            )
+            here = no(answer.status, answer.text)
+        yield evidence.row("agent_calls", name, here)
+
+
+def endpoint_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
+    """Paths of the master, also below ``/master``."""
+    for path in MASTER_ENDPOINTS:
+        status, text = asked("GET", path)
+        here = no(status, text) if (status, text) == (404, "404 Not Found.") else "yes"
+        yield evidence.row("endpoints", path, here)
+
+
+def agent_endpoint_rows(evidence: Evidence) -> Iterator[str]:
+    """Paths of the agent."""
+    routes = AgentHttp(cast("Agent", None), cast("Any", None), 0.0).routes()
+    known = {route.path for route in routes}
+    for path in AGENT_ENDPOINTS:
+        here = "yes" if path in known else no(404, "404 Not Found.")
+        yield evidence.row("agent_endpoints", path, here)
+
+
+def wish_rows() -> Iterator[str]:
+    """What a task may not ask for."""
+    resources = [
+        {
+            "name": name,
+            "type": "SCALAR",
+            "scalar": {"value": 32},
+            "allocation_info": {"role": "lab"},
+        }
+        for name in ("cpus", "mem")
+    ]
+    plain = {
+        "name": "t",
+        "task_id": {"value": "t"},
+        "agent_id": {"value": "S0"},
+        "resources": resources,
+        "command": {"value": "true"},
+    }
+    for wish, parts in WISHES.items():
+        task = msgspec.convert(plain | parts, TaskInfo)
+        available = Resources(task.resources)
+        fault = task_fault(
+            task, agent_id=AgentID("S0"), available=available, known=lambda _id: False
+        )
+        if fault is not None:
+            yield row(wish, no("`TASK_ERROR`", fault))
+        elif (late := refusal(task, frozenset(ISOLATORS))) is not None:
+            yield row(wish, no(f"`{late[0]}`", late[2]))
+        else:
+            raise SystemExit(f"{wish}: nobody refuses it")
+
+
+def flag_rows(flags: Iterable[Flag]) -> Iterator[str]:
+    """Flags, each with what it does here."""
+    listed = sorted(flags, key=lambda flag: flag.name)
+    for flag in listed:
+        default = f"`{flag.default}`" if flag.default else ""
+        yield row(f"`{flag.name}`", default, _flag_words(flag, listed))
+
+
+def _flag_words(flag: Flag, flags: list[Flag]) -> str:
+    if flag.harmless is None:
+        return "yes"
+    if flag.harmless == ANY or (flag.kind == "bool" and set(flag.harmless) == {"true", "false"}):
+        return "taken, without effect"
+    for value in _CANDIDATES:
+        try:
+            parse_flags(flags, [f"--{flag.name}={value}"], {})
+        except InvalidInput as error:
+            wanted = error.problems[0].wanted
+            if flag.why in wanted:
+                what = "other values are" if flag.harmless else "it is"
+                return f"**no:** {what} refused, “wanted {wanted}”"
+    raise SystemExit(f"--{flag.name} is not refused")
+
+
+def isolator_rows() -> Iterator[str]:
+    """Isolators of the agent."""
+    for name, effect in ISOLATORS.items():
+        yield row(f"`{name}`", effect or "yes")
+    names = ", ".join(f"`{name}`" for name in sorted(ISOLATORS_ON_DEMAND))
+    yield row(names, "taken; a task that asks for their feature is refused")
+
+
+def page() -> str:
+    """docs/mesos-compatibility.md as it should be."""
+    asked, evidence = Asked(), Evidence()
+    header = ("Here", "Recording", "Tests")
+    behaviour = [evidence.row("behaviour", name, "yes", words) for name, words in BEHAVIOUR.items()]
+    blocks = {
+        "behaviour": table(("Behaviour", *header), behaviour),
+        "calls": table(("Call", *header), list(call_rows(asked, evidence))),
+        "operations": table(("Operation", *header), list(operation_rows(asked, evidence))),
+        "events": table(("Event", *header), list(event_rows(evidence))),
+        "operator": table(("Call", *header), list(operator_rows(asked, evidence))),
+        "agent-calls": table(("Call", *header), list(agent_call_rows(evidence))),
+        "endpoints": table(("Path", *header), list(endpoint_rows(asked, evidence))),
+        "agent-endpoints": table(("Path", *header), list(agent_endpoint_rows(evidence))),
+        "tasks": table(("Wish", "Here"), list(wish_rows())),
+        "master-flags": table(("Flag", "Default", "Here"), list(flag_rows(MASTER_FLAGS))),
+        "agent-flags": table(("Flag", "Default", "Here"), list(flag_rows(AGENT_FLAGS))),
+        "isolators": table(("Isolator", "Here"), list(isolator_rows())),
+    }
+    if unknown := evidence.unknown():
+        raise SystemExit(f"markers name what the engine does not have: {', '.join(unknown)}")
+    return filled(PAGE.read_text(encoding="utf-8"), blocks)
+
+
+if __name__ == "__main__":
+    sys.exit(write_or_check(__doc__, {PAGE: page}))
