@@ -402,7 +402,12 @@ def test_what_it_shows(play: Play, agent_process: Any, wire: SimpleNamespace) ->
         files = await agent_process.get(master, f"/files/browse?path={executor['directory']}")
         assert [Path(f["path"]).name for f in files] == ["stderr", "stdout"]
         virtual = "/frameworks/f-1/executors/t/runs/latest/stdout"
-        read = await agent_process.get(master, f"/files/read?path={virtual}&offset=0")
+        path = f"/files/read?path={virtual}&offset=0"
+        read = await agent_process.get(master, path)
+        # The task runs, and may not have spoken yet.
+        async with asyncio.timeout(10):
+            while not read["data"]:
+                read = await agent_process.get(master, path)
         assert read == {"data": "hello\n", "offset": 0}
         (container,) = await agent_process.get(master, "/containers")
         assert container["statistics"]["mem_limit_bytes"] == 64 << 20
