@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from functools import wraps
 from pathlib import Path
 
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from kubedcos.errors import KubedcosError
 from kubedcos.render import render
 from kubedcos.render.findings import findings_table
-from kubedcos.topology import preflight
+from kubedcos.topology import clusters, preflight
 from kubedcos.topology.hostoverlay import overlay_files
+from kubedcos.topology.inputs import input_problems
 
 
 def hosts(hostvars, functions):
@@ -35,6 +38,11 @@ def variables(hostvars, names):
     return preflight.variables_of(hostvars, names)
 
 
+def complete_clusters(given, **inventory):
+    """Options of clusters with what follows from the inventory; see `clusters.complete`."""
+    return clusters.complete(given, **inventory)
+
+
 def overlay_plan(data, host):
     """Everything that the role ``overlay`` puts on `host`; see `overlay_files`."""
     return overlay_files(data, host, render)
@@ -55,7 +63,9 @@ def inventory_findings(data):
 
 def host_findings(probes, data):
     """Problems of hosts, given what was found on each."""
-    return preflight.as_dicts(preflight.all_host_problems(probes, data))
+    from kubedcos.config import cluster  # noqa: PLC0415  as above
+
+    return preflight.as_dicts(preflight.all_host_problems(probes, data, cluster.validate))
 
 
 def table(findings):
@@ -63,14 +73,39 @@ def table(findings):
     return findings_table(preflight.from_dicts(findings))
 
 
-def role_variables(roles):
-    """Names of all inputs that the roles below the folder declare."""
-    names = set()
+def role_inputs(roles):
+    """All inputs that the roles below the folder declare, with their specifications."""
+    specs = {}
     for path in sorted(Path(roles).glob("*/meta/argument_specs.yml")):
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         for entry in (document.get("argument_specs") or {}).values():
-            names |= set(entry.get("options") or {})
-    return sorted(names)
+            specs |= entry.get("options") or {}
+    return specs
+
+
+def role_variables(roles):
+    """Names of all inputs that the roles below the folder declare."""
+    return sorted(role_inputs(roles))
+
+
+def input_findings(hostvars, names, roles):
+    """Values of the hosts' variables that the roles below the folder do not allow."""
+    return preflight.as_dicts(input_problems(hostvars, names, role_inputs(roles), refusals))
+
+
+def refusals(name, spec, value):
+    """What Ansible's own check of a role's inputs says of a value."""
+    messages = ArgumentSpecValidator({name: spec}).validate({name: value}).error_messages
+    return [_wanted(message) for message in messages]
+
+
+def _wanted(message):
+    """What would be right, out of Ansible's sentence on what is wrong."""
+    kind = re.search(r"argument '(.+?)' is of type .* unable to convert to (\w+)", message)
+    if kind:
+        return f"a value of type {kind[2]} for {kind[1]}"
+    choice = re.fullmatch(r"value of (\S+) must be (one of: .+?), got: .*", message)
+    return f"{choice[1]}: {choice[2]}" if choice else message
 
 
 def _told(function):
@@ -93,10 +128,12 @@ class FilterModule:
             "kubedcos_hosts": _told(hosts),
             "kubedcos_agents": _told(agents),
             "kubedcos_variables": _told(variables),
+            "kubedcos_clusters": _told(complete_clusters),
             "kubedcos_overlay_plan": _told(overlay_plan),
             "kubedcos_render": _told(render_template),
             "kubedcos_inventory_findings": _told(inventory_findings),
             "kubedcos_host_findings": _told(host_findings),
             "kubedcos_findings_table": _told(table),
             "kubedcos_role_variables": _told(role_variables),
+            "kubedcos_input_findings": _told(input_findings),
         }

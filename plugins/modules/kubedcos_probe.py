@@ -260,6 +260,7 @@ def main():
         "python": list(sys.version_info[:3]),
         "systemd": Path("/run/systemd/system").is_dir(),
         "memory_mb": memory_mb(),
+        "cpus": len(os.sched_getaffinity(0)),
         "disks": disks(module.params["paths"]),
         "addresses": addresses(module),
         "sockets": sockets(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -43,14 +45,12 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
     """
     try:
         data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  derived from SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
-        raise InvalidInput(
-            [Problem(place, error.problem or "broken text", "valid YAML", id="broken-yaml")]
-        ) from None
     except yaml.YAMLError as error:
-        raise InvalidInput([Problem(where, str(error), "valid YAML", id="broken-yaml")]) from None
+        raise InvalidInput([_broken(error, where)]) from None
+    except RecursionError:
+        raise InvalidInput(
+            [Problem(where, "text nested too deeply", "valid YAML", id="broken-yaml")]
+        ) from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -58,3 +58,87 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
             [Problem(where, type(data).__name__, "a mapping of option names to values")]
         )
     return data
+
+
+def syntax_problem(text: str, where: str) -> Problem | None:
+    """What keeps `text` from being YAML (or JSON, which is a part of it), with line and column.
+
+    Only the form is looked at: tags such as ``!vault`` may mean anything.
+
+    Args:
+        text: the document.
+        where: what to call it, such as a file name.
+    """
+    try:
+        for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            for twice in _keys_that_stand_twice(node):
+                mark = twice.start_mark
+                return Problem(
+                    f"{where}:{mark.line + 1}:{mark.column + 1}",
+                    f"the key {twice.value!r} stands here twice",
+                    "each key once",
+                    id="broken-yaml",
+                )
+    except yaml.YAMLError as error:
+        return _broken(error, where)
+    except RecursionError:
+        return Problem(where, "text nested too deeply", "valid YAML", id="broken-yaml")
+    return None
+
+
+def folder_problems(folder: Path) -> list[Problem]:
+    """Problems of all YAML and JSON files of an inventory.
+
+    Args:
+        folder: the inventory; a file stands for the folder that it is in.
+    """
+    if folder.is_dir():
+        paths = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES)
+    else:
+        paths = [folder] if folder.suffix in _SUFFIXES else []
+        for name in ("group_vars", "host_vars"):
+            beside = (folder.parent / name).rglob("*")
+            paths += sorted(path for path in beside if path.suffix in _SUFFIXES)
+    problems = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError:
+            continue
+        except UnicodeDecodeError as error:
+            problems.append(Problem(str(path), str(error), "UTF-8 text", id="broken-yaml"))
+            continue
+        problem = syntax_problem(text, str(path))
+        if problem is not None and not text.startswith("$ANSIBLE_VAULT"):
+            problems.append(problem)
+    return problems
+
+
+_SUFFIXES = frozenset({".yml", ".yaml", ".json"})
+
+
+def _keys_that_stand_twice(top: yaml.Node | None) -> Iterator[yaml.Node]:
+    seen: set[int] = set()
+    nodes = [top] if top is not None else []
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in keys and key.value != "<<":
+                        yield key
+                    keys.add(key.value)
+                nodes.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+
+
+def _broken(error: yaml.YAMLError, where: str) -> Problem:
+    mark = getattr(error, "problem_mark", None)
+    place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
+    seen = getattr(error, "problem", None) or str(error)
+    return Problem(place, seen, "valid YAML", id="broken-yaml")

@@ -29,7 +29,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class NodeRequest:
-    """The nodes that a cluster wants.
+    """The nodes that a cluster wants, or a part of its control plane.
 
     Attributes:
         cluster: its name.
@@ -38,6 +38,7 @@ class NodeRequest:
         mem: memory of one node in MB.
         disk: disk of one node in MB.
         regions: where nodes may be; empty means anywhere.
+        what: the option that asks for it.
     """
 
     cluster: str
@@ -46,6 +47,7 @@ class NodeRequest:
     mem: float = 0
     disk: float = 0
     regions: tuple[str, ...] = ()
+    what: str = "node"
 
 
 _RESOURCES = ("cpus", "mem", "disk")
@@ -60,9 +62,17 @@ def capacity_problems(agents: Sequence[Agent], requests: Iterable[NodeRequest]) 
 
 
 def _request_problems(agents: Sequence[Agent], request: NodeRequest) -> Iterable[Problem]:
-    where = f"cluster {request.cluster}: nodes"
+    where = f"cluster {request.cluster}: {request.what}"
     allowed = [agent for agent in agents if not request.regions or agent.region in request.regions]
     place = f" in {', '.join(request.regions)}" if request.regions else ""
+    if not allowed and request.what != "node":
+        yield Problem(
+            where,
+            f"no agent{place}",
+            "an agent there: the control plane is in the masters' region",
+            "control-plane-without-agents",
+        )
+        return
     if len(allowed) < request.count:
         yield Problem(
             where,

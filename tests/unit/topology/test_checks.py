@@ -173,6 +173,12 @@ BAD = [
         "service network kubernetes",
     ),
     (
+        "many services",
+        with_value(service_networks={"kubernetes": "10.160.0.0/11"}),
+        "service-network-too-large",
+        "service network kubernetes",
+    ),
+    (
         "a network without prefix",
         with_value(host_networks={"dc-a": "10.89.1.0"}),
         "host-network-invalid",

@@ -19,13 +19,21 @@ HOSTVARS: dict[str, dict[str, Any]] = {
         "mesos_agent_mem_mb": 0,
     },
 }
+OVERLAY = {
+    "name": "kubernetes",
+    "subnet": "10.244.0.0/16",
+    "prefix": 24,
+    "vtep_subnet": "10.255.0.0/24",
+    "vni": 1025,
+    "port": 4789,
+}
 FUNCTIONS = {"master": ["m1"], "zookeeper": ["m1"], "bootstrap": ["m1"], "agent": ["a1"]}
 
 
 def data(**changed: Any) -> dict[str, Any]:
     return {
         "hosts": preflight.hosts_of(HOSTVARS, FUNCTIONS),
-        "overlays": [],
+        "overlays": [OVERLAY],
         "agents": preflight.agents_of(HOSTVARS, ["a1"]),
         **changed,
     }
@@ -67,6 +75,89 @@ def test_more_nodes_than_agents_are_found() -> None:
 
 def test_a_node_larger_than_every_agent_is_found() -> None:
     assert ids(clusters=[{"node": {"count": 1, "cpus": 1.9}}]) == ["resources-unoffered"]
+
+
+def test_a_part_of_the_control_plane_larger_than_every_agent_is_found() -> None:
+    clusters = [{"node": {"count": 1}, "apiserver": {"cpus": 2.5}}]
+    (problem,) = preflight.inventory_problems(data(clusters=clusters), cluster.validate)
+    assert problem.id == "resources-unoffered"
+    assert problem.where == "cluster kubernetes: apiserver"
+    assert problem.seen == "2.5 cpus each; the largest agent in dc-a has 2 (a1)"
+
+
+def test_agents_only_in_another_region_than_the_masters() -> None:
+    hostvars = {**HOSTVARS, "a1": {**HOSTVARS["a1"], "region": "dc-b"}}
+    changed = {
+        "hosts": preflight.hosts_of(hostvars, FUNCTIONS),
+        "agents": preflight.agents_of(hostvars, ["a1"]),
+    }
+    assert set(ids(clusters=[{"node": {"count": 1}}], **changed)) == {
+        "control-plane-without-agents"
+    }
+
+
+def test_clusters_that_are_no_list_and_an_unknown_overlay() -> None:
+    assert ids(clusters="kubernetes") == ["clusters-invalid"]
+    clusters = [{"node": {"count": 1}, "network": {"overlay": "podz"}}]
+    assert ids(clusters=clusters) == ["cluster-overlay-unknown"]
+
+
+def test_a_misspelt_group_is_found() -> None:
+    assert ids(groups={"agent": ["a1"], "agents": []}) == ["group-unknown"]
+
+
+def test_a_host_that_can_not_be_read_is_not_missed_in_counts() -> None:
+    hostvars = {**HOSTVARS, "m1": {**HOSTVARS["m1"], "ansible_host": ""}}
+    assert ids(hosts=preflight.hosts_of(hostvars, FUNCTIONS)) == ["host-address-invalid"]
+
+
+class Undefined(dict[str, Any]):
+    """A variable whose template has no value."""
+
+    def get(self, _name: str, _default: object = None) -> Any:
+        raise ValueError("'nosuch' is undefined")
+
+
+def test_an_amount_without_a_value_is_left_to_the_check_of_inputs() -> None:
+    (agent,) = preflight.agents_of({"a1": {}}, ["a1"])
+    assert agent == {"name": "a1", "region": ""}
+    assert preflight._told(Undefined(), "mesos_agent_cpus") is None
+
+
+def probe(**facts: Any) -> dict[str, Any]:
+    good = {
+        "time": 0.0,
+        "controller_time": 0.0,
+        "user": 0,
+        "machine": "x86_64",
+        "python": [3, 11, 2],
+        "systemd": True,
+        "memory_mb": 4096,
+        "cpus": 1,
+        "disks": {},
+        "features": {},
+        "sockets": [],
+        "addresses": {},
+    }
+    return {"facts": {**good, **facts}}
+
+
+def test_what_agents_count_themselves_is_judged_once_they_were_asked() -> None:
+    limits = {
+        "memory_mb": {},
+        "disks": [],
+        "ports": [],
+        "features": [],
+        "clock_skew_s": 1.0,
+        "now": 0.0,
+        "underlay_mtu": 1500,
+    }
+    whole = data(clusters=[{"node": {"count": 1, "mem_mb": 4000}}], limits=limits)
+    assert ids(clusters=whole["clusters"]) == []
+    (problem,) = preflight.all_host_problems({"a1": probe()}, whole, cluster.validate)
+    assert problem.id == "resources-unoffered"
+    assert "4192 mem each; the largest agent has 3072 (a1)" in problem.seen
+    assert preflight.all_host_problems({"a1": probe(memory_mb=9000)}, whole, cluster.validate) == []
 
 
 def test_findings_survive_ansible() -> None:

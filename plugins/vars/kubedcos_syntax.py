@@ -1,0 +1,37 @@
+"""Names the file and the line of broken YAML in an inventory, which Ansible alone does not."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from ansible.errors import AnsibleParserError
+from ansible.plugins.vars import BaseVarsPlugin
+
+from kubedcos.config.yaml_text import folder_problems
+
+DOCUMENTATION = r"""
+name: kubedcos_syntax
+short_description: Check that all files of an inventory can be read
+description:
+  - Gives no variables. Fails with file, line and column when a file of the inventory is no YAML or
+    has a key twice, before the plugin that reads them fails without saying where.
+author:
+  - The kubedcos authors
+"""
+
+
+class VarsModule(BaseVarsPlugin):
+    """What Ansible asks for."""
+
+    def get_vars(self, _loader, path, _entities):
+        """No variables, but an error when a file below `path` is broken."""
+        _check(path)
+        return {}
+
+
+@cache
+def _check(path):
+    problems = folder_problems(Path(path))
+    if problems:
+        raise AnsibleParserError("\n".join(str(problem) for problem in problems))
