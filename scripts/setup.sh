@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-total=$(($(grep -c import_playbook playbooks/site.yml 2>/dev/null || true) + 5))
+total=$(($(grep -c import_playbook playbooks/site.yml 2>/dev/null || true) + 6))
 cache="${HOME}/.cache/kubedcos"
 log="${cache}/logs/setup.log"
 mkdir -p "${cache}/logs"

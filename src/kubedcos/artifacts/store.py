@@ -59,15 +59,16 @@ def sha256_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one sentence.
+    """Turn a full disk, or one that takes no folder there, into one sentence.
 
     Raises:
-        KubedcosError: instead of the OSError of a full disk, a quota or a read-only file system.
+        KubedcosError: instead of the OSError of a full disk, a quota, a read-only file system, or a
+            file where a folder should be.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR}:
             raise
         place = where
         while not place.exists():

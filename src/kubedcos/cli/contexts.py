@@ -88,7 +88,27 @@ def read(path: Path) -> Context:
             ]
         ) from error
     urls = tuple(part.strip().rstrip("/") for part in str(url).split(",") if part.strip())
+    if not urls or not all(_is_api(each) for each in urls):
+        raise InvalidInput(
+            [
+                Problem(
+                    f"{path}: url",
+                    repr(url),
+                    "an address such as https://10.0.0.1:8443, several apart by commas",
+                    id="context-url",
+                )
+            ]
+        )
     return Context(path.stem, urls, str(ca_pem), str(token))
+
+
+def _is_api(url: str) -> bool:
+    """Whether the token may be sent there: never without TLS."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def remove_of(addresses: Collection[str]) -> list[str]:

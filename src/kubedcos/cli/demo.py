@@ -12,10 +12,12 @@ import typer
 import yaml
 
 from kubedcos.cli import contexts
+from kubedcos.cli.lab import podman_here
 from kubedcos.cli.output import print_answer, tell
 from kubedcos.cli.stages import Recap, Stage, Stages, clock_text
+from kubedcos.config.yaml_text import parse_mapping
 from kubedcos.errors import InvalidInput, Problem
-from kubedcos.lab import engine, inventory, lifecycle
+from kubedcos.lab import inventory, lifecycle
 from kubedcos.lab.spec import LabSpec
 
 app = typer.Typer(no_args_is_help=True)
@@ -23,6 +25,7 @@ app = typer.Typer(no_args_is_help=True)
 # Packages and the Python environment, which scripts/setup.sh makes before Python can run.
 STAGES_OF_SETUP = 2
 SITE = Path("playbooks/site.yml")
+PREFLIGHT = "preflight"
 WEB = Path("demo/web.yml")
 
 InventoryOption = Annotated[Path, typer.Option("--inventory", "-i", help="Inventory of the demo.")]
@@ -41,6 +44,8 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOptio
             [Problem("--vars", str(variables), "a file of variables", id="demo-vars-missing")]
         )
     spec = inventory.load(inventory_path)
+    # Artefacts may take a quarter of an hour to build; what stands against the hosts is said now.
+    lifecycle.refuse_conflicts(spec, podman_here())
     wanted = plan(inventory_path, variables, playbooks(SITE))
     stages = Stages(
         lifecycle.cache_root() / "logs",
@@ -58,8 +63,7 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOptio
 def down(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
     """Remove what the demo made on this machine; what can be used again stays in the cache."""
     spec = inventory.load(inventory_path)
-    podman = engine.Podman(engine.global_options(engine.detect()))
-    changes = lifecycle.down(spec.name, podman, tell=tell)
+    changes = lifecycle.down(spec.name, podman_here(), tell=tell)
     removed = contexts.remove_of({str(host.address) for host in spec.hosts})
     if changes or removed:
         tell(f"demo {spec.name}: removed after {changes.seconds:.0f} s")
@@ -87,7 +91,10 @@ def playbooks(site: Path) -> list[Path]:
 
 
 def plan(inventory_path: Path, variables: Path | None, site: list[Path]) -> list[Stage]:
-    """The stages after setup: artefacts, hosts, one for each playbook, the web application."""
+    """The stages after setup.
+
+    A look at the inventory, artefacts, hosts, one for each playbook, the web application.
+    """
     own = str(Path(sys.argv[0]).absolute()) if Path(sys.argv[0]).is_file() else "kubedcos"
     beside = Path(sys.executable).parent
     environment = {
@@ -102,10 +109,24 @@ def plan(inventory_path: Path, variables: Path | None, site: list[Path]) -> list
         build += ["--kubernetes", version]
     extra = ["--extra-vars", f"@{variables}"] if variables is not None else []
     ansible = [str(beside / "ansible-playbook"), "--inventory", str(inventory_path), *extra]
+    looks = [
+        Stage("inventory", [*ansible, "--tags", "inventory", str(path)], environment, looks=True)
+        for path in site
+        if path.stem == PREFLIGHT
+    ]
     return [
+        *looks,
         Stage("artefacts", build, environment),
         Stage("hosts of the lab", [own, "lab", "up", "--inventory", str(inventory_path)]),
-        *(Stage(f"playbook {path.stem}", [*ansible, str(path)], environment) for path in site),
+        *(
+            Stage(
+                f"playbook {path.stem}",
+                [*ansible, str(path)],
+                environment,
+                looks=path.stem == PREFLIGHT,
+            )
+            for path in site
+        ),
         Stage("web application", [own, "kubectl", "--", "apply", "-f", str(WEB)], environment),
     ]
 
@@ -124,12 +145,12 @@ def _text_of(path: Path | None, key: str) -> str:
     if path is None:
         return ""
     try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(
             [Problem(str(path), str(error), "a YAML file of variables", id="demo-vars-broken")]
         ) from error
-    return str(document.get(key, "")) if isinstance(document, dict) else ""
+    return str(parse_mapping(text, str(path)).get(key, ""))
 
 
 def _page(spec: LabSpec, seconds: float) -> str:

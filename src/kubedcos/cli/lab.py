@@ -28,7 +28,7 @@ DEFAULT_INVENTORY = Path("inventories/lab")
 def up(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
     """Make the hosts and networks of the inventory; what is there already stays."""
     spec = inventory.load(inventory_path)
-    changes = lifecycle.up(spec, _podman(), tell=tell)
+    changes = lifecycle.up(spec, podman_here(), tell=tell)
     if changes:
         tell(f"lab {spec.name}: {len(spec.hosts)} hosts up after {changes.seconds:.0f} s")
     else:
@@ -39,7 +39,7 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
 def down(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
     """Remove the hosts, volumes and networks of the inventory's lab, and nothing else."""
     spec = inventory.load(inventory_path)
-    changes = lifecycle.down(spec.name, _podman(), tell=tell)
+    changes = lifecycle.down(spec.name, podman_here(), tell=tell)
     if changes:
         tell(f"lab {spec.name}: removed after {changes.seconds:.0f} s")
     else:
@@ -54,7 +54,7 @@ def status(
 ) -> None:
     """Show each host; exit code 4 while one of them is not up."""
     spec = inventory.load(inventory_path)
-    found = lifecycle.status(spec, _podman())
+    found = lifecycle.status(spec, podman_here())
     show(
         [{**asdict(host), "up": host.up} for host in found],
         chosen(output, as_json),
@@ -83,7 +83,7 @@ def execute(
     spec = inventory.load(inventory_path)
     container = spec.host(host).container
     options = ["--interactive", "--tty"] if sys.stdin.isatty() else ["--interactive"]
-    argv = _podman().argv("exec", *options, container, *command)
+    argv = podman_here().argv("exec", *options, container, *command)
     sys.stdout.flush()
     os.execvp(argv[0], argv)  # noqa: S606  the program takes our place: signals and codes are its
 
@@ -103,7 +103,7 @@ def load_image(
     chosen_format = chosen(output, as_json)
     spec = inventory.load(inventory_path)
     bootstrap = spec.host(spec.bootstrap)
-    inside = engine.network_of(_podman(), bootstrap.container)
+    inside = engine.network_of(podman_here(), bootstrap.container)
     pushed = [
         image for archive in archives for image in registry.push(archive, REGISTRY, inside=inside)
     ]
@@ -115,7 +115,12 @@ def load_image(
     )
 
 
-def _podman() -> engine.Podman:
+def podman_here() -> engine.Podman:
+    """Podman as this machine needs it.
+
+    Raises:
+        InvalidInput: whoever asks is not root, or no container runtime fits.
+    """
     if os.geteuid() != 0:
         raise InvalidInput(
             [Problem("user", f"user id {os.geteuid()}", "root: hosts need devices", id="lab-root")]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from kubedcos.errors import KubedcosError
+from kubedcos.errors import ExitCode, KubedcosError
 
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?P<name>.+?)\]")
 _RECAP = re.compile(
@@ -21,12 +21,20 @@ _RECAP = re.compile(
     r"unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)"
 )
 _LINES_OF_A_FAILURE = 30
+_ERROR = "[ERROR]: "
+_ACTION = "Task failed: Action failed: "
 PIPE_SECONDS = 15.0
 """How often a stage says that it is still under way when nobody watches a terminal."""
 
 
 class StageFailed(KubedcosError):
     """A program of a stage ended with an error."""
+
+
+class StageRefused(StageFailed):
+    """A stage that only looks has found its input wrong."""
+
+    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +45,13 @@ class Stage:
         title: what it is about, in a few words.
         argv: the program.
         environment: variables added to our own.
+        looks: it changes nothing, and fails when the input is wrong.
     """
 
     title: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    looks: bool = False
 
 
 @dataclass(slots=True)
@@ -83,6 +93,19 @@ def add_recap(line: str, recaps: dict[str, Recap]) -> None:
     recap.changed += int(match["changed"])
     recap.unreachable += int(match["unreachable"])
     recap.failed += int(match["failed"])
+
+
+def findings_of(lines: Sequence[str]) -> list[str]:
+    """The last error in Ansible's output, without where in our roles it was raised."""
+    starts = [number for number, line in enumerate(lines) if line.startswith(_ERROR)]
+    if not starts:
+        return []
+    found = [lines[starts[-1]].removeprefix(_ERROR).removeprefix(_ACTION)]
+    for line in lines[starts[-1] + 1 :]:
+        if line.startswith(("Origin:", "fatal:", "PLAY RECAP")):
+            break
+        found.append(line)
+    return [line for line in found if line.strip()]
 
 
 class Stages:
@@ -133,7 +156,13 @@ class Stages:
         seconds = self._monotonic() - started
         if status != 0:
             self._line(f"{head(number, self._total, stage.title, seconds)} · failed")
-            end = log.read_text(errors="replace").splitlines()[-_LINES_OF_A_FAILURE:]
+            lines = log.read_text(errors="replace").splitlines()
+            if stage.looks and (findings := findings_of(lines)):
+                raise StageRefused(
+                    f"stage {number} of {self._total} ({stage.title}) refuses the input:\n"
+                    + "\n".join(f"  {line}" for line in findings)
+                )
+            end = lines[-_LINES_OF_A_FAILURE:]
             text = "\n".join(f"  {line}" for line in end)
             raise StageFailed(
                 f"stage {number} of {self._total} ({stage.title}) failed with code {status}; "

@@ -10,7 +10,7 @@ import re
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kubedcos.config.cidrs import (
     Address,
@@ -27,6 +27,11 @@ VERSIONS = ("1.36.3", "1.35.4", "1.34.4")
 """Kubernetes versions that the artefact manifest has."""
 
 _NAME = r"^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$"
+
+
+def _version_text(value: object) -> object:
+    # YAML reads 1.36 as a number; the answer should still name the versions.
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _known_version(value: str) -> str:
@@ -86,6 +91,7 @@ def _absolute(value: str) -> str:
 Cpus = Annotated[float, Field(ge=0.01, le=1024), AfterValidator(_thousandths)]
 Mebibytes = Annotated[int, Field(ge=32)]
 One = Annotated[int, AfterValidator(_only_one)]
+Version = Annotated[str, BeforeValidator(_version_text), AfterValidator(_known_version)]
 Name = Annotated[str, AfterValidator(_dns_label)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Url = Annotated[str, AfterValidator(_http_url)]
@@ -262,7 +268,7 @@ class ClusterOptions(Section):
 
     name: Name = "kubernetes"
     """Name of the cluster and of its Mesos framework."""
-    version: Annotated[str, AfterValidator(_known_version)] = VERSIONS[0]
+    version: Version = VERSIONS[0]
     """Kubernetes version."""
     role: Annotated[str, AfterValidator(_role_name)] = ""
     """Mesos role; default: the cluster's name."""
@@ -313,9 +319,15 @@ def load(text: str, where: str) -> ClusterOptions:
 
 def validate(data: dict[str, Any], where: str) -> ClusterOptions:
     """Options from plain data; see `load`."""
+    # Strict mode takes no list for a tuple from Python, but does from JSON, as YAML has them.
     try:
-        # Strict mode takes no list for a tuple from Python, but does from JSON, as YAML has them.
-        options = ClusterOptions.model_validate_json(json.dumps(data, default=str))
+        text = json.dumps(data, default=str)
+    except (ValueError, RecursionError):
+        raise InvalidInput(
+            [Problem(where, "an alias of what it stands in", "plain values", id="option-value")]
+        ) from None
+    try:
+        options = ClusterOptions.model_validate_json(text)
     except ValidationError as error:
         raise InvalidInput(problems_of(error, ClusterOptions, where)) from None
     if problems := _contradictions(options, where):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kubedcos.config.yaml_text import folder_problems
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.lab.program import ProgramFailed, Runner, run
 from kubedcos.lab.spec import LabSpec, parse
@@ -31,6 +32,8 @@ def read(path: Path, *, runner: Runner = run) -> dict[str, Any]:
         raise InvalidInput(
             [Problem(f"inventory {path}", "nothing", "a file or folder", id="inventory-missing")]
         )
+    if broken := folder_problems(path):
+        raise InvalidInput(broken)
     beside = Path(sys.executable).with_name("ansible-inventory")
     program = str(beside) if beside.exists() else "ansible-inventory"
     try:

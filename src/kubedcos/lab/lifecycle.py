@@ -83,10 +83,15 @@ def up(spec: LabSpec, podman: Podman, *, tell: Tell) -> Changes:
         return _up(spec, podman, tell)
 
 
-def _up(spec: LabSpec, podman: Podman, tell: Tell) -> Changes:
-    started = time.monotonic()
-    changes = Changes()
-    made = image.recipe(spec.image)
+def refuse_conflicts(spec: LabSpec, podman: Podman) -> dict[str, Mapping[str, Any]]:
+    """Look whether `up` could make the lab; changes nothing.
+
+    Returns:
+        The containers of the lab that are there, by host.
+
+    Raises:
+        InvalidInput: a name or subnet is taken, or the running lab was made from other settings.
+    """
     containers = podman.containers()
     problems = network.conflicts(
         spec, networks=podman.networks(), containers=containers, routes=network.routes()
@@ -96,10 +101,17 @@ def _up(spec: LabSpec, podman: Podman, tell: Tell) -> Changes:
         for container in containers
         if label(container, LAB_LABEL) == spec.name
     }
-    problems += _made_otherwise(spec, own, made.reference)
+    problems += _made_otherwise(spec, own, image.recipe(spec.image).reference)
     if problems:
         raise InvalidInput(problems)
+    return own
 
+
+def _up(spec: LabSpec, podman: Podman, tell: Tell) -> Changes:
+    started = time.monotonic()
+    changes = Changes()
+    made = image.recipe(spec.image)
+    own = refuse_conflicts(spec, podman)
     if len(own) < len(spec.hosts) and image.ensure(
         made, podman, cache_root() / "images", tell=tell
     ):

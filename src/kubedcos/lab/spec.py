@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -21,6 +22,16 @@ DEFAULT_VOLUMES = (
     "/var/lib/kubedcos",
     "/var/lib/kubelet",
     "/var/lib/mesos",
+)
+VARIABLES = (
+    "lab_directory",
+    "lab_image_disabled_units",
+    "lab_image_mirrors",
+    "lab_image_packages",
+    "lab_image_suite",
+    "lab_name",
+    "lab_networks",
+    "lab_volumes",
 )
 REQUIRED_PACKAGES = ("openssh-server", "python3", "systemd", "systemd-sysv")
 
@@ -132,6 +143,7 @@ def parse(inventory: Mapping[str, Any], source: str) -> LabSpec:
                 id="lab-name",
             )
         )
+    problems += _unknown(shared, source)
     networks = _networks(shared.get("lab_networks"), name, source, problems)
     hosts = tuple(
         host
@@ -153,6 +165,25 @@ def parse(inventory: Mapping[str, Any], source: str) -> LabSpec:
     if problems:
         raise InvalidInput(problems)
     return spec
+
+
+def _unknown(shared: Mapping[str, Any], source: str) -> list[Problem]:
+    """Variables of the lab that nothing reads: each is a mistake that would pass in silence."""
+    problems = []
+    for name in sorted(shared):
+        if not name.startswith("lab_") or name in VARIABLES:
+            continue
+        near = get_close_matches(name, VARIABLES, n=1)
+        problems.append(
+            Problem(
+                f"{source}: {name}",
+                "a name that the lab does not read",
+                f"one of {', '.join(VARIABLES)}",
+                id="lab-variable-unknown",
+                fix=f"Did you mean {near[0]}?" if near else "",
+            )
+        )
+    return problems
 
 
 def _networks(

@@ -151,6 +151,13 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_cache_in_a_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = Store(tmp_path / "file" / "artifacts")
+    with pytest.raises(KubedcosError, match="Not a directory"), store.lock("x"):
+        pass
+
+
 def test_other_errors_are_not_called_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), disk_errors(tmp_path):
         raise PermissionError(errno.EACCES, "denied")

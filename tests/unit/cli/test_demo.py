@@ -6,7 +6,8 @@ import pytest
 
 from kubedcos.cli import contexts, demo
 from kubedcos.cli.stages import Recap
-from kubedcos.errors import InvalidInput
+from kubedcos.errors import InvalidInput, Problem
+from kubedcos.lab import inventory, lifecycle
 
 
 def test_each_playbook_that_the_site_imports_is_a_stage(tmp_path: Path) -> None:
@@ -17,6 +18,7 @@ def test_each_playbook_that_the_site_imports_is_a_stage(tmp_path: Path) -> None:
     )
     stages = demo.plan(Path("inv"), None, demo.playbooks(site))
     assert [stage.title for stage in stages] == [
+        "inventory",
         "artefacts",
         "hosts of the lab",
         "playbook preflight",
@@ -31,7 +33,8 @@ def test_variables_reach_every_play_and_the_choice_of_artefacts(tmp_path: Path) 
     stages = demo.plan(Path("inv"), variables, [Path("a.yml"), Path("b.yml")])
     plays = [stage.argv for stage in stages if stage.title.startswith("playbook")]
     assert all(f"@{variables}" in argv for argv in plays)
-    assert list(stages[0].argv)[-2:] == ["--kubernetes", "1.35.4"]
+    (artefacts,) = (stage for stage in stages if stage.title == "artefacts")
+    assert list(artefacts.argv)[-2:] == ["--kubernetes", "1.35.4"]
 
 
 def test_broken_variables_are_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -39,6 +42,32 @@ def test_broken_variables_are_refused_before_anything_runs(tmp_path: Path) -> No
     variables.write_text("a: [\n")
     with pytest.raises(InvalidInput, match=re.escape(str(variables))):
         demo.plan(Path("inv"), variables, [])
+
+
+def test_the_inventory_is_looked_at_before_anything_is_made(tmp_path: Path) -> None:
+    first, *others = demo.plan(Path("inv"), None, [tmp_path / "preflight.yml", Path("hosts.yml")])
+    assert first.looks
+    assert list(first.argv)[-3:] == ["--tags", "inventory", str(tmp_path / "preflight.yml")]
+    assert [stage.title for stage in others if stage.looks] == ["playbook preflight"]
+
+
+def test_a_subnet_that_is_taken_is_said_before_the_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = Problem("lab_networks.dc-a.subnet", "10.1.0.0/24", "another", id="lab-subnet-taken")
+
+    def refuse(*_: object) -> None:
+        raise InvalidInput([problem])
+
+    def stages(*_: object, **__: object) -> None:
+        raise AssertionError("a stage was begun")
+
+    monkeypatch.setattr(inventory, "load", lambda _: None)
+    monkeypatch.setattr(demo, "podman_here", lambda: None)
+    monkeypatch.setattr(lifecycle, "refuse_conflicts", refuse)
+    monkeypatch.setattr(demo, "Stages", stages)
+    with pytest.raises(InvalidInput, match="lab_networks"):
+        demo.up(tmp_path)
 
 
 def test_the_recap_has_a_line_for_each_host() -> None:
@@ -80,6 +109,18 @@ def test_several_contexts_need_a_choice(tmp_path: Path, monkeypatch: pytest.Monk
         contexts.current()
     monkeypatch.setenv("KUBEDCOS_CONTEXT", "a")
     assert contexts.current().urls == ("https://10.1.0.10:8443", "https://10.1.0.11:8443")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "10.0.0.1", "http://10.0.0.1:8443", "https://", "https://x:y", "https://a,ftp://b"]
+)
+def test_a_context_whose_address_is_none_is_refused(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBEDCOS_CONFIG", str(tmp_path))
+    context(tmp_path, "a", url)
+    with pytest.raises(InvalidInput, match=r"a\.json: url: found '.*wanted an address"):
+        contexts.current()
 
 
 def test_a_broken_context_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

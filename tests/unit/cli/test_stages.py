@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from kubedcos.cli.stages import Recap, Stage, StageFailed, Stages, clock_text, detail_of
+from kubedcos.cli.stages import (
+    Recap,
+    Stage,
+    StageFailed,
+    StageRefused,
+    Stages,
+    clock_text,
+    detail_of,
+)
+from kubedcos.errors import ExitCode
 
 
 def stages(tmp_path: Path, screen: io.StringIO) -> Stages:
@@ -43,6 +52,42 @@ def test_a_failed_stage_shows_the_end_of_its_log_and_where_it_is(tmp_path: Path)
     assert "the cause" in str(caught.value)
     assert str(tmp_path / "logs/03-hosts.log") in str(caught.value)
     assert "code 7" in str(caught.value)
+
+
+ANSIBLE = """\
+TASK [preflight : Look at the host] ****
+[ERROR]: Task failed: Failed to connect
+Origin: tasks/main.yml:3:3
+TASK [preflight : Check the hosts] *****
+[ERROR]: Task failed: Action failed: 1 finding(s); nothing was changed.
+host a1  [host-unreachable]
+    seen    no connection
+
+Origin: /srv/roles/preflight/tasks/main.yml:2:3
+fatal: [m1 -> localhost]: FAILED! =>
+PLAY RECAP ****
+m1    : ok=1    changed=0    unreachable=0    failed=1
+"""
+
+
+def test_a_stage_that_looks_shows_all_findings_and_nothing_else(tmp_path: Path) -> None:
+    code = f"print({ANSIBLE!r}); raise SystemExit(2)"
+    with pytest.raises(StageRefused) as caught:
+        stages(tmp_path, io.StringIO()).run(Stage("inventory", python(code), looks=True))
+    assert str(caught.value).splitlines() == [
+        "stage 3 of 9 (inventory) refuses the input:",
+        "  1 finding(s); nothing was changed.",
+        "  host a1  [host-unreachable]",
+        "      seen    no connection",
+    ]
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_a_stage_that_looks_and_dies_otherwise_shows_its_log(tmp_path: Path) -> None:
+    code = "print('killed'); raise SystemExit(137)"
+    with pytest.raises(StageFailed, match="killed") as caught:
+        stages(tmp_path, io.StringIO()).run(Stage("inventory", python(code), looks=True))
+    assert caught.value.exit_code == ExitCode.FAILED
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:

@@ -44,10 +44,9 @@ def test_defaults_fit_on_small_agents() -> None:
             "version: 1.36.9",
             "c.yml: version: found '1.36.9'; wanted one of 1.36.3, 1.35.4, 1.34.4",
         ),
-        (
-            "version: 1.36",
-            "c.yml: version: found 1.36; wanted text (in quotes when it looks like a number)",
-        ),
+        ("version: 1.36", "c.yml: version: found 1.36; wanted one of 1.36.3, 1.35.4, 1.34.4"),
+        ("name: &x [*x]", "c.yml: found an alias of what it stands in; wanted plain values"),
+        ("node: " + "[" * 3000, "c.yml: found text nested too deeply; wanted valid YAML"),
         ("node: {count: 0}", "c.yml: node.count: found 0; wanted at least 1"),
         ("node: {count: '2'}", "c.yml: node.count: found '2'; wanted a whole number"),
         ("node: {cpus: 0.1234}", "found 0.1234; wanted at most three decimals"),

@@ -60,6 +60,15 @@ def test_hosts_get_addresses_networks_and_container_names_of_the_inventory() -> 
     assert m1.groups == ("bootstrap",)
 
 
+def test_a_misspelt_variable_is_refused_with_the_right_one() -> None:
+    document = inventory()
+    for variables in document["_meta"]["hostvars"].values():
+        variables["lab_image_package"] = ["curl"]
+    with pytest.raises(InvalidInput, match="Did you mean lab_image_packages") as caught:
+        parse(document, "inv")
+    assert [problem.id for problem in caught.value.problems] == ["lab-variable-unknown"]
+
+
 def test_packages_that_ansible_needs_are_always_in_the_image() -> None:
     packages = parse(inventory(), "inv").image.packages
     assert {"curl", "openssh-server", "python3", "systemd"} <= set(packages)
