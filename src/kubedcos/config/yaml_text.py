@@ -92,13 +92,13 @@ def folder_problems(folder: Path) -> list[Problem]:
     Args:
         folder: the inventory; a file stands for the folder that it is in.
     """
-    if folder.is_dir():
-        paths = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES)
-    else:
-        paths = [folder] if folder.suffix in _SUFFIXES else []
-        for name in ("group_vars", "host_vars"):
-            beside = (folder.parent / name).rglob("*")
-            paths += sorted(path for path in beside if path.suffix in _SUFFIXES)
+    # Ansible asks for the folder of the playbooks and for the current one too: only what it would
+    # read there counts, never a whole checkout.
+    root = folder if folder.is_dir() else folder.parent
+    found = [*folder.iterdir()] if folder.is_dir() else [folder]
+    for name in ("group_vars", "host_vars"):
+        found += (root / name).rglob("*")
+    paths = sorted(path for path in found if path.suffix in _SUFFIXES and path.is_file())
     problems = []
     for path in paths:
         try:
