@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,26 @@ def hosts(inventory: Inventory, pytestconfig: pytest.Config) -> dict[str, Host]:
     """Every host of the inventory by its name, for tests that need several at once."""
     runner = AnsibleRunner.get_runner(pytestconfig.option.ansible_inventory)
     return {name: runner.get_host(name) for name in inventory.hosts}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _answering(hosts: dict[str, Host]) -> None:
+    """End at once where nothing is: each test would wait for a connection of its own."""
+
+    def answers(host: Host) -> bool:
+        try:
+            return bool(host.run("true").rc == 0)
+        except RuntimeError:
+            return False
+
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        silent = [
+            name
+            for name, ok in zip(hosts, pool.map(answers, hosts.values()), strict=True)
+            if not ok
+        ]
+    if len(silent) == len(hosts):
+        pytest.exit(f"no host of the inventory answers by SSH: {', '.join(silent)}", returncode=1)
 
 
 @pytest.fixture
