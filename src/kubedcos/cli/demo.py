@@ -52,8 +52,12 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOptio
         first=STAGES_OF_SETUP + 1,
         total=STAGES_OF_SETUP + len(wanted),
     )
-    for stage in wanted:
-        stages.run(stage)
+    try:
+        for stage in wanted:
+            stages.run(stage)
+    except KeyboardInterrupt:
+        tell("interrupted: `make demo` continues, `make demo-down` removes what is there")
+        raise
     for line in recap_lines(stages.recaps):
         tell(line)
     print_answer(_page(spec, time.monotonic() - started))

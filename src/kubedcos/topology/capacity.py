@@ -91,12 +91,18 @@ def _request_problems(agents: Sequence[Agent], request: NodeRequest) -> Iterable
             impossible = True
             yield Problem(
                 where,
-                f"{needed:g} {resource} each; the largest agent{place} has {best:g} ({name})",
-                f"at most {best:g}",
+                f"{_number(needed)} {resource} each; "
+                f"the largest agent{place} has {_number(best)} ({name})",
+                f"at most {_number(best)}",
                 "resources-unoffered",
             )
     if not impossible:
         yield from _binding_limit(allowed, request, where, place)
+
+
+def _number(amount: float) -> str:
+    """With as many digits as there are, but no power of ten."""
+    return f"{amount:.3f}".rstrip("0").rstrip(".")
 
 
 def _amount(agent: Agent, resource: str) -> float:
@@ -119,7 +125,7 @@ def _binding_limit(
     yield Problem(
         where,
         f"{request.count} nodes; {len(able)} of {len(allowed)} agents{place} could hold one",
-        f"{request.count} agents with {getattr(request, binding):g} {binding} or more",
+        f"{request.count} agents with {_number(getattr(request, binding))} {binding} or more",
         "nodes-exceed-agents",
         f"The limit that binds is {binding}: too little on {', '.join(short[:5])}.",
     )

@@ -118,7 +118,7 @@ def _memory(
     needed = max((limits.memory_mb[f] for f in functions if f in limits.memory_mb), default=0)
     if facts["memory_mb"] < needed:
         yield Problem(
-            where, f"{facts['memory_mb']} MB memory", f"{needed:g} MB or more", "memory-too-small"
+            where, f"{facts['memory_mb']} MB memory", f"{needed} MB or more", "memory-too-small"
         )
 
 
@@ -134,7 +134,7 @@ def _disks(
                 yield Problem(
                     f"{where}: {disk['path']}",
                     f"{found[key]} MB {name}",
-                    f"{disk[key]:g} MB or more",
+                    f"{disk[key]} MB or more",
                     "disk-full" if key == "free_mb" else "disk-too-small",
                 )
 
@@ -165,7 +165,8 @@ def _ports(
         for socket in facts["sockets"]:
             if not _collides(wanted, socket, str(host.get("address"))):
                 continue
-            unit = socket["unit"] or "kernel"
+            # Only a socket that no program has open is the kernel's own, such as a tunnel's.
+            unit = socket["unit"] or ("no unit" if socket["program"] else "kernel")
             if any(fnmatch(unit, pattern) for pattern in wanted["units"]):
                 continue
             holder = socket["program"] or unit

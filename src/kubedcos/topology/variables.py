@@ -33,6 +33,24 @@ SHARED_VARIABLES = frozenset(
 FOREIGN_PREFIXES = ("lab_", "molecule_")
 # Ansible's own; connection variables and facts are too many to list.
 ANSIBLE_PREFIXES = ("ansible_", "inventory_", "molecule_")
+# Whoever misspells one of these waits for a connection that can not come.
+CONNECTION_VARIABLES = (
+    "ansible_become",
+    "ansible_become_method",
+    "ansible_become_password",
+    "ansible_become_user",
+    "ansible_connection",
+    "ansible_host",
+    "ansible_password",
+    "ansible_port",
+    "ansible_python_interpreter",
+    "ansible_ssh_common_args",
+    "ansible_ssh_extra_args",
+    "ansible_ssh_private_key_file",
+    "ansible_user",
+)
+# One letter of a dozen; Ansible's other names are farther away.
+_NEARNESS = 0.92
 ANSIBLE_NAMES = frozenset(
     {
         "environment",
@@ -60,7 +78,7 @@ def unknown_variables(
         seen: host name → names of its variables.
         role_variables: names that the roles declare.
     """
-    known = SHARED_VARIABLES | set(role_variables)
+    known = {*SHARED_VARIABLES, *role_variables, *CONNECTION_VARIABLES}
     holders: dict[str, list[str]] = {}
     for host, names in seen.items():
         for name in names:
@@ -69,15 +87,19 @@ def unknown_variables(
     return [_problem(name, hosts, known, len(seen)) for name, hosts in sorted(holders.items())]
 
 
-def _is_known(name: str, known: frozenset[str] | set[str]) -> bool:
+def _is_known(name: str, known: set[str]) -> bool:
     # A leading underscore marks what a role keeps to itself.
     return (
         name in known
         or name in ANSIBLE_NAMES
         or name.startswith("_")
-        or name.startswith(ANSIBLE_PREFIXES)
+        or (name.startswith(ANSIBLE_PREFIXES) and not _is_nearly_a_connections(name))
         or name.startswith(FOREIGN_PREFIXES)
     )
+
+
+def _is_nearly_a_connections(name: str) -> bool:
+    return bool(get_close_matches(name, CONNECTION_VARIABLES, n=1, cutoff=_NEARNESS))
 
 
 def _problem(name: str, hosts: list[str], known: Iterable[str], total: int) -> Problem:

@@ -70,6 +70,24 @@ def test_a_subnet_that_is_taken_is_said_before_the_first_stage(
         demo.up(tmp_path)
 
 
+def test_whoever_interrupts_is_told_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def run(self, _: object) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(inventory, "load", lambda _: None)
+    monkeypatch.setattr(demo, "podman_here", lambda: None)
+    monkeypatch.setattr(lifecycle, "refuse_conflicts", lambda *_: {})
+    monkeypatch.setattr(demo, "Stages", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        demo.up(tmp_path)
+    assert "`make demo` continues" in capsys.readouterr().err
+
+
 def test_the_recap_has_a_line_for_each_host() -> None:
     assert demo.recap_lines({"m1": Recap(ok=3)}) == [
         "m1           : ok=3 changed=0 unreachable=0 failed=0"

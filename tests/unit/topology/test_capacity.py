@@ -44,5 +44,10 @@ def test_a_resource_that_no_agent_has() -> None:
     assert "the largest agent has 4 (a1)" in seen or "the largest agent has 4 (a2)" in seen
 
 
+def test_large_amounts_are_written_out() -> None:
+    _, seen, _ = only(NodeRequest("k", 1, mem=12345678))
+    assert seen.startswith("12345678 mem each")
+
+
 def test_agents_that_count_themselves_are_not_judged() -> None:
     assert capacity_problems([Agent("a", "r")], [NodeRequest("k", 1, cpus=64)]) == []

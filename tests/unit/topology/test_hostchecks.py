@@ -100,6 +100,22 @@ def test_ports_of_strangers_are_found(taken: dict[str, Any]) -> None:
     assert taken["unit"] in problem.seen
 
 
+def test_a_program_without_a_unit_is_not_taken_for_the_kernel() -> None:
+    tunnel = {"port": 4789, "protocol": "udp", "units": ["kernel"]}
+    limits = replace(LIMITS, ports=[tunnel])
+    kernels = {**socket(4789, "udp", "0.0.0.0", ""), "program": ""}
+    strangers = {**kernels, "program": "python3"}
+    assert ids(facts(sockets=[kernels]), limits) == []
+    (problem,) = host_problems(HOST, {"facts": facts(sockets=[strangers])}, limits)
+    assert problem.seen == "held by python3 (no unit) at 0.0.0.0"
+
+
+def test_large_disks_are_written_out() -> None:
+    limits = replace(LIMITS, disks=[{"path": "/", "free_mb": 99999999}])
+    (problem,) = host_problems(HOST, {"facts": facts()}, limits)
+    assert problem.wanted == "99999999 MB or more"
+
+
 @pytest.mark.parametrize(
     "harmless",
     [

@@ -20,6 +20,11 @@ ROLES = ["mesos_agent_cpus", "overlay_state", "storage_disks"]
         "lab_networks",
         "_own",
         "groups",
+        "ansible_become",
+        "ansible_become_pass",
+        "ansible_ssh_user",
+        "ansible_ssh_args",
+        "ansible_hostname",
     ],
 )
 def test_known_names_pass(name: str) -> None:
@@ -33,6 +38,8 @@ def test_known_names_pass(name: str) -> None:
         ("overlay", "overlays"),
         ("regoin", "region"),
         ("storage_disk", "storage_disks"),
+        ("ansible_becom", "ansible_become"),
+        ("ansible_usr", "ansible_user"),
     ],
 )
 def test_misspelt_names_are_found_with_the_right_one(name: str, meant: str) -> None:
