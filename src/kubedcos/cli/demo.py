@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -14,7 +14,7 @@ import yaml
 from kubedcos.cli import contexts
 from kubedcos.cli.lab import podman_here
 from kubedcos.cli.output import print_answer, tell
-from kubedcos.cli.stages import Recap, Stage, Stages, clock_text
+from kubedcos.cli.stages import Part, Recap, Stage, Stages, clock_text
 from kubedcos.config.yaml_text import parse_mapping
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.lab import inventory, lifecycle
@@ -46,11 +46,11 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOptio
     spec = inventory.load(inventory_path)
     # Artefacts may take a quarter of an hour to build; what stands against the hosts is said now.
     lifecycle.refuse_conflicts(spec, podman_here())
-    wanted = plan(inventory_path, variables, playbooks(SITE))
+    wanted = plan(inventory_path, variables, SITE)
     stages = Stages(
         lifecycle.cache_root() / "logs",
         first=STAGES_OF_SETUP + 1,
-        total=STAGES_OF_SETUP + len(wanted),
+        total=STAGES_OF_SETUP + sum(len(stage.titles) for stage in wanted),
     )
     try:
         for stage in wanted:
@@ -81,23 +81,40 @@ def playbooks(site: Path) -> list[Path]:
     Raises:
         InvalidInput: it does not exist or imports none.
     """
-    try:
-        document = yaml.safe_load(site.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise InvalidInput(
-            [Problem(str(site), str(error), "the checkout's playbook", id="demo-checkout")]
-        ) from error
     names = [
         entry.get("ansible.builtin.import_playbook") or entry.get("import_playbook")
-        for entry in document or []
+        for entry in _entries(site)
     ]
-    return [site.parent / str(name) for name in names if name]
+    found = [site.parent / str(name) for name in names if name]
+    if not found:
+        raise InvalidInput([Problem(str(site), "no imports", "playbooks", id="demo-checkout")])
+    return found
 
 
-def plan(inventory_path: Path, variables: Path | None, site: list[Path]) -> list[Stage]:
+def _entries(playbook: Path) -> list[dict[str, Any]]:
+    try:
+        document = yaml.safe_load(playbook.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidInput(
+            [Problem(str(playbook), str(error), "the checkout's playbook", id="demo-checkout")]
+        ) from error
+    return [entry for entry in document or [] if isinstance(entry, dict)]
+
+
+def plays(playbook: Path) -> frozenset[str]:
+    """Names of the plays in a playbook.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    return frozenset(str(play["name"]) for play in _entries(playbook) if "name" in play)
+
+
+def plan(inventory_path: Path, variables: Path | None, site: Path) -> list[Stage]:
     """The stages after setup.
 
-    A look at the inventory, artefacts, hosts, one for each playbook, the web application.
+    A look at the inventory, artefacts, hosts, one for each playbook, the web application. The
+    playbooks are one run of Ansible: each start of it costs seconds.
     """
     own = str(Path(sys.argv[0]).absolute()) if Path(sys.argv[0]).is_file() else "kubedcos"
     beside = Path(sys.executable).parent
@@ -113,24 +130,21 @@ def plan(inventory_path: Path, variables: Path | None, site: list[Path]) -> list
         build += ["--kubernetes", version]
     extra = ["--extra-vars", f"@{variables}"] if variables is not None else []
     ansible = [str(beside / "ansible-playbook"), "--inventory", str(inventory_path), *extra]
+    imported = playbooks(site)
+    first, *others = (
+        Part(f"playbook {path.stem}", plays(path), looks=path.stem == PREFLIGHT)
+        for path in imported
+    )
     looks = [
         Stage("inventory", [*ansible, "--tags", "inventory", str(path)], environment, looks=True)
-        for path in site
+        for path in imported
         if path.stem == PREFLIGHT
     ]
     return [
         *looks,
         Stage("artefacts", build, environment),
         Stage("hosts of the lab", [own, "lab", "up", "--inventory", str(inventory_path)]),
-        *(
-            Stage(
-                f"playbook {path.stem}",
-                [*ansible, str(path)],
-                environment,
-                looks=path.stem == PREFLIGHT,
-            )
-            for path in site
-        ),
+        Stage(first.title, [*ansible, str(site)], environment, looks=first.looks, then=others),
         Stage("web application", [own, "kubectl", "--", "apply", "-f", str(WEB)], environment),
     ]
 

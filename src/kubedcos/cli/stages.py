@@ -8,14 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from kubedcos.errors import ExitCode, KubedcosError
 
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?P<name>.+?)\]")
+_PLAY = re.compile(r"^PLAY \[(?P<name>.+)\]")
 _RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+"
     r"unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)"
@@ -38,20 +39,42 @@ class StageRefused(StageFailed):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A stage that a program goes on with after another one.
+
+    Attributes:
+        title: what it is about, in a few words.
+        plays: names of Ansible's plays; the first one that is announced begins the stage.
+        looks: it changes nothing, and fails when the input is wrong.
+    """
+
+    title: str
+    plays: frozenset[str] = frozenset()
+    looks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage.
+    """A program and its first stage, mostly the only one.
 
     Attributes:
         title: what it is about, in a few words.
         argv: the program.
         environment: variables added to our own.
         looks: it changes nothing, and fails when the input is wrong.
+        then: stages that the same program goes on with, in order.
     """
 
     title: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     looks: bool = False
+    then: Sequence[Part] = ()
+
+    @property
+    def titles(self) -> list[str]:
+        """What is announced while it runs."""
+        return [self.title, *(part.title for part in self.then)]
 
 
 @dataclass(slots=True)
@@ -108,6 +131,16 @@ def findings_of(lines: Sequence[str]) -> list[str]:
     return [line for line in found if line.strip()]
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """The stage that runs now."""
+
+    number: int
+    part: Part
+    started: float
+    detail: str = ""
+
+
 class Stages:
     """Runs stages, numbered from `first`; output goes to one log file each."""
 
@@ -126,51 +159,65 @@ class Stages:
         self._screen = screen
         self._live = screen.isatty()
         self._monotonic = monotonic
+        self._under_way = _UnderWay(first, Part(""), monotonic())
         self.recaps: dict[str, Recap] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, stage: Stage) -> None:
-        """Run `stage` to its end.
+        """Run `stage` to its end, with the parts that it goes on with.
 
         Raises:
             StageFailed: with the end of its output and the path of its log.
         """
-        number, self._number = self._number, self._number + 1
-        log = self._logs / f"{number:02d}-{re.sub(r'[^a-z0-9]+', '-', stage.title.lower())}.log"
-        started = self._monotonic()
+        name = re.sub(r"[^a-z0-9]+", "-", stage.title.lower())
+        log = self._logs / f"{self._number:02d}-{name}.log"
         ended = threading.Event()
-        detail = [""]
+        self._begin(Part(stage.title, looks=stage.looks))
 
         def report() -> None:
             while not ended.wait(1.0 if self._live else PIPE_SECONDS):
-                self._show(number, stage.title, self._monotonic() - started, detail[0])
+                self._show()
 
-        self._show(number, stage.title, 0.0, "")
         reporter = threading.Thread(target=report, daemon=True)
         reporter.start()
         try:
-            status = self._follow(stage, log, detail)
+            status = self._follow(stage, log)
         finally:
             ended.set()
             reporter.join()
-        seconds = self._monotonic() - started
         if status != 0:
-            self._line(f"{head(number, self._total, stage.title, seconds)} · failed")
-            lines = log.read_text(errors="replace").splitlines()
-            if stage.looks and (findings := findings_of(lines)):
-                raise StageRefused(
-                    f"stage {number} of {self._total} ({stage.title}) refuses the input:\n"
-                    + "\n".join(f"  {line}" for line in findings)
-                )
-            end = lines[-_LINES_OF_A_FAILURE:]
-            text = "\n".join(f"  {line}" for line in end)
-            raise StageFailed(
-                f"stage {number} of {self._total} ({stage.title}) failed with code {status}; "
-                f"{log} ends with:\n{text}"
-            )
-        self._line(f"{head(number, self._total, stage.title, seconds)} · done")
+            self._fail(status, log)
+        self._end("done")
 
-    def _follow(self, stage: Stage, log: Path, detail: list[str]) -> int:
+    def _fail(self, status: int, log: Path) -> NoReturn:
+        under = self._under_way
+        self._end("failed")
+        lines = log.read_text(errors="replace").splitlines()
+        if under.part.looks and (findings := findings_of(lines)):
+            raise StageRefused(
+                f"stage {under.number} of {self._total} ({under.part.title}) refuses the input:\n"
+                + "\n".join(f"  {line}" for line in findings)
+            )
+        text = "\n".join(f"  {line}" for line in lines[-_LINES_OF_A_FAILURE:])
+        raise StageFailed(
+            f"stage {under.number} of {self._total} ({under.part.title}) failed with code "
+            f"{status}; {log} ends with:\n{text}"
+        )
+
+    def _begin(self, part: Part) -> None:
+        self._under_way = _UnderWay(self._number, part, self._monotonic())
+        self._number += 1
+        self._show()
+
+    def _end(self, word: str) -> None:
+        self._line(f"{self._head()} · {word}")
+
+    def _head(self) -> str:
+        under = self._under_way
+        seconds = self._monotonic() - under.started
+        return head(under.number, self._total, under.part.title, seconds)
+
+    def _follow(self, stage: Stage, log: Path) -> int:
         """Run the program, keep its output, and note where it is."""
         try:
             program = subprocess.Popen(
@@ -185,18 +232,36 @@ class Stages:
         except FileNotFoundError as error:
             raise StageFailed(f"stage {stage.title}: {stage.argv[0]} is not installed") from error
         assert program.stdout is not None
+        coming = list(stage.then)
         with program, log.open("w") as file:
             for line in program.stdout:
                 file.write(line)
                 file.flush()
-                detail[0] = detail_of(line) or detail[0]
+                self._advance(line, coming)
+                self._under_way.detail = detail_of(line) or self._under_way.detail
                 add_recap(line, self.recaps)
+        if program.returncode == 0:
+            self._go_on_with(coming)
         return program.returncode
 
-    def _show(self, number: int, title: str, seconds: float, detail: str) -> None:
-        text = head(number, self._total, title, seconds)
-        if detail:
-            text = f"{text} · {detail}"
+    def _advance(self, line: str, coming: list[Part]) -> None:
+        """Begin the stage that `line` announces; those before it had nothing to do."""
+        match = _PLAY.match(line)
+        named = match["name"] if match is not None else ""
+        at = next((at for at, part in enumerate(coming) if named in part.plays), None)
+        if at is not None:
+            self._go_on_with(coming[: at + 1])
+            del coming[: at + 1]
+
+    def _go_on_with(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            self._end("done")
+            self._begin(part)
+
+    def _show(self) -> None:
+        text = self._head()
+        if self._under_way.detail:
+            text = f"{text} · {self._under_way.detail}"
         if self._live:
             width = max(20, _columns() - 1)
             self._screen.write(f"\r\x1b[2K{text[:width]}")
@@ -211,7 +276,8 @@ class Stages:
 
 
 def _columns() -> int:
+    """Width of the terminal; one that does not know its own is taken for an ordinary one."""
     try:
-        return os.get_terminal_size(2).columns
+        return os.get_terminal_size(2).columns or 80
     except OSError:
         return 80

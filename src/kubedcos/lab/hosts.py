@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,17 +25,32 @@ class HostDidNotStart(KubedcosError):
     """A host was started and did not come up in time, or came up with failed units."""
 
 
+MODULES = Path("/lib/modules")
+
+
 def create_arguments(
-    spec: LabSpec, host: HostSpec, image: str, *, modules: Path = Path("/lib/modules")
+    spec: LabSpec, host: HostSpec, image: str, *, modules: Path = MODULES
 ) -> list[str]:
     """Arguments of `podman create` for `host`; pure but for a look at `modules`."""
+    arguments = _arguments(spec, host, image, modules)
+    return ["create", f"--label={HASH_LABEL}={_identity(arguments)}", *arguments]
+
+
+def made_from(spec: LabSpec, host: HostSpec, image: str, *, modules: Path = MODULES) -> str:
+    """Identity of everything that a host is made from; another one means: make it anew."""
+    return _identity(_arguments(spec, host, image, modules))
+
+
+def _identity(arguments: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(arguments).encode()).hexdigest()[:16]
+
+
+def _arguments(spec: LabSpec, host: HostSpec, image: str, modules: Path) -> list[str]:
     arguments = [
-        "create",
         f"--name={host.container}",
         f"--hostname={host.name}",
         f"--label={LAB_LABEL}={spec.name}",
         f"--label={HOST_LABEL}={host.name}",
-        f"--label={HASH_LABEL}={spec.host_hash(host, image)}",
         "--privileged",
         # The machine's clock is not a host's to set.
         "--cap-drop=SYS_TIME",

@@ -264,13 +264,13 @@ def _made_otherwise(
     problems = []
     for host in spec.hosts:
         container = own.get(host.name)
-        if container is not None and label(container, HASH_LABEL) != spec.host_hash(
-            host, image_name
+        if container is not None and label(container, HASH_LABEL) != hosts.made_from(
+            spec, host, image_name
         ):
             problems.append(
                 Problem(
                     f"host {host.name}",
-                    "a container made from other settings (address, image or volumes)",
+                    "a container made from other settings (address, image, volumes or podman's)",
                     "the settings of the inventory",
                     id="lab-host-changed",
                     fix="Run `kubedcos lab down`, then `kubedcos lab up`",

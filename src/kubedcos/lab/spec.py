@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -105,16 +103,6 @@ class LabSpec:
                 return host
         wanted = "one of " + ", ".join(host.name for host in self.hosts)
         raise InvalidInput([Problem("host", repr(name), wanted, id="lab-host-unknown")])
-
-    def host_hash(self, host: HostSpec, image: str) -> str:
-        """Identity of everything that a host is made from; another one means: make it anew."""
-        made_from = {
-            "host": {key: value for key, value in asdict(host).items() if key != "groups"},
-            "volumes": self.volumes,
-            "image": image,
-        }
-        text = json.dumps(made_from, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def parse(inventory: Mapping[str, Any], source: str) -> LabSpec:

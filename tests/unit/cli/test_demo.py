@@ -10,14 +10,24 @@ from kubedcos.errors import InvalidInput, Problem
 from kubedcos.lab import inventory, lifecycle
 
 
-def test_each_playbook_that_the_site_imports_is_a_stage(tmp_path: Path) -> None:
-    site = tmp_path / "site.yml"
-    site.write_text(
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A site of two playbooks, the first of which looks."""
+    (tmp_path / "preflight.yml").write_text("- name: Look\n  hosts: all\n")
+    (tmp_path / "hosts.yml").write_text(
+        "- name: Base\n  hosts: all\n- name: Programs\n  hosts: x\n"
+    )
+    path = tmp_path / "site.yml"
+    path.write_text(
         "- name: A\n  ansible.builtin.import_playbook: preflight.yml\n"
         "- import_playbook: hosts.yml\n"
     )
-    stages = demo.plan(Path("inv"), None, demo.playbooks(site))
-    assert [stage.title for stage in stages] == [
+    return path
+
+
+def test_each_playbook_that_the_site_imports_is_a_stage_of_one_run(site: Path) -> None:
+    stages = demo.plan(Path("inv"), None, site)
+    assert [title for stage in stages for title in stage.titles] == [
         "inventory",
         "artefacts",
         "hosts of the lab",
@@ -25,29 +35,40 @@ def test_each_playbook_that_the_site_imports_is_a_stage(tmp_path: Path) -> None:
         "playbook hosts",
         "web application",
     ]
+    (run,) = (stage for stage in stages if stage.then)
+    assert list(run.argv)[-1] == str(site)
+    assert run.then[0].plays == {"Base", "Programs"}
 
 
-def test_variables_reach_every_play_and_the_choice_of_artefacts(tmp_path: Path) -> None:
+def test_variables_reach_every_play_and_the_choice_of_artefacts(site: Path, tmp_path: Path) -> None:
     variables = tmp_path / "vars.yml"
     variables.write_text("kubernetes_version: 1.35.4\n")
-    stages = demo.plan(Path("inv"), variables, [Path("a.yml"), Path("b.yml")])
-    plays = [stage.argv for stage in stages if stage.title.startswith("playbook")]
-    assert all(f"@{variables}" in argv for argv in plays)
+    stages = demo.plan(Path("inv"), variables, site)
+    runs = [stage.argv for stage in stages if "ansible-playbook" in stage.argv[0]]
+    assert len(runs) == 2
+    assert all(f"@{variables}" in argv for argv in runs)
     (artefacts,) = (stage for stage in stages if stage.title == "artefacts")
     assert list(artefacts.argv)[-2:] == ["--kubernetes", "1.35.4"]
 
 
-def test_broken_variables_are_refused_before_anything_runs(tmp_path: Path) -> None:
+def test_broken_variables_are_refused_before_anything_runs(site: Path, tmp_path: Path) -> None:
     variables = tmp_path / "vars.yml"
     variables.write_text("a: [\n")
     with pytest.raises(InvalidInput, match=re.escape(str(variables))):
-        demo.plan(Path("inv"), variables, [])
+        demo.plan(Path("inv"), variables, site)
 
 
-def test_the_inventory_is_looked_at_before_anything_is_made(tmp_path: Path) -> None:
-    first, *others = demo.plan(Path("inv"), None, [tmp_path / "preflight.yml", Path("hosts.yml")])
+def test_a_site_that_imports_nothing_is_refused(tmp_path: Path) -> None:
+    site = tmp_path / "site.yml"
+    site.write_text("[]\n")
+    with pytest.raises(InvalidInput, match="imports"):
+        demo.plan(Path("inv"), None, site)
+
+
+def test_the_inventory_is_looked_at_before_anything_is_made(site: Path) -> None:
+    first, *others = demo.plan(Path("inv"), None, site)
     assert first.looks
-    assert list(first.argv)[-3:] == ["--tags", "inventory", str(tmp_path / "preflight.yml")]
+    assert list(first.argv)[-3:] == ["--tags", "inventory", str(site.parent / "preflight.yml")]
     assert [stage.title for stage in others if stage.looks] == ["playbook preflight"]
 
 

@@ -1,10 +1,14 @@
 import io
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kubedcos.cli import stages as stages_module
 from kubedcos.cli.stages import (
+    Part,
     Recap,
     Stage,
     StageFailed,
@@ -52,6 +56,68 @@ def test_a_failed_stage_shows_the_end_of_its_log_and_where_it_is(tmp_path: Path)
     assert "the cause" in str(caught.value)
     assert str(tmp_path / "logs/03-hosts.log") in str(caught.value)
     assert "code 7" in str(caught.value)
+
+
+ONE_RUN = Stage(
+    "first",
+    [],
+    looks=True,
+    then=[Part("second", frozenset({"Agents"})), Part("third", frozenset({"Names", "Overlay"}))],
+)
+
+
+def one_run(*lines: str, status: int = 0) -> Stage:
+    code = "\n".join(f"print({line!r})" for line in lines) + f"\nraise SystemExit({status})"
+    return replace(ONE_RUN, argv=python(code))
+
+
+def test_one_program_goes_through_several_stages(tmp_path: Path) -> None:
+    screen = io.StringIO()
+    plays = ("PLAY [Look] ***", "PLAY [Agents] ***", "PLAY [Names] ***", "PLAY [Overlay] ***")
+    stages(tmp_path, screen).run(one_run(*plays))
+
+    assert screen.getvalue().splitlines() == [
+        "stage 3 of 9 · first · 0:00",
+        "stage 3 of 9 · first · 0:00 · done",
+        "stage 4 of 9 · second · 0:00",
+        "stage 4 of 9 · second · 0:00 · done",
+        "stage 5 of 9 · third · 0:00",
+        "stage 5 of 9 · third · 0:00 · done",
+    ]
+    assert len(list((tmp_path / "logs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("plays", [["PLAY [Names] ***"], []])
+def test_stages_without_an_announcement_are_passed_over(plays: list[str], tmp_path: Path) -> None:
+    screen = io.StringIO()
+    stages(tmp_path, screen).run(one_run(*plays))
+    assert [line for line in screen.getvalue().splitlines() if line.endswith("done")] == [
+        "stage 3 of 9 · first · 0:00 · done",
+        "stage 4 of 9 · second · 0:00 · done",
+        "stage 5 of 9 · third · 0:00 · done",
+    ]
+
+
+def test_the_stage_that_was_under_way_is_the_one_that_failed(tmp_path: Path) -> None:
+    with pytest.raises(StageFailed, match=r"stage 4 of 9 \(second\) failed with code 2") as caught:
+        stages(tmp_path, io.StringIO()).run(one_run("PLAY [Agents] ***", "[ERROR]: x", status=2))
+    assert caught.value.exit_code == ExitCode.FAILED
+    with pytest.raises(StageRefused, match=r"stage 3 of 9 \(first\) refuses"):
+        stages(tmp_path, io.StringIO()).run(one_run("PLAY [Look] ***", "[ERROR]: x", status=2))
+
+
+def test_a_terminal_without_a_width_is_an_ordinary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(stages_module.os, "get_terminal_size", lambda _: os.terminal_size((0, 0)))
+    screen = Terminal()
+    title = "a title that is longer than twenty columns"
+    Stages(tmp_path, first=1, total=1, screen=screen).run(Stage(title, python("")))
+    assert screen.getvalue().count(title) == 2, "once while it ran, once when it was done"
 
 
 ANSIBLE = """\

@@ -39,6 +39,16 @@ def test_a_host_is_marked_as_ours_and_keeps_its_own_name_files(tmp_path: Path) -
     assert "--volume=/var/lib/containerd" in arguments
 
 
+def test_another_way_of_making_a_host_makes_it_another_one(tmp_path: Path) -> None:
+    none = tmp_path / "none"
+    made_from = hosts.made_from(SPEC, M1, "image:1", modules=none)
+    assert f"--label=kubedcos.made-from={made_from}" in hosts.create_arguments(
+        SPEC, M1, "image:1", modules=none
+    )
+    assert made_from != hosts.made_from(SPEC, M1, "image:1", modules=tmp_path)
+    assert made_from != hosts.made_from(SPEC, M1, "image:2", modules=none)
+
+
 def test_kernel_modules_are_shown_to_hosts_where_there_are_any(tmp_path: Path) -> None:
     arguments = hosts.create_arguments(SPEC, M1, "image:1", modules=tmp_path)
     assert f"--volume={tmp_path}:{tmp_path}:ro" in arguments

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from kubedcos.errors import InvalidInput
+from kubedcos.lab import hosts
 from kubedcos.lab.inventory import unwrap
-from kubedcos.lab.spec import parse
+from kubedcos.lab.spec import LabSpec, parse
 
 SHARED = {
     "lab_name": "mini",
@@ -141,8 +142,8 @@ def test_groups_do_not_make_a_host_another_one_but_its_address_does() -> None:
     document["_meta"]["hostvars"]["b1"]["ansible_host"] = "10.2.0.11"
     other = parse(document, "inv")
 
-    def made_from(found: Any) -> str:
-        return str(found.host_hash(found.host("b1"), "image:1"))
+    def made_from(found: LabSpec) -> str:
+        return hosts.made_from(found, found.host("b1"), "image:1")
 
     assert made_from(same) == made_from(spec)
     assert made_from(other) != made_from(spec)
