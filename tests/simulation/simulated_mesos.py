@@ -116,7 +116,7 @@ class SimulatedMesos:
 
     async def connect(self, subscribe: wire.CallSubscribe) -> SimulatedConnection:
         await asyncio.sleep(0.01)
-        if self.removed:
+        if self.removed and subscribe.framework_info.id is not None:
             raise SubscriptionEnded("Framework has been removed")
         if self.connection is not None:
             self.connection.end(SubscriptionEnded("Framework failed over"))
@@ -126,7 +126,7 @@ class SimulatedMesos:
         self._role = subscribe.framework_info.roles[0]
         master = wire.MasterInfo(id="m", ip=0, hostname="m1", domain=domain(self.local_region, "z"))
         framework_id = subscribe.framework_info.id or wire.FrameworkID("F-0001")
-        if subscribe.framework_info.id is None and self.tasks:
+        if subscribe.framework_info.id is None and self.live:
             self.violations.append("subscribed as a new framework, leaving its tasks behind")
         subscribed = wire.Subscribed(framework_id, 15.0, master)
         self.connection = SimulatedConnection(self, subscribed)
@@ -170,6 +170,13 @@ class SimulatedMesos:
             offers.append(self._offer(offer_id, agent, free))
         if offers:
             self._event(wire.Event(type="OFFERS", offers=wire.Offers(tuple(offers))))
+
+    def remove_framework(self) -> None:
+        """An operator tears the framework down, or its failover timeout passes."""
+        self.removed = True
+        for task in self.live.values():
+            task.state = "TASK_KILLED"
+        self.disconnect()
 
     def fail(self, name: str, state: str = "TASK_FAILED", *, healthy: bool | None = None) -> None:
         """A task ends by itself."""

@@ -270,6 +270,10 @@ class Stage:
         self.scheduler = self._scheduler(effects or Effects())
         self._running = asyncio.create_task(self.scheduler.run())
 
+    def restart_run(self) -> None:
+        """The same process tries again after its scheduler gave up."""
+        self._running = asyncio.create_task(self.scheduler.run())
+
     async def kill(self) -> None:
         """End the process as `kill -9` would: Mesos only sees the connection go."""
         assert self._running is not None

@@ -85,6 +85,27 @@ def test_killed_at_any_effect_of_a_delete_it_continues() -> None:
         play(lambda limit=limit: deleted(limit))
 
 
+def test_what_outlives_a_framework_that_mesos_removed_is_released() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        await stage.kill()
+        stage.mesos.remove_framework()
+        stage.start()
+        with pytest.raises(SubscriptionEnded, match="has been removed"):
+            await asyncio.wait_for(stage.running, 60)
+        assert stage.mesos.reserved() != []
+        wish = asyncio.create_task(stage.scheduler.delete())
+        await asyncio.sleep(0)
+        stage.restart_run()
+        await asyncio.wait_for(wish, 120)
+        _assert_no_trace(stage)
+        await stage.close()
+
+    play(story)
+
+
 def test_a_volume_on_a_lost_agent_is_waited_for() -> None:
     async def story() -> None:
         stage = Stage()

@@ -246,8 +246,19 @@ class Clusters:
             self.broken.set()
 
     async def _delete(self, name: str, hosted: Hosted) -> None:
-        await hosted.scheduler.delete()
-        await asyncio.gather(*filter(None, [hosted.running]), return_exceptions=True)
+        wish = asyncio.create_task(hosted.scheduler.delete())
+        if hosted.running is None or hosted.running.done():
+            # It had given up; what it left in Mesos still has to go.
+            hosted.failure = ""
+            hosted.running = asyncio.create_task(self._run(hosted))
+        await asyncio.wait({wish, hosted.running}, return_when=asyncio.FIRST_COMPLETED)
+        if hosted.failure:
+            # The scheduler gave up again; what it said is shown, and the wish can be repeated.
+            await _end(wish)
+            hosted.deleting = None
+            return
+        await wish
+        await hosted.running
         await _end(hosted.beside)
         await hosted.workload.kubernetes.close()
         hosted.workload.forget()

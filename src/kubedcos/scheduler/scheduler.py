@@ -28,6 +28,7 @@ from kubedcos.scheduler.cycle import Cycle
 from kubedcos.scheduler.events import EventHandler
 from kubedcos.scheduler.probing import Prober, ProbeResult
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
+from kubedcos.scheduler.task_updates import lost
 from kubedcos.scheduler.workload import Workload
 from kubedcos.scheduler.world import Heard, World, running
 from kubedcos.state.store import Store
@@ -175,7 +176,8 @@ class Scheduler:
 
     async def _subscription(self) -> None:
         """One subscription from its beginning to its end, and the wait after it."""
-        if self.world.cluster.deleting and not self.world.cluster.framework_id:
+        cluster = self.world.cluster
+        if cluster.deleting and not cluster.framework_id and not self.world.reservations:
             self._forget()
             return
         try:
@@ -184,7 +186,7 @@ class Scheduler:
             self._say(f"no subscription: {error}", error=str(error))
         except SubscriptionEnded as error:
             if error.removed and self.world.cluster.deleting:
-                self._forget()
+                self._outlive_framework()
                 return
             if error.removed or error.taken_over:
                 raise
@@ -283,6 +285,19 @@ class Scheduler:
             async with asyncio.timeout(seconds):
                 while not isinstance(await self._inbox.get(), Wake):
                     pass
+
+    def _outlive_framework(self) -> None:
+        """Go on with a deletion although Mesos has removed the framework.
+
+        Mesos ends a framework's tasks with it; reservations and volumes stay, and a new framework
+        of the role releases them.
+        """
+        now = self._clock.time()
+        message = "Mesos has removed the framework"
+        ended = [lost(task, message, now, self._pace) for task in self.world.alive]
+        self.world.commit([replace(self.world.cluster, framework_id=""), *ended])
+        for task in ended:
+            self._workload.task_ended(task.task_id)
 
     def _forget(self) -> None:
         for task in self.world.alive:

@@ -11,6 +11,7 @@ from kubedcos.api.hosting import Clusters, Links
 from kubedcos.clock import SystemClock
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
+from kubedcos.mesos.client import Connector, SubscriptionEnded
 from kubedcos.mesos.detector import NoMaster
 from kubedcos.model.service import (
     PhaseSpec,
@@ -34,6 +35,13 @@ class NoMesos:
 
     async def connect(self, _: Any) -> Any:
         raise NoMaster("no master answers")
+
+
+class Removed:
+    """A way to a Mesos that has removed the framework."""
+
+    async def connect(self, _: Any) -> Any:
+        raise SubscriptionEnded("Framework has been removed")
 
 
 class Quiet:
@@ -90,6 +98,7 @@ class House:
     store: BrokenStore = field(default_factory=BrokenStore)
     forgotten: list[str] = field(default_factory=list)
     refuse: KubedcosError | None = None
+    mesos: Connector = field(default_factory=NoMesos)
 
     def clusters(self) -> Clusters:
         return Clusters(
@@ -97,7 +106,7 @@ class House:
             clock=SystemClock(),
             make_workload=self.make,
             framework=lambda options: FrameworkSettings(options.name, options.name, "none:1"),
-            connect=lambda _: NoMesos(),
+            connect=lambda _: self.mesos,
         )
 
     async def make(self, options: ClusterOptions, links: Links) -> Kept:
@@ -269,6 +278,19 @@ def test_delete_forgets_the_cluster_and_its_keys() -> None:
 
     serve(house, story)
     assert house.forgotten == ["k1"]
+    assert house.store.clusters() == ()
+
+
+def test_a_cluster_whose_framework_mesos_has_removed_can_be_deleted() -> None:
+    house = House(mesos=Removed())
+
+    async def story(ask: Ask, clusters: Clusters) -> None:
+        await ask("POST", "/v1/clusters", {"name": "k1"})
+        await until(lambda: clusters.get("k1").failure)
+        assert (await ask("DELETE", "/v1/clusters/k1")).status_code == 202
+        await until(lambda: not clusters.all())
+
+    serve(house, story)
     assert house.store.clusters() == ()
 
 
