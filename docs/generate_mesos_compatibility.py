@@ -29,7 +29,7 @@ from kubedcos.embedded.agent.flag_table import AGENT_FLAGS, ISOLATORS, ISOLATORS
 from kubedcos.embedded.agent.http import AgentHttp
 from kubedcos.embedded.flags import ANY, Flag, parse_flags
 from kubedcos.embedded.master.accept import NO_TASK_GROUPS
-from kubedcos.embedded.master.api_operator import NEEDS_BODY, READS, UNSUPPORTED
+from kubedcos.embedded.master.api_operator import CALLS, UNSUPPORTED
 from kubedcos.embedded.master.api_scheduler import DECISIONS, without_effect
 from kubedcos.embedded.master.app import MasterApp
 from kubedcos.embedded.master.engine import Engine
@@ -245,7 +245,7 @@ def event_rows(evidence: Evidence) -> Iterator[str]:
 
 def operator_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
     """Calls of operators to the master."""
-    for name in sorted({*READS, *NEEDS_BODY, *UNSUPPORTED}):
+    for name in sorted({*CALLS, *UNSUPPORTED}):
         here = "yes"
         if name in UNSUPPORTED:
             here = no(*asked("POST", "/api/v1", {"type": name, name.lower(): {}}))

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Any, Final
-from urllib.parse import parse_qs
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from kubedcos.embedded.flags import duration
-from kubedcos.embedded.master import api_agent, api_operator, api_scheduler, role_views, views
+from kubedcos.embedded.master import api_agent, api_operator, api_scheduler
+from kubedcos.embedded.master.endpoints import ENDPOINTS, READONLY, READWRITE
 from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.operator_calls import Caller
 from kubedcos.embedded.master.responses import (
     JSON,
     BadRequest,
     empty,
-    json_answer,
     not_allowed,
     principal_of,
     text,
@@ -28,24 +26,8 @@ from kubedcos.embedded.master.streams import Stream
 from kubedcos.embedded.protocol import LINK_INTERVAL, LINK_PATH, MASTER_PATH
 
 _SLASHES: Final = re.compile(r"/{2,}")
-_READONLY: Final = "mesos-master-readonly"
-_READWRITE: Final = "mesos-master-readwrite"
 _SCHEDULER: Final = "mesos-master-scheduler"
 _AGENT: Final = "mesos-master-agent"
-
-View = Callable[[Engine, Request], Any]
-
-_VIEWS: Final[dict[str, View]] = {
-    "/state": lambda engine, _: views.state_view(engine.state, engine.options),
-    "/state-summary": lambda engine, _: views.summary_view(engine.state, engine.options),
-    "/slaves": lambda engine, request: views.slaves_view(engine.state, request.query_params),
-    "/frameworks": lambda engine, request: views.frameworks_view(
-        engine.state, request.query_params
-    ),
-    "/tasks": lambda engine, request: views.tasks_view(engine.state, request.query_params),
-    "/roles": lambda engine, _: role_views.roles_view(engine.state),
-}
-"""Endpoints that only the leader answers."""
 
 
 class MasterApp:
@@ -106,18 +88,18 @@ class MasterApp:
         )
         self._require_leader(request, f"/master{path}")
         if request.method != "POST":
-            return not_allowed(request.method)
+            return not_allowed(request.method, "POST")
         return api_scheduler.handle(self._engine, request, body, principal)
 
     def _operator(self, request: Request, path: str, body: bytes) -> Response:
         options = self._engine.options
-        principal_of(
-            request, options.credentials, _READWRITE, required=options.authenticate_readwrite
+        principal = principal_of(
+            request, options.credentials, READWRITE, required=options.authenticate_readwrite
         )
         self._require_leader(request, f"/master{path}")
         if request.method != "POST":
-            return not_allowed(request.method)
-        return api_operator.handle(self._engine, request, body)
+            return not_allowed(request.method, "POST")
+        return api_operator.handle(self._engine, request, body, Caller(principal))
 
     def _agent(self, request: Request, path: str, body: bytes) -> Response | None:
         options = self._engine.options
@@ -127,74 +109,31 @@ class MasterApp:
             api_agent.by_session(self._engine, request)
             return None
         if request.method != "POST":
-            return not_allowed(request.method)
+            return not_allowed(request.method, "POST")
         return api_agent.handle(self._engine, request, body)
 
     def _older(self, request: Request, path: str, body: bytes) -> Response:
-        if path == "/health":
-            return empty(200)
-        if path == "/version":
-            return json_answer(dict(sorted(views.BUILD.items())), request)
-        if path == "/redirect":
-            return self._redirect()
-        if path == "/teardown":
-            return self._teardown(request, body)
-        if path in {"/flags", "/metrics/snapshot", *_VIEWS} or path.startswith("/files/"):
-            return self._read(request, path)
-        if path == "/":
-            return text(200, "The embedded Mesos master of kubedcos. It has no web interface.\n")
-        return text(404, "404 Not Found.")
-
-    def _redirect(self) -> Response:
-        leader = self._engine.leader
-        if leader is None:
-            return text(503, "No leader elected")
-        return empty(307, {"Location": f"//{leader.hostname}:{leader.port}"})
-
-    def _read(self, request: Request, path: str) -> Response:
+        endpoint = ENDPOINTS.get(path)
+        if endpoint is None:
+            return text(404, "404 Not Found.")
         options = self._engine.options
-        principal_of(
-            request, options.credentials, _READONLY, required=options.authenticate_readonly
-        )
-        if path in _VIEWS:
+        required = {
+            READONLY: options.authenticate_readonly,
+            READWRITE: options.authenticate_readwrite,
+        }
+        principal = None
+        if endpoint.realm is not None:
+            principal = principal_of(
+                request,
+                options.credentials,
+                endpoint.realm,
+                required=required[endpoint.realm],
+            )
+        if endpoint.leader:
             self._require_leader(request, f"/master{path}")
-            return json_answer(_VIEWS[path](self._engine, request), request)
-        if path == "/flags":
-            return json_answer({"flags": options.flags.shown()}, request)
-        if path == "/metrics/snapshot":
-            return self._metrics(request)
-        if path == "/files/debug":
-            return json_answer({}, request)
-        if path not in {"/files/browse", "/files/read", "/files/download"}:
-            return text(404, "404 Not Found.")
-        if not request.query_params.get("path"):
-            return text(400, "Expecting 'path=value' in query.\n")
-        # The master has no files to show: it logs to stderr.
-        if path == "/files/download":
-            return text(404, "404 Not Found.")
-        return Response(status_code=404, media_type="text/plain; charset=utf-8")
-
-    def _metrics(self, request: Request) -> Response:
-        timeout = request.query_params.get("timeout")
-        if timeout is not None:
-            try:
-                duration(timeout)
-            except ValueError:
-                return text(400, f"Invalid timeout '{timeout}': Invalid duration '{timeout}'.\n")
-        return json_answer(api_operator.metrics_of(self._engine), request)
-
-    def _teardown(self, request: Request, body: bytes) -> Response:
-        options = self._engine.options
-        principal_of(
-            request, options.credentials, _READWRITE, required=options.authenticate_readwrite
-        )
-        self._require_leader(request, "/master/teardown")
-        if request.method != "POST":
-            return not_allowed(request.method)
-        values = parse_qs(body.decode("utf-8", "replace"))
-        if "frameworkId" not in values:
-            return text(400, "Missing 'frameworkId' query parameter in the request body")
-        return api_operator.teardown(self._engine, values["frameworkId"][0])
+        if endpoint.methods and request.method not in endpoint.methods:
+            return not_allowed(request.method, *endpoint.methods)
+        return endpoint.answer(self._engine, request, body, Caller(principal))
 
     async def _stream(self, stream: Stream, receive: Receive, send: Send) -> None:
         headers = [

@@ -38,10 +38,11 @@ def json_answer(value: Any, request: Request | None = None) -> Response:
     return Response(body, headers={"Content-Type": JSON})
 
 
-def not_allowed(method: str, allowed: str = "POST") -> Response:
+def not_allowed(method: str, *allowed: str) -> Response:
     """405, as Mesos words it."""
-    body = f"405 Method Not Allowed. Expecting one of {{ '{allowed}' }}, but received '{method}'."
-    return text(405, body, {"Allow": allowed})
+    listed = ", ".join(f"'{each}'" for each in allowed)
+    body = f"405 Method Not Allowed. Expecting one of {{ {listed} }}, but received '{method}'."
+    return text(405, body, {"Allow": ", ".join(allowed)})
 
 
 def unauthorized(realm: str) -> Response:

@@ -1,0 +1,111 @@
+"""The older endpoints of the master: which paths there are, who may ask, and what answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kubedcos.embedded.flags import duration
+from kubedcos.embedded.master import operator_agents, operator_reads, role_views, views
+from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.operator_calls import Caller
+from kubedcos.embedded.master.responses import empty, json_answer, text
+
+READONLY: Final = "mesos-master-readonly"
+READWRITE: Final = "mesos-master-readwrite"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path.
+
+    Attributes:
+        answer: gives the answer to a request with that body.
+        realm: whose credentials are wanted, if the flags demand any; `None`: nobody's.
+        leader: whether others than the leader redirect.
+        methods: the allowed ones; none means any, as Mesos' read endpoints take them.
+    """
+
+    answer: Callable[[Engine, Request, bytes, Caller], Response]
+    realm: str | None = READONLY
+    leader: bool = False
+    methods: tuple[str, ...] = ()
+
+
+def _view(view: Callable[[Engine, Request], Any], *, leader: bool = True) -> Endpoint:
+    return Endpoint(
+        lambda engine, request, _body, _caller: json_answer(view(engine, request), request),
+        leader=leader,
+    )
+
+
+def _open(answer: Callable[[Engine, Request], Response]) -> Endpoint:
+    return Endpoint(lambda engine, request, _body, _caller: answer(engine, request), realm=None)
+
+
+def _redirect(engine: Engine, _request: Request) -> Response:
+    leader = engine.leader
+    if leader is None:
+        return text(503, "No leader elected")
+    return empty(307, {"Location": f"//{leader.hostname}:{leader.port}"})
+
+
+def _front_page(_engine: Engine, _request: Request) -> Response:
+    return text(200, "The embedded Mesos master of kubedcos. It has no web interface.\n")
+
+
+def _metrics(engine: Engine, request: Request, _body: bytes, _caller: Caller) -> Response:
+    timeout = request.query_params.get("timeout")
+    if timeout is not None:
+        try:
+            duration(timeout)
+        except ValueError:
+            return text(400, f"Invalid timeout '{timeout}': Invalid duration '{timeout}'.\n")
+    return json_answer(operator_reads.metrics_of(engine), request)
+
+
+def _file(_engine: Engine, request: Request, _body: bytes, _caller: Caller) -> Response:
+    if not request.query_params.get("path"):
+        return text(400, "Expecting 'path=value' in query.\n")
+    # The master has no files to show: it logs to stderr.
+    if request.url.path.endswith("/download"):
+        return text(404, "404 Not Found.")
+    return Response(status_code=404, media_type="text/plain; charset=utf-8")
+
+
+def _teardown(engine: Engine, _request: Request, body: bytes, _caller: Caller) -> Response:
+    values = parse_qs(body.decode("utf-8", "replace"))
+    if "frameworkId" not in values:
+        return text(400, "Missing 'frameworkId' query parameter in the request body")
+    return operator_agents.teardown(engine, values["frameworkId"][0])
+
+
+ENDPOINTS: Final[Mapping[str, Endpoint]] = {
+    "/": _open(_front_page),
+    "/health": _open(lambda _engine, _request: empty(200)),
+    "/version": _open(
+        lambda _engine, request: json_answer(dict(sorted(views.BUILD.items())), request)
+    ),
+    "/redirect": _open(_redirect),
+    "/flags": _view(lambda engine, _: {"flags": engine.options.flags.shown()}, leader=False),
+    "/state": _view(lambda engine, _: views.state_view(engine.state, engine.options)),
+    "/state-summary": _view(lambda engine, _: views.summary_view(engine.state, engine.options)),
+    "/slaves": _view(lambda engine, request: views.slaves_view(engine.state, request.query_params)),
+    "/frameworks": _view(
+        lambda engine, request: views.frameworks_view(engine.state, request.query_params)
+    ),
+    "/tasks": _view(lambda engine, request: views.tasks_view(engine.state, request.query_params)),
+    "/roles": _view(lambda engine, _: role_views.roles_view(engine.state)),
+    "/metrics/snapshot": Endpoint(_metrics),
+    "/files/browse": Endpoint(_file),
+    "/files/read": Endpoint(_file),
+    "/files/download": Endpoint(_file),
+    "/files/debug": _view(lambda _engine, _request: {}, leader=False),
+    "/teardown": Endpoint(_teardown, READWRITE, leader=True, methods=("POST",)),
+}
+"""By path; each is also below ``/master``."""
