@@ -11,7 +11,7 @@ from before reservation refinement into it, `downgraded` back.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -117,6 +117,17 @@ def _plus(one: Amount, other: Amount) -> Amount:
     raise TypeError("amounts of different types")
 
 
+def united(amounts: Iterable[Amount]) -> Amount:
+    """Ranges or sets together; of a whole disk, which cannot add up, any."""
+    first, *others = amounts
+    if isinstance(first, tuple):
+        spans = (one for amount in (first, *others) if isinstance(amount, tuple) for one in amount)
+        return merged(spans)
+    if isinstance(first, frozenset):
+        return first.union(*(other for other in others if isinstance(other, frozenset)))
+    return first
+
+
 def _minus(one: Amount, other: Amount) -> Amount:
     if isinstance(one, int) and isinstance(other, int):
         return max(one - other, 0)
@@ -125,6 +136,13 @@ def _minus(one: Amount, other: Amount) -> Amount:
     if isinstance(one, tuple) and isinstance(other, tuple):
         return without(one, other)
     raise TypeError("amounts of different types")
+
+
+def _add(amounts: dict[Resource, Amount], kind: Resource, amount: Amount) -> None:
+    if not amount:
+        return
+    known = amounts.get(kind)
+    amounts[kind] = amount if known is None or is_exclusive(kind) else _plus(known, amount)
 
 
 def _covers(one: Amount, other: Amount) -> bool:
@@ -139,26 +157,28 @@ class Resources:
     Built of wire resources; iterating gives wire resources again.
     """
 
-    __slots__ = ("_amounts",)
+    __slots__ = ("_amounts", "_quantities", "_unallocated")
 
     def __init__(self, resources: Iterable[Resource] = ()) -> None:
         self._amounts: dict[Resource, Amount] = {}
+        self._quantities: dict[str, int] | None = None
+        self._unallocated: Resources | None = None
         for resource in resources:
-            self._add(_kind(resource), amount_of(resource))
-
-    def _add(self, kind: Resource, amount: Amount) -> None:
-        if not amount:
-            return
-        if kind in self._amounts and not is_exclusive(kind):
-            self._amounts[kind] = _plus(self._amounts[kind], amount)
-        else:
-            self._amounts[kind] = amount
+            _add(self._amounts, _kind(resource), amount_of(resource))
 
     @classmethod
-    def _of(cls, amounts: dict[Resource, Amount]) -> Self:
+    def of_amounts(cls, amounts: dict[Resource, Amount]) -> Self:
+        """Resources of kinds (without an amount, see `amounts`) and what there is of each.
+
+        The caller gives the dictionary away.
+        """
         made = cls()
-        made._amounts = {kind: amount for kind, amount in amounts.items() if amount}
+        made._amounts = amounts
         return made
+
+    def amounts(self) -> Iterable[tuple[Resource, Amount]]:
+        """Kinds, which are resources without their amount, each with its amount."""
+        return self._amounts.items()
 
     def __iter__(self) -> Iterator[Resource]:
         return (with_amount(kind, amount) for kind, amount in self._amounts.items())
@@ -179,31 +199,43 @@ class Resources:
         return "; ".join(text_of(resource) for resource in self)
 
     def __add__(self, other: Resources | Iterable[Resource]) -> Resources:
-        result = Resources._of(self._amounts)
-        for resource in other:
-            result._add(_kind(resource), amount_of(resource))
-        return result
+        more = other if isinstance(other, Resources) else Resources(other)
+        if not more._amounts:
+            return self
+        if not self._amounts:
+            return more
+        amounts = dict(self._amounts)
+        for kind, amount in more._amounts.items():
+            _add(amounts, kind, amount)
+        return Resources.of_amounts(amounts)
 
     def __sub__(self, other: Resources | Iterable[Resource]) -> Resources:
         """What is left; taking more than there is leaves nothing, never less."""
+        less = other if isinstance(other, Resources) else Resources(other)
+        if not less._amounts or not self._amounts:
+            return self
         amounts = dict(self._amounts)
-        for resource in other:
-            kind = _kind(resource)
-            if kind in amounts:
-                amounts[kind] = _minus(amounts[kind], amount_of(resource))
-        return Resources._of(amounts)
+        for kind, amount in less._amounts.items():
+            if kind not in amounts:
+                continue
+            rest = _minus(amounts[kind], amount)
+            if rest:
+                amounts[kind] = rest
+            else:
+                del amounts[kind]
+        return Resources.of_amounts(amounts)
 
     def contains(self, other: Resources | Iterable[Resource]) -> bool:
         """Whether all of `other` can be taken from these at once."""
         wanted = other if isinstance(other, Resources) else Resources(other)
         return all(
             kind in self._amounts and _covers(self._amounts[kind], amount)
-            for kind, amount in wanted._amounts.items()  # noqa: SLF001  same class
+            for kind, amount in wanted.amounts()
         )
 
     def where(self, keep: Callable[[Resource], bool]) -> Resources:
         """Those resources for which `keep` holds."""
-        return Resources._of({k: a for k, a in self._amounts.items() if keep(k)})
+        return Resources.of_amounts({k: a for k, a in self._amounts.items() if keep(k)})
 
     def mapped(self, change: Callable[[Resource], Resource]) -> Resources:
         """Each resource changed, amounts added up anew."""
@@ -227,11 +259,31 @@ class Resources:
 
     def allocated(self, role: str) -> Resources:
         """The same, marked as allocated to `role`."""
-        return self.mapped(lambda r: replace(r, allocation_info=AllocationInfo(role)))
+        return self._marked(AllocationInfo(role))
 
     def unallocated(self) -> Resources:
         """The same without any mark of allocation."""
-        return self.mapped(lambda resource: replace(resource, allocation_info=None))
+        if self._unallocated is None:
+            if all(kind.allocation_info is None for kind in self._amounts):
+                return self
+            self._unallocated = self._marked(None)
+        return self._unallocated
+
+    def _marked(self, allocation: AllocationInfo | None) -> Resources:
+        amounts: dict[Resource, Amount] = {}
+        for kind, amount in self._amounts.items():
+            _add(amounts, replace(kind, allocation_info=allocation), amount)
+        return Resources.of_amounts(amounts)
+
+    @property
+    def quantities(self) -> Mapping[str, int]:
+        """Thousandths of all scalars by name, whatever they are reserved for."""
+        if self._quantities is None:
+            self._quantities = {}
+            for kind, amount in self._amounts.items():
+                if isinstance(amount, int):
+                    self._quantities[kind.name] = self._quantities.get(kind.name, 0) + amount
+        return self._quantities
 
     def scalar(self, name: str) -> float:
         """Sum of all scalars of that name, whatever they are reserved for; three decimals."""
@@ -239,7 +291,7 @@ class Resources:
 
     def thousandths(self, name: str) -> int:
         """As `scalar`, in fixed point."""
-        return sum(a for k, a in self._amounts.items() if k.name == name and isinstance(a, int))
+        return self.quantities.get(name, 0)
 
     def spans(self, name: str = "ports") -> Spans:
         """All ranges of that name together."""

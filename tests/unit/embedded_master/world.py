@@ -40,6 +40,8 @@ from kubedcos.mesos.messages import (
 )
 from kubedcos.mesos.resource_text import parse_resources
 
+from .scan import assert_consistent
+
 MODERN = ("MULTI_ROLE", "PARTITION_AWARE", "RESERVATION_REFINEMENT", "REGION_AWARE")
 OLD = ("MULTI_ROLE", "RESERVATION_REFINEMENT")
 
@@ -82,6 +84,7 @@ class World:
         self.events: list[tuple[str, Event]] = []
         self.calls: list[tuple[str, MasterCall]] = []
         self._streams = 0
+        self._sessions = 0
 
     def perform(self, effects: Effects) -> None:
         for effect in effects:
@@ -93,6 +96,7 @@ class World:
                 self.calls.append((effect.agent_id, effect.call))
         if any(isinstance(effect, Allocate) for effect in effects):
             self.allocate()
+        assert_consistent(self.state)
 
     def allocate(self) -> None:
         shuffle = random.Random(1)
@@ -113,7 +117,7 @@ class World:
         )
         call = Register(agent_info=info, address="10.0.0.1", version="1")
         reply, effects = agents.register(
-            self.state, self.agent_rules, self.rules, call, session="s", now=self.now
+            self.state, self.agent_rules, self.rules, call, session=self._session(), now=self.now
         )
         self.perform(effects)
         assert reply.agent_id is not None
@@ -130,10 +134,14 @@ class World:
         }
         call = Reregister(**(parts | changes))
         reply, effects = agents.reregister(
-            self.state, self.agent_rules, self.rules, call, session="again", now=self.now
+            self.state, self.agent_rules, self.rules, call, session=self._session(), now=self.now
         )
         self.perform(effects)
         return reply
+
+    def _session(self) -> str:
+        self._sessions += 1
+        return f"session-{self._sessions}"
 
     def _known(self, agent: AgentRecord) -> list[Any]:
         lost = [t for f in self.state.frameworks.values() for t in f.unreachable_tasks.values()]

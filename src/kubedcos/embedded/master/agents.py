@@ -130,8 +130,8 @@ def _replaced(
     but: str = "",
 ) -> Effects:
     effects: Effects = []
-    for agent in list(state.agents.values()):
-        if agent.id != but and (agent.address, agent.info.port) == (address, port):
+    for agent in state.agents.at(address, port):
+        if agent.id != but:
             message = (
                 f"Agent {agent.info.hostname} removed: a new agent registered at the same address"
             )

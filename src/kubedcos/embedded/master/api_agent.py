@@ -33,11 +33,10 @@ def by_session(engine: Engine, request: Request) -> AgentRecord:
     Raises:
         BadRequest: 409, no such session.
     """
-    session = request.headers.get(SESSION_HEADER, "")
-    for agent in engine.state.agents.values():
-        if session and agent.session == session:
-            return agent
-    raise BadRequest(text(409, "Unknown session: register again"))
+    agent = engine.state.agents.of_session(request.headers.get(SESSION_HEADER, ""))
+    if agent is None:
+        raise BadRequest(text(409, "Unknown session: register again"))
+    return agent
 
 
 def handle(engine: Engine, request: Request, body: bytes) -> Response:

@@ -1,14 +1,17 @@
 """What the master knows: agents, frameworks, tasks and offers. Plain records, changed by decisions.
 
+Agents, tasks and offers are in tables that keep indices and sums along (`tables`).
 Times are seconds since 1970-01-01 UTC, as Mesos shows them.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from kubedcos.embedded.master.tables import AgentTable, Ledger, OfferTable, TaskKey, TaskTable
 from kubedcos.embedded.protocol import KillTask
 from kubedcos.mesos.messages import (
     TERMINAL_STATES,
@@ -20,9 +23,6 @@ from kubedcos.mesos.messages import (
     Task,
 )
 from kubedcos.mesos.resources import Resources
-
-TaskKey = tuple[str, str]
-"""Framework id and task id."""
 
 
 @dataclass(slots=True)
@@ -49,6 +49,9 @@ class AgentRecord:
     connected: bool = True
     missed_pings: int = 0
     kills: dict[TaskKey, KillTask] = field(default_factory=dict)
+    _free: tuple[tuple[Resources, Resources, Resources], Resources] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def pid(self) -> str:
@@ -60,6 +63,15 @@ class AgentRecord:
         """Region of the agent's fault domain."""
         domain = self.info.domain
         return domain.fault_domain.region.name if domain and domain.fault_domain else None
+
+    def free(self, used: Resources, offered: Resources) -> Resources:
+        """What of its resources is neither used nor offered; computed when one of them changed."""
+        basis = (self.total, used, offered)
+        known = self._free
+        if known is None or any(was is not now for was, now in zip(known[0], basis, strict=True)):
+            rest = self.total - used.unallocated() - offered.unallocated()
+            self._free = known = (basis, rest)
+        return known[1]
 
     def named(self) -> str:
         """The agent as Mesos writes it in messages."""
@@ -154,14 +166,14 @@ class MasterState:
     info: MasterInfo
     start_time: float
     elected_time: float | None = None
-    agents: dict[str, AgentRecord] = field(default_factory=dict)
+    agents: AgentTable = field(default_factory=AgentTable)
     recovered: dict[str, AgentInfo] = field(default_factory=dict)
     unreachable: dict[str, float] = field(default_factory=dict)
     gone: dict[str, float] = field(default_factory=dict)
     frameworks: dict[str, FrameworkRecord] = field(default_factory=dict)
     completed: dict[str, FrameworkRecord] = field(default_factory=dict)
-    tasks: dict[TaskKey, Task] = field(default_factory=dict)
-    offers: dict[str, OfferRecord] = field(default_factory=dict)
+    tasks: TaskTable = field(default_factory=TaskTable)
+    offers: OfferTable = field(default_factory=OfferTable)
     next_framework: int = 0
     next_agent: int = 0
     next_offer: int = 0
@@ -180,38 +192,50 @@ class MasterState:
     def tasks_of(
         self, *, framework_id: str | None = None, agent_id: str | None = None
     ) -> Iterator[Task]:
-        """Tasks of a framework, of an agent, or of both."""
-        for task in list(self.tasks.values()):
-            if framework_id in (None, task.framework_id.value) and agent_id in (
-                None,
-                task.agent_id.value,
-            ):
-                yield task
+        """Tasks of a framework, of an agent, or of both; the table may change meanwhile."""
+        if agent_id is not None:
+            found = list(self.tasks.by_agent.get(agent_id).values())
+        elif framework_id is not None:
+            found = list(self.tasks.by_framework.get(framework_id).values())
+        else:
+            found = list(self.tasks.values())
+        return (task for task in found if framework_id in (None, task.framework_id.value))
 
     def offers_of(
         self, *, framework_id: str | None = None, agent_id: str | None = None
     ) -> Iterator[OfferRecord]:
-        """Offers to a framework, of an agent, or both."""
-        for offer in list(self.offers.values()):
-            if framework_id in (None, offer.framework_id) and agent_id in (None, offer.agent_id):
-                yield offer
+        """Offers to a framework, of an agent, or both; the table may change meanwhile."""
+        if agent_id is not None:
+            found = list(self.offers.by_agent.get(agent_id).values())
+        elif framework_id is not None:
+            found = list(self.offers.by_framework.get(framework_id).values())
+        else:
+            found = list(self.offers.values())
+        return (offer for offer in found if framework_id in (None, offer.framework_id))
 
     def used(self, *, framework_id: str | None = None, agent_id: str | None = None) -> Resources:
         """Resources of tasks that run, marked with the roles that they are allocated to."""
-        total = Resources()
-        for task in self.tasks_of(framework_id=framework_id, agent_id=agent_id):
-            if task.state not in TERMINAL_STATES:
-                total += task.resources
-        return total
+        if framework_id is not None and agent_id is not None:
+            running = self.tasks_of(framework_id=framework_id, agent_id=agent_id)
+            lists = (task.resources for task in running if task.state not in TERMINAL_STATES)
+            return Resources(itertools.chain.from_iterable(lists))
+        return _held(self.tasks.used, framework_id, agent_id)
 
     def offered(self, *, framework_id: str | None = None, agent_id: str | None = None) -> Resources:
         """Resources in offers."""
-        total = Resources()
-        for offer in self.offers_of(framework_id=framework_id, agent_id=agent_id):
-            total += offer.resources
-        return total
+        if framework_id is not None and agent_id is not None:
+            found = self.offers_of(framework_id=framework_id, agent_id=agent_id)
+            return Resources(itertools.chain.from_iterable(offer.resources for offer in found))
+        return _held(self.offers.offered, framework_id, agent_id)
 
     def free(self, agent: AgentRecord) -> Resources:
         """Resources of an agent that are neither used nor offered."""
-        taken = self.used(agent_id=agent.id) + self.offered(agent_id=agent.id)
-        return agent.total - taken.unallocated()
+        return agent.free(self.used(agent_id=agent.id), self.offered(agent_id=agent.id))
+
+
+def _held(ledger: Ledger, framework_id: str | None, agent_id: str | None) -> Resources:
+    if agent_id is not None:
+        return ledger.agent(agent_id).resources
+    if framework_id is not None:
+        return ledger.framework(framework_id).resources
+    return ledger.total.resources
