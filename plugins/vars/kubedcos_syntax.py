@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from ansible.errors import AnsibleParserError
+from ansible.plugins.loader import filter_loader, test_loader
 from ansible.plugins.vars import BaseVarsPlugin
 
 from kubedcos.config.yaml_text import folder_problems
@@ -21,8 +22,16 @@ author:
 """
 
 
+# Ansible forks a worker for each task on each host. What is loaded before the first fork, all of
+# them have; otherwise each would load every filter plugin again, which costs more than its task.
+for _loader, _name in ((filter_loader, "kubedcos_render"), (test_loader, "match")):
+    _loader.get(_name)
+
+
 class VarsModule(BaseVarsPlugin):
     """What Ansible asks for."""
+
+    is_stateless = True  # else it is made anew for each host and folder, its documentation parsed
 
     def get_vars(self, _loader, path, _entities):
         """No variables, but an error when a file below `path` is broken."""

@@ -45,8 +45,9 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOptio
         )
     spec = inventory.load(inventory_path)
     # Artefacts may take a quarter of an hour to build; what stands against the hosts is said now.
-    lifecycle.refuse_conflicts(spec, podman_here())
-    wanted = plan(inventory_path, variables, SITE)
+    there = lifecycle.refuse_conflicts(spec, podman_here())
+    running = all(there.get(host.name, {}).get("State") == "running" for host in spec.hosts)
+    wanted = plan(inventory_path, variables, SITE, look=not running)
     stages = Stages(
         lifecycle.cache_root() / "logs",
         first=STAGES_OF_SETUP + 1,
@@ -110,11 +111,20 @@ def plays(playbook: Path) -> frozenset[str]:
     return frozenset(str(play["name"]) for play in _entries(playbook) if "name" in play)
 
 
-def plan(inventory_path: Path, variables: Path | None, site: Path) -> list[Stage]:
+def plan(
+    inventory_path: Path, variables: Path | None, site: Path, *, look: bool = True
+) -> list[Stage]:
     """The stages after setup.
 
     A look at the inventory, artefacts, hosts, one for each playbook, the web application. The
     playbooks are one run of Ansible: each start of it costs seconds.
+
+    Args:
+        inventory_path: where the hosts are described.
+        variables: file of variables for every play.
+        site: the playbook that imports the others.
+        look: whether to look at the inventory before artefacts and hosts are made; where they are
+            there already, the preflight of `site` comes soon enough.
     """
     own = str(Path(sys.argv[0]).absolute()) if Path(sys.argv[0]).is_file() else "kubedcos"
     beside = Path(sys.executable).parent
@@ -138,7 +148,7 @@ def plan(inventory_path: Path, variables: Path | None, site: Path) -> list[Stage
     looks = [
         Stage("inventory", [*ansible, "--tags", "inventory", str(path)], environment, looks=True)
         for path in imported
-        if path.stem == PREFLIGHT
+        if look and path.stem == PREFLIGHT
     ]
     return [
         *looks,

@@ -75,6 +75,7 @@ mkdir -p "$root/etc/sysctl.d" "$root/root/.ssh"
 chmod 0700 "$root/root/.ssh"
 ln -sf /dev/null "$root/etc/sysctl.d/50-pid-max.conf"
 ln -sf /dev/null "$root/etc/sysctl.d/50-coredump.conf"
+ln -sf /dev/null "$root/etc/sysctl.d/99-protect-links.conf"
 # The machine's consoles show through, and are not for a host to log in on.
 ln -sf /dev/null "$root/etc/systemd/system/getty.target"
 printf 'PasswordAuthentication no\nUseDNS no\nMaxStartups 100\nMaxSessions 100\nPrintMotd no\nPrintLastLog no\n' \

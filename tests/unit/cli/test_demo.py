@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,6 +73,13 @@ def test_the_inventory_is_looked_at_before_anything_is_made(site: Path) -> None:
     assert [stage.title for stage in others if stage.looks] == ["playbook preflight"]
 
 
+def test_where_the_hosts_run_already_the_preflight_of_the_site_is_enough(site: Path) -> None:
+    stages = demo.plan(Path("inv"), None, site, look=False)
+    titles = [title for stage in stages for title in stage.titles]
+    assert titles[0] == "artefacts"
+    assert "playbook preflight" in titles
+
+
 def test_a_subnet_that_is_taken_is_said_before_the_first_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,7 +91,7 @@ def test_a_subnet_that_is_taken_is_said_before_the_first_stage(
     def stages(*_: object, **__: object) -> None:
         raise AssertionError("a stage was begun")
 
-    monkeypatch.setattr(inventory, "load", lambda _: None)
+    monkeypatch.setattr(inventory, "load", lambda _: SimpleNamespace(name="lab", hosts=()))
     monkeypatch.setattr(demo, "podman_here", lambda: None)
     monkeypatch.setattr(lifecycle, "refuse_conflicts", refuse)
     monkeypatch.setattr(demo, "Stages", stages)
@@ -100,7 +108,7 @@ def test_whoever_interrupts_is_told_how_to_go_on(
         def run(self, _: object) -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(inventory, "load", lambda _: None)
+    monkeypatch.setattr(inventory, "load", lambda _: SimpleNamespace(name="lab", hosts=()))
     monkeypatch.setattr(demo, "podman_here", lambda: None)
     monkeypatch.setattr(lifecycle, "refuse_conflicts", lambda *_: {})
     monkeypatch.setattr(demo, "Stages", Interrupted)
