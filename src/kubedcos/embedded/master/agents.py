@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from kubedcos.embedded.master.effects import (
     Allocate,
     Effects,
+    OpenChannel,
     SaveRegistry,
     ToAgent,
 )
@@ -94,7 +95,7 @@ def register(
     effects = _replaced(state, framework_rules, call.address, call.agent_info.port, now=now)
     agent_id = f"{state.info.id}-S{state.next_agent}"
     state.next_agent += 1
-    state.agents[agent_id] = AgentRecord(
+    agent = AgentRecord(
         id=agent_id,
         info=replace(call.agent_info, id=AgentID(agent_id)),
         address=call.address,
@@ -104,8 +105,10 @@ def register(
         registered_time=now,
         capabilities=call.capabilities,
     )
+    state.agents[agent_id] = agent
     state.count("messages_register_slave")
-    return _reply(rules, agent_id, session), [*effects, SaveRegistry(), Allocate()]
+    effects = [OpenChannel(agent), *effects, SaveRegistry(), Allocate()]
+    return _reply(rules, agent_id, session), effects
 
 
 def _reply(
@@ -191,7 +194,8 @@ def reregister(
         else:
             del agent.kills[key]
     reply = _reply(rules, agent_id, session, unknown)
-    return reply, [*effects, SaveRegistry(), Allocate()]
+    # The channel comes first: the effects may already hold calls for the agent.
+    return reply, [OpenChannel(agent), *effects, SaveRegistry(), Allocate()]
 
 
 def _recover_frameworks(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from kubedcos.embedded.master import agents, removal
-from kubedcos.embedded.master.engine import Engine, new_session
+from kubedcos.embedded.master.effects import Effects
+from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.responses import BadRequest, text
 from kubedcos.embedded.master.state import AgentRecord
 from kubedcos.embedded.protocol import (
@@ -39,8 +42,8 @@ def by_session(engine: Engine, request: Request) -> AgentRecord:
     return agent
 
 
-def handle(engine: Engine, request: Request, body: bytes) -> Response:
-    """Answer a call of an agent.
+def handle(engine: Engine, request: Request, body: bytes) -> Awaitable[Response] | Response:
+    """Answer a call of an agent; a registration's answer comes when it is stored.
 
     Raises:
         BadRequest: with the answer.
@@ -51,7 +54,57 @@ def handle(engine: Engine, request: Request, body: bytes) -> Response:
         raise BadRequest(text(400, f"Not an agent call: {error}")) from None
     if call.type in {"REGISTER", "REREGISTER"}:
         return _register(engine, call)
-    agent = by_session(engine, request)
+    take(engine, by_session(engine, request), call)
+    return _reply(AgentReply())
+
+
+async def _register(engine: Engine, call: AgentCall) -> Response:
+    try:
+        return _reply(await admit(engine, call))
+    except agents.RegistrationRefused as error:
+        raise BadRequest(text(410 if error.gone else 403, str(error))) from None
+
+
+def admit(engine: Engine, call: AgentCall) -> asyncio.Future[AgentReply]:
+    """REGISTER or REREGISTER: the reply, or `RegistrationRefused`, once it is stored.
+
+    Raises:
+        BadRequest: the call has no body.
+    """
+    rules = (engine.agent_rules, engine.framework_rules)
+    if (call.register or call.reregister) is None:
+        raise BadRequest(text(400, f"{call.type} without its body"))
+
+    def decide() -> tuple[AgentReply, Effects]:
+        session, now = engine.new_session(), engine.clock.time()
+        try:
+            if call.register is not None:
+                reply, effects = agents.register(
+                    engine.state, *rules, call.register, session=session, now=now
+                )
+            else:
+                assert call.reregister is not None
+                reply, effects = agents.reregister(
+                    engine.state, *rules, call.reregister, session=session, now=now
+                )
+        except agents.RegistrationRefused as error:
+            _log.warning("registration refused: %s", error)
+            raise
+        agent = engine.state.agents.of_session(session)
+        assert agent is not None
+        what = "registered" if call.register is not None else "re-registered"
+        _log.info("agent %s %s", agent.named(), what)
+        return reply, effects
+
+    return engine.registrar.submit(decide)
+
+
+def take(engine: Engine, agent: AgentRecord, call: AgentCall) -> None:
+    """A call of an agent that is registered.
+
+    Raises:
+        BadRequest: the call has no body.
+    """
     now = engine.clock.time()
     if call.type == "STATUS_UPDATE" and call.status_update is not None:
         engine.perform(agents.status_update(engine.state, call.status_update))
@@ -60,30 +113,3 @@ def handle(engine: Engine, request: Request, body: bytes) -> Response:
         engine.perform(removal.unregister(engine.state, engine.framework_rules, agent, now=now))
     else:
         raise BadRequest(text(400, f"{call.type} without its body"))
-    return _reply(AgentReply())
-
-
-def _register(engine: Engine, call: AgentCall) -> Response:
-    session, now = new_session(), engine.clock.time()
-    rules = (engine.agent_rules, engine.framework_rules)
-    try:
-        if call.register is not None:
-            reply, effects = agents.register(
-                engine.state, *rules, call.register, session=session, now=now
-            )
-        elif call.reregister is not None:
-            reply, effects = agents.reregister(
-                engine.state, *rules, call.reregister, session=session, now=now
-            )
-        else:
-            raise BadRequest(text(400, f"{call.type} without its body"))
-    except agents.RegistrationRefused as error:
-        _log.warning("registration refused: %s", error)
-        raise BadRequest(text(410 if error.gone else 403, str(error))) from None
-    assert reply.agent_id is not None
-    agent = engine.state.agents[reply.agent_id.value]
-    _log.info("agent %s %s", agent.named(), "registered" if call.register else "re-registered")
-    # The channel comes first: the effects may already hold calls for the agent.
-    engine.open_channel(agent)
-    engine.perform(effects)
-    return _reply(reply)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -153,7 +152,7 @@ def _subscribe(
     if STREAM_HEADER in request.headers:
         raise _refuse(400, f"Subscribe calls should not include the '{STREAM_HEADER}' header")
     assert call.subscribe is not None
-    stream = engine.new_stream(str(uuid.uuid4()))
+    stream = engine.new_stream()
     effects = frameworks.subscribe(
         engine.state,
         engine.framework_rules,

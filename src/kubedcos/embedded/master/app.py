@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable
 from typing import Final
 
 from starlette.requests import Request
@@ -45,6 +46,8 @@ class MasterApp:
         body = await request.body()
         try:
             answer = self._answer(request, path, body)
+            if isinstance(answer, Awaitable):
+                answer = await answer
         except BadRequest as error:
             answer = error.response
         if isinstance(answer, Stream):
@@ -54,7 +57,9 @@ class MasterApp:
         else:
             await answer(scope, receive, send)
 
-    def _answer(self, request: Request, path: str, body: bytes) -> Response | Stream | None:
+    def _answer(
+        self, request: Request, path: str, body: bytes
+    ) -> Response | Awaitable[Response] | Stream | None:
         """The answer; `None` for the link of an agent, which is a stream of its own kind."""
         if path in {MASTER_PATH, LINK_PATH}:
             return self._agent(request, path, body)
@@ -101,7 +106,9 @@ class MasterApp:
             return not_allowed(request.method, "POST")
         return api_operator.handle(self._engine, request, body, Caller(principal))
 
-    def _agent(self, request: Request, path: str, body: bytes) -> Response | None:
+    def _agent(
+        self, request: Request, path: str, body: bytes
+    ) -> Response | Awaitable[Response] | None:
         options = self._engine.options
         principal_of(request, options.credentials, _AGENT, required=options.authenticate_agents)
         self._require_leader(request, path)

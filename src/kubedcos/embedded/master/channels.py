@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from kubedcos.embedded.post import post
 from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER, MasterCall, encode
@@ -12,8 +13,26 @@ from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER, MasterCall, e
 _log = logging.getLogger(__name__)
 
 
-class AgentChannel:
-    """The conversation of one session.
+class Channel(Protocol):
+    """The conversation of one session."""
+
+    ended: asyncio.Event
+
+    def send(self, call: MasterCall) -> None:
+        """Append a call."""
+        ...
+
+    def end(self) -> None:
+        """End the conversation after what was sent."""
+        ...
+
+    async def ping(self, call: MasterCall, deadline: float) -> bool:
+        """Send a ping past the queue; whether the agent answered within `deadline` seconds."""
+        ...
+
+
+class HttpChannel:
+    """A conversation over HTTP.
 
     Args:
         host: address of the agent.

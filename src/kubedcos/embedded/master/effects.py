@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kubedcos.embedded.master.state import AgentRecord
 from kubedcos.embedded.protocol import MasterCall
 from kubedcos.mesos.messages import Event
 
@@ -40,6 +41,13 @@ class ToAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenChannel:
+    """Begin the conversation of an agent's new session; an older one of the agent ends."""
+
+    agent: AgentRecord
+
+
+@dataclass(frozen=True, slots=True)
 class DropAgent:
     """End the conversation with an agent after everything sent before."""
 
@@ -56,5 +64,14 @@ class Allocate:
     """Make offers now instead of at the next interval."""
 
 
-Effect = ToFramework | CloseStream | ToStream | ToAgent | DropAgent | SaveRegistry | Allocate
+Effect = (
+    ToFramework
+    | CloseStream
+    | ToStream
+    | ToAgent
+    | OpenChannel
+    | DropAgent
+    | SaveRegistry
+    | Allocate
+)
 Effects = list[Effect]

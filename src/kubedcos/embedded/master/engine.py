@@ -6,19 +6,20 @@ import asyncio
 import ipaddress
 import logging
 import random
-import secrets
 import uuid
+from collections.abc import Callable
 
 from kubedcos.clock import Clock
 from kubedcos.embedded.master import agents, frameworks, removal
 from kubedcos.embedded.master.allocator import AllocationRules, allocate
-from kubedcos.embedded.master.channels import AgentChannel
+from kubedcos.embedded.master.channels import Channel, HttpChannel
 from kubedcos.embedded.master.effects import (
     Allocate,
     CloseStream,
     DropAgent,
     Effect,
     Effects,
+    OpenChannel,
     SaveRegistry,
     ToAgent,
     ToFramework,
@@ -26,6 +27,7 @@ from kubedcos.embedded.master.effects import (
 )
 from kubedcos.embedded.master.offers import rescind
 from kubedcos.embedded.master.options import MasterOptions
+from kubedcos.embedded.master.registrar import Registrar
 from kubedcos.embedded.master.registry import (
     FileStore,
     MemoryStore,
@@ -40,12 +42,15 @@ from kubedcos.mesos.messages import Address, Capability, Event, MasterInfo
 
 _log = logging.getLogger(__name__)
 
+ChannelTo = Callable[[AgentRecord, Callable[[], None]], Channel]
+"""How to begin the conversation with an agent; what is to be called once when a call fails."""
 
-def master_info(options: MasterOptions) -> MasterInfo:
+
+def master_info(options: MasterOptions, identity: str) -> MasterInfo:
     """Who this master is; a new id at each start, as in Mesos."""
     packed = ipaddress.IPv4Address(options.address).packed
     return MasterInfo(
-        id=str(uuid.uuid4()),
+        id=identity,
         ip=int.from_bytes(packed, "little"),
         port=options.advertise_port,
         pid=f"master@{options.address}:{options.advertise_port}",
@@ -63,15 +68,27 @@ class Engine:
     Args:
         options: from the flags.
         clock: source of time.
+        chance: source of all identifiers, secrets among them, and of the order of agents.
+        channel: how agents are reached.
     """
 
-    def __init__(self, options: MasterOptions, clock: Clock) -> None:
+    def __init__(
+        self,
+        options: MasterOptions,
+        clock: Clock,
+        *,
+        chance: random.Random | None = None,
+        channel: ChannelTo | None = None,
+    ) -> None:
         self.options = options
         self.clock = clock
-        self.state = MasterState(info=master_info(options), start_time=clock.time())
+        self._chance = chance or random.SystemRandom()
+        self._channel_to = channel or _over_http
+        info = master_info(options, self.new_uuid())
+        self.state = MasterState(info=info, start_time=clock.time())
         self.leader: MasterInfo | None = None
         self.streams: dict[str, Stream] = {}
-        self.channels: dict[str, AgentChannel] = {}
+        self.channels: dict[str, Channel] = {}
         self.framework_rules = frameworks.FrameworkRules(
             allowed_roles=options.roles,
             root_submissions=options.root_submissions,
@@ -91,7 +108,9 @@ class Engine:
         )
         store_dir = None if options.in_memory else options.work_dir
         self._store = MemoryStore() if store_dir is None else FileStore(store_dir)
-        self._shuffle = random.Random()  # noqa: S311  order of agents, no secret
+        self.registrar = Registrar(self._save_registry, self.perform, clock)
+        # SystemRandom would ask the kernel for each of thousands of agents.
+        self._shuffle = random.Random(self._chance.getrandbits(64))  # noqa: S311  no secret
         self._recovery_deadline: float | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._observed: set[str] = set()
@@ -120,10 +139,18 @@ class Engine:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def new_stream(self, stream_id: str) -> Stream:
+    def new_uuid(self) -> str:
+        """An identifier that nobody has."""
+        return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
+
+    def new_session(self) -> str:
+        """A token for an agent's session."""
+        return f"{self._chance.getrandbits(128):032x}"
+
+    def new_stream(self) -> Stream:
         """A stream for a subscription that is about to be made."""
-        stream = Stream(stream_id, frameworks.HEARTBEAT_INTERVAL)
-        self.streams[stream_id] = stream
+        stream = Stream(self.new_uuid(), frameworks.HEARTBEAT_INTERVAL)
+        self.streams[stream.id] = stream
         return stream
 
     def stream_ended(self, stream_id: str) -> None:
@@ -151,13 +178,18 @@ class Engine:
             case ToAgent(agent_id, call):
                 if agent_id in self.channels:
                     self.channels[agent_id].send(call)
+            case OpenChannel(agent):
+                self._open_channel(agent)
             case DropAgent(agent_id):
                 if agent_id in self.channels:
                     self.channels.pop(agent_id).end()
             case SaveRegistry():
-                self._store.save(registry_of(self.state))
+                self._save_registry()
             case Allocate():
                 pass
+
+    def _save_registry(self) -> None:
+        self._store.save(registry_of(self.state))
 
     def _to_stream(self, stream_id: str | None, event: Event) -> None:
         if stream_id is not None and stream_id in self.streams:
@@ -168,17 +200,13 @@ class Engine:
             allocate(self.state, self._allocation, now=self.clock.time(), shuffle=self._shuffle)
         )
 
-    def open_channel(self, agent: AgentRecord) -> None:
-        """Begin the conversation of a new session; an older one of the agent ends."""
+    def _open_channel(self, agent: AgentRecord) -> None:
         old = self.channels.get(agent.id)
         if old is not None:
             old.end()
         session = agent.session
-        self.channels[agent.id] = AgentChannel(
-            agent.address,
-            agent.info.port,
-            session,
-            lambda: self.agent_disconnected(agent.id, session),
+        self.channels[agent.id] = self._channel_to(
+            agent, lambda: self.agent_disconnected(agent.id, session)
         )
         if agent.id not in self._observed:
             self._observed.add(agent.id)
@@ -261,6 +289,5 @@ class Engine:
         await asyncio.gather(*self._background, return_exceptions=True)
 
 
-def new_session() -> str:
-    """A token for an agent's session."""
-    return secrets.token_hex(16)
+def _over_http(agent: AgentRecord, on_failure: Callable[[], None]) -> Channel:
+    return HttpChannel(agent.address, agent.info.port, agent.session, on_failure)
