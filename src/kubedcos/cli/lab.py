@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -113,6 +114,71 @@ def load_image(
         columns=[("IMAGE", "reference"), ("DIGEST", "digest")],
         wide=[("REGISTRY", "registry"), ("REPOSITORY", "repository"), ("TAG", "tag")],
     )
+
+
+@app.command()
+def simulate(
+    agents: Annotated[int, typer.Option(help="How many agents.")] = 100,
+    regions: Annotated[
+        str, typer.Option(help="Regions, apart by commas; the master is in the first.")
+    ] = "dc-a,dc-b",
+    zones: Annotated[int, typer.Option(min=1, help="Zones of each region.")] = 2,
+    resources: Annotated[
+        str, typer.Option(help="Resources of each agent, as Mesos' flag has them.")
+    ] = "cpus:8;mem:16384;disk:65536;ports:[31000-32000]",
+    attributes: Annotated[
+        str,
+        typer.Option(help="Attributes, likewise; {number}, {region} and {zone} are filled in."),
+    ] = "",
+    ip: Annotated[str, typer.Option(help="Address on which the master listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Its port.")] = 5050,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of everything that chance decides.")
+    ] = None,
+    runs_for: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Seconds that a task runs which does not say so itself by its command (sleep N) "
+            "or its label simulation.runs_for; without it until the task is killed.",
+        ),
+    ] = None,
+    cut_every: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Seconds after which, again and again, an agent is cut off."),
+    ] = None,
+    cut_for: Annotated[
+        float, typer.Option(min=0, help="Seconds until such an agent is back.")
+    ] = 120.0,
+    master_flags: Annotated[
+        list[str] | None, typer.Argument(help="Flags of the Mesos master, after --.")
+    ] = None,
+) -> None:
+    """Run a Mesos master with simulated agents until ^C; frameworks connect as to any other.
+
+    Tasks are timers: nothing is started. Their exit status is that of their command (true, false,
+    exit N, sleep N; exit M) or of their label simulation.exit_status.
+    """
+    from kubedcos.embedded.simulation import serving  # noqa: PLC0415
+
+    names = [name.strip() for name in regions.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        wanted = "names apart by commas, each once"
+        raise InvalidInput([Problem("--regions", repr(regions), wanted, id="simulate-regions")])
+    plan = serving.Plan(
+        agents=agents,
+        domains=tuple((name, f"{name}-{zone + 1}") for zone in range(zones) for name in names),
+        resources=resources,
+        attributes=attributes,
+        address=ip,
+        port=port,
+        master_flags=tuple(master_flags or ()),
+        seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
+        runs_for=runs_for,
+        cut=serving.Cut(cut_every, cut_for) if cut_every is not None else None,
+    )
+    if status := serving.simulate(plan, tell):
+        raise typer.Exit(status)
 
 
 def podman_here() -> engine.Podman:

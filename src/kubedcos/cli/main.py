@@ -16,7 +16,10 @@ from kubedcos.errors import ExitCode, KubedcosError
 # name: (module with `app`, what `kubedcos --help` says of it)
 GROUPS: dict[str, tuple[str, str]] = {
     "demo": ("kubedcos.cli.demo", "Everything on this machine: up, down."),
-    "lab": ("kubedcos.cli.lab", "Hosts for one machine: up, down, status, exec, load-image."),
+    "lab": (
+        "kubedcos.cli.lab",
+        "Hosts for one machine: up, down, status, exec, load-image; simulate.",
+    ),
     "artifacts": ("kubedcos.cli.artifacts", "Binaries and images: list, build, verify, bundle."),
     "cluster": ("kubedcos.cli.cluster", "Kubernetes clusters: create, list, show, delete."),
     "plan": ("kubedcos.cli.plan", "What is done in which order, and how far it is."),

@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 
@@ -41,13 +42,22 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(options: MasterOptions) -> int:
+async def serve(
+    options: MasterOptions,
+    engine: Engine | None = None,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> int:
     """Run the master until a signal ends it or it has lost its leadership.
+
+    Args:
+        options: from the flags.
+        engine: the one to serve; one of its own by default.
+        beside: runs beside it until the end.
 
     Returns:
         Exit status: 0 after a signal, 1 after lost leadership.
     """
-    engine = Engine(options, SystemClock())
+    engine = engine or Engine(options, SystemClock())
     config = uvicorn.Config(
         MasterApp(engine),
         host=options.bind,
@@ -97,6 +107,8 @@ async def serve(options: MasterOptions) -> int:
             lost,
         )
         engine.spawn(election.start())
+    if beside is not None:
+        engine.spawn(beside())
     await server.serve()
     await engine.close()
     if election is not None:

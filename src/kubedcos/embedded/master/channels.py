@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from kubedcos.embedded.post import post
 from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER, MasterCall, encode
 
 _log = logging.getLogger(__name__)
+
+CALL_TIMEOUT: Final = 10.0
+"""Seconds within which an agent must have answered a call."""
 
 
 class Channel(Protocol):
@@ -63,7 +66,7 @@ class HttpChannel:
 
     async def _work(self) -> None:
         while (call := await self._queue.get()) is not None:
-            if not await self._deliver(call, 10.0):
+            if not await self._deliver(call, CALL_TIMEOUT):
                 _log.warning("%s to %s:%d failed", call.type, self._host, self._port)
                 self._on_failure()
                 break
