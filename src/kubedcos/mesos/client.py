@@ -238,12 +238,7 @@ class HttpConnection:
                 )
             except (httpx2.HTTPError, TimeoutError) as error:
                 raise SubscriptionLost(f"{call.type}: {_describe(error)}") from error
-        if response.status_code in (200, 202):
-            return
-        text = f"{call.type}: {response.status_code} {response.text.strip()}"
-        if _subscription_gone(response.status_code, response.text):
-            raise SubscriptionLost(text)
-        raise CallRefused(text)
+        check_answer(call, response.status_code, response.text)
 
     async def close(self) -> None:
         """Close both connections."""
@@ -273,9 +268,7 @@ class _EventStream:
             event = decode(self._ready.popleft(), Event)
         except msgspec.MsgspecError as error:
             raise SubscriptionLost(f"an event makes no sense: {error}") from error
-        if event.type == "ERROR":
-            raise SubscriptionEnded(event.error.message if event.error else "ERROR without text")
-        return event
+        return checked_event(event)
 
 
 class Backoff:
@@ -309,6 +302,32 @@ class Backoff:
 
 def _random_factor() -> float:
     return random.uniform(0.5, 1.5)  # noqa: S311  spreads load, guards nothing
+
+
+def check_answer(call: Call, status: int, text: str) -> None:
+    """What the answer to a call means, whatever way it came.
+
+    Raises:
+        SubscriptionLost: see the module's table.
+        CallRefused: likewise.
+    """
+    if status in (200, 202):
+        return
+    words = f"{call.type}: {status} {text.strip()}"
+    if _subscription_gone(status, text):
+        raise SubscriptionLost(words)
+    raise CallRefused(words)
+
+
+def checked_event(event: Event) -> Event:
+    """The event, unless it ends the subscription.
+
+    Raises:
+        SubscriptionEnded: Mesos sent ERROR.
+    """
+    if event.type == "ERROR":
+        raise SubscriptionEnded(event.error.message if event.error else "ERROR without text")
+    return event
 
 
 def _subscription_gone(status: int, text: str) -> bool:

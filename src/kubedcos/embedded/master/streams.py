@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from kubedcos.embedded.protojson import encode_json
 from kubedcos.mesos.messages import Event
@@ -28,7 +28,7 @@ class Stream:
         """End the stream after what was sent."""
         self._queue.put_nowait(None)
 
-    async def records(self) -> AsyncIterator[bytes]:
+    async def records(self) -> AsyncGenerator[bytes, None]:
         """Everything sent, and a heartbeat each interval, until the stream is closed."""
         loop = asyncio.get_running_loop()
         beat = loop.time() + self._interval
