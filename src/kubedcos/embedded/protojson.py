@@ -12,7 +12,7 @@ import binascii
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +22,7 @@ from kubedcos.mesos.messages import Message
 
 _M = TypeVar("_M", bound=Message)
 _JSON_WHITESPACE: Final = " \t\r\n"
+_DECODER: Final = json.JSONDecoder()
 
 
 class NotConvertible(ValueError):
@@ -77,7 +78,7 @@ def parse_json(body: bytes) -> Any:
     """
     text = body.decode("utf-8", "replace")
     try:
-        value, end = json.JSONDecoder().raw_decode(text.lstrip(_JSON_WHITESPACE))
+        value, end = _DECODER.raw_decode(text.lstrip(_JSON_WHITESPACE))
     except ValueError:
         raise NotConvertible("syntax error at line 1 near: ") from None
     rest = text.lstrip(_JSON_WHITESPACE)[end:]
@@ -108,9 +109,14 @@ def _message(value: Mapping[str, Any], cls: type[_M], path: str, missing: list[s
     complete = True
     for field in _fields(cls):
         given = value.get(field.name)
+        if given is None:
+            if field.required:
+                missing.append(f"{path}{field.name}")
+                complete = False
+            continue
         here = f"{path}{field.name}"
-        converted = None if given is None else _value(given, field, here, missing)
-        if given is not None and converted is None and field.enum is None:
+        converted = _value(given, field, here, missing)
+        if converted is None and field.enum is None:
             complete = False
         elif converted is None and field.required:
             missing.append(here)
@@ -211,11 +217,7 @@ def _unexpected(given: Any, field: _Field) -> NotConvertible:
 def to_json(value: Any) -> Any:
     """What Mesos writes for a message, as dicts and lists."""
     if isinstance(value, Message):
-        return {
-            field.name: to_json(item)
-            for field in _fields(type(value))
-            if (item := getattr(value, field.name)) is not None and item != ()
-        }
+        return _shown(value)
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if isinstance(value, dict):
@@ -225,6 +227,42 @@ def to_json(value: Any) -> Any:
     return value
 
 
+@cache
+def _writers(cls: type[Message]) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
+    """Names of fields, each with what makes JSON of it; `None` for what is JSON already."""
+    return tuple((field.name, _writer(field)) for field in _fields(cls))
+
+
+def _writer(field: _Field) -> Callable[[Any], Any] | None:
+    kind, known = field.kind, isinstance(field.kind, type)
+    if known and issubclass(kind, Message) and not field.mapping:
+        return _shown_list if field.repeated else _shown
+    plain = known and issubclass(kind, str | int) and not field.mapping and not field.repeated
+    return None if plain else to_json
+
+
+def _shown(message: Message) -> dict[str, Any]:
+    shown = {}
+    for name, write in _writers(type(message)):
+        item = getattr(message, name)
+        if item is not None and item != ():
+            shown[name] = item if write is None else write(item)
+    return shown
+
+
+def _shown_list(messages: Iterable[Message]) -> list[Any]:
+    return [_shown(message) for message in messages]
+
+
 def encode_json(value: Any) -> bytes:
     """Compact JSON of what `to_json` returns."""
-    return json.dumps(to_json(value), separators=(",", ":"), ensure_ascii=False).encode()
+    if isinstance(value, Message):
+        return msgspec.json.encode(_shown(value))
+    try:
+        # Only messages have to be looked into: a view may be large.
+        text = json.dumps(
+            value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=to_json
+        )
+    except ValueError:
+        text = json.dumps(to_json(value), separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
