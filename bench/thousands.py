@@ -189,8 +189,10 @@ async def main(agents: int, tasks: int) -> None:
         show("  CPU of the simulation", running.cpu_seconds() - cpu, TASKS_SECONDS, "s")
         before, cpu = time.monotonic(), running.cpu_seconds()
         size = await asyncio.to_thread(running.get, "/state")
-        print(f"/state: {size / 2**20:.1f} MiB within {time.monotonic() - before:.2f} s,"
-              f" {running.cpu_seconds() - cpu:.2f} s of CPU")
+        print(
+            f"/state: {size / 2**20:.1f} MiB within {time.monotonic() - before:.2f} s,"
+            f" {running.cpu_seconds() - cpu:.2f} s of CPU"
+        )
         show("memory", running.memory_mib(), MEMORY_MIB, "MiB")
         quarter = len(times) // 4
         first, last = times[quarter] - times[0], times[-1] - times[-1 - quarter]

@@ -1,0 +1,180 @@
+"""Simulated agents and a framework around the real master, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from kubedcos.embedded.master import removal
+from kubedcos.embedded.simulation.behaviour import Behaviour
+from kubedcos.mesos import messages as wire
+from kubedcos.mesos.client import CallRefused, SubscriptionEnded, SubscriptionLost
+
+from .story import Framework, cluster_of, play, started
+
+
+def test_a_task_goes_through_its_states_and_frees_what_it_used() -> None:
+    async def story() -> None:
+        cluster, framework, _ = await started()
+        await framework.launch("t", "sleep 30")
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("t"))
+        before = asyncio.get_running_loop().time()
+        await framework.until(lambda: "TASK_FINISHED" in framework.states("t"))
+        assert asyncio.get_running_loop().time() - before == pytest.approx(30, abs=0.1)
+        assert framework.states("t") == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+        await framework.until(lambda: not cluster.agents[0].tasks)
+        assert not cluster.engine.state.tasks
+        assert not cluster.engine.state.used().names()
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_a_killed_task_says_so_and_stops() -> None:
+    async def story() -> None:
+        cluster, framework, agents = await started()
+        await framework.launch("t", "serve")
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("t"))
+        await framework.call(wire.Call("KILL", kill=wire.CallKill(wire.TaskID("t"))))
+        await framework.until(lambda: "TASK_KILLED" in framework.states("t"))
+        assert framework.states("t")[2:] == ["TASK_KILLING", "TASK_KILLED"]
+        last = framework.events[-1].update
+        assert last is not None
+        assert last.status.message == "Command terminated with signal Terminated"
+        assert agents[0].tasks == {} or not next(iter(agents[0].tasks.values())).live
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_a_task_that_takes_too_long_is_ended() -> None:
+    async def story() -> None:
+        cluster, framework, _ = await started()
+        limit = wire.DurationInfo(int(5e9))
+        await framework.launch("t", "sleep 60", max_completion_time=limit)
+        await framework.until(lambda: "TASK_FAILED" in framework.states("t"))
+        last = framework.events[-1].update
+        assert last is not None
+        assert last.status.reason == "REASON_MAX_COMPLETION_TIME_REACHED"
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_an_update_comes_again_until_it_is_acknowledged_and_the_next_waits() -> None:
+    async def story() -> None:
+        cluster, framework, _ = await started()
+        framework.acknowledges = False
+        await framework.launch("t", "sleep 1")
+        await framework.until(lambda: len(framework.states("t")) == 3)
+        assert framework.states("t") == ["TASK_STARTING"] * 3
+        assert asyncio.get_running_loop().time() > 30
+        framework.acknowledges = True
+        await framework.until(lambda: "TASK_FINISHED" in framework.states("t"), 200)
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_an_agent_out_of_reach_is_unreachable_and_returns_with_its_tasks() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        await framework.launch("t", "serve")
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("t"))
+        cluster.cut(agent)
+        await framework.until(lambda: "TASK_UNREACHABLE" in framework.states("t"), 200)
+        assert asyncio.get_running_loop().time() > 60
+        known = agent.id
+        cluster.heal(agent)
+        await framework.until(lambda: framework.states("t")[-1] == "TASK_RUNNING")
+        assert agent.id == known
+        assert len(cluster.engine.state.agents) == 1
+        assert cluster.engine.state.used().scalar("cpus") == 1
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_an_agent_whose_process_ended_is_disconnected_at_once() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        cluster.stop(agent)
+        await framework.until(lambda: framework.events[-1].type == "RESCIND", 1)
+        cluster.heal(agent)
+        await framework.until(lambda: framework.events[-1].type == "OFFERS", 5)
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_tasks_that_an_agent_lost_are_dropped() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        await framework.launch("t", "serve")
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("t"))
+        agent.lose_tasks()
+        cluster.stop(agent)
+        cluster.heal(agent)
+        await framework.until(lambda: "TASK_DROPPED" in framework.states("t"))
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_an_agent_marked_gone_does_not_come_back() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        await framework.launch("t", "serve")
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("t"))
+        cluster.cut(agent)
+        await framework.until(lambda: "TASK_UNREACHABLE" in framework.states("t"), 200)
+        assert agent.id is not None
+        engine, now = cluster.engine, cluster.clock.time()
+        effects = removal.mark_gone(engine.state, engine.framework_rules, agent.id.value, now=now)
+        engine.perform(effects or [])
+        cluster.heal(agent)
+        await asyncio.sleep(10)
+        assert not agent.reachable
+        assert not cluster.engine.state.agents
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_a_second_subscription_ends_the_first_as_mesos_does() -> None:
+    async def story() -> None:
+        cluster, framework, _ = await started()
+        old = framework.connection
+        assert old is not None
+        await framework.subscribe()
+        with pytest.raises(SubscriptionEnded, match="failed over"):
+            await old.next_event()
+        with pytest.raises(SubscriptionLost, match="stream ID"):
+            await old.call(wire.Call("REVIVE"))
+        with pytest.raises(CallRefused, match="Expecting 'kill' to be present"):
+            await framework.call(wire.Call("KILL"))
+        await cluster.engine.close()
+
+    play(story)
+
+
+async def _log(seed: int) -> list[bytes]:
+    cluster = cluster_of(20, seed=seed, usual=Behaviour(runs_for=5.0))
+    await cluster.register()
+    framework = Framework(cluster)
+    await framework.subscribe()
+    await framework.until(lambda: len(framework.offers) >= 20)
+    for number in range(5):
+        await framework.launch(f"t{number}", "serve")
+        await framework.until(lambda number=number: framework.states(f"t{number}"))
+    cluster.cut(cluster.chance.choice(cluster.agents))
+    await framework.until(lambda: any(event.failure for event in framework.events), 300)
+    await cluster.engine.close()
+    return [wire.encode(event) for event in framework.events]
+
+
+def test_everything_follows_from_the_seed() -> None:
+    first, again, other = (play(lambda seed=seed: _log(seed)) for seed in (7, 7, 8))
+    assert first == again
+    assert first != other
