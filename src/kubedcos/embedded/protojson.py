@@ -130,8 +130,9 @@ def _value(given: Any, field: _Field, path: str, missing: list[str]) -> Any:
     if field.mapping:
         if not isinstance(given, dict):
             raise _unexpected(given, field)
+        entry = msgspec.structs.replace(field, name="value")
         pairs = {
-            key: _single(item, field, f"{path}[{index}].value", missing)
+            key: _single(item, entry, f"{path}[{index}].value", missing)
             for index, (key, item) in enumerate(given.items())
         }
         return None if None in pairs.values() else pairs

@@ -55,12 +55,17 @@ from kubedcos.mesos.base_messages import (
 from kubedcos.mesos.offer_messages import (
     FRAMEWORK_CAPABILITIES,
     AgentInfo,
+    AttributeConstraint,
+    AttributePredicate,
+    AttributeSelector,
+    ConstraintGroup,
     Filters,
     FrameworkCapability,
     FrameworkInfo,
     MasterInfo,
     MinAllocatableResources,
     Offer,
+    OfferConstraints,
     OfferFilters,
     Operation,
     OperationGrowVolume,
@@ -71,6 +76,8 @@ from kubedcos.mesos.offer_messages import (
     OperationShrinkVolume,
     OperationVolumes,
     ResourceQuantities,
+    RoleConstraints,
+    TextPattern,
 )
 from kubedcos.mesos.task_messages import (
     LIVE_STATES,
@@ -107,7 +114,7 @@ class CallSubscribe(Message, frozen=True):
 
     framework_info: FrameworkInfo
     suppressed_roles: tuple[str, ...] = ()
-    offer_constraints: Empty | None = None
+    offer_constraints: OfferConstraints | None = None
 
 
 class CallAccept(Message, frozen=True):
@@ -351,6 +358,9 @@ __all__ = [
     "AgentInfo",
     "AllocationInfo",
     "Attribute",
+    "AttributeConstraint",
+    "AttributePredicate",
+    "AttributeSelector",
     "Bytes",
     "Call",
     "CallAccept",
@@ -371,6 +381,7 @@ __all__ = [
     "CheckInfo",
     "CheckStatus",
     "CommandInfo",
+    "ConstraintGroup",
     "ContainerID",
     "ContainerInfo",
     "ContainerStatus",
@@ -405,6 +416,7 @@ __all__ = [
     "MinAllocatableResources",
     "NetworkInfo",
     "Offer",
+    "OfferConstraints",
     "OfferFilters",
     "OfferID",
     "Offers",
@@ -432,6 +444,7 @@ __all__ = [
     "Resource",
     "ResourceProviderID",
     "ResourceQuantities",
+    "RoleConstraints",
     "Scalar",
     "Set",
     "Subscribed",
@@ -442,6 +455,7 @@ __all__ = [
     "TaskInfo",
     "TaskStatus",
     "Text",
+    "TextPattern",
     "TimeInfo",
     "Unavailability",
     "Update",

@@ -21,6 +21,7 @@ from kubedcos.mesos.base_messages import (
     OperationID,
     Resource,
     Scalar,
+    Text,
     Unavailability,
     enum_of,
 )
@@ -62,6 +63,57 @@ class OfferFilters(Message, frozen=True):
     """What a framework wants of the offers of one role."""
 
     min_allocatable_resources: MinAllocatableResources | None = None
+
+
+class AttributeSelector(Message, frozen=True):
+    """Which property of an agent a constraint is about; one of the two is set."""
+
+    attribute_name: str | None = None
+    pseudoattribute_type: (
+        Annotated[str, enum_of("UNKNOWN", "HOSTNAME", "REGION", "ZONE")] | None
+    ) = None
+
+
+class TextPattern(Message, frozen=True):
+    """A regular expression of RE2 for a whole text."""
+
+    regex: str
+
+
+class AttributePredicate(Message, frozen=True):
+    """What must hold for the property; one of these is set."""
+
+    exists: Empty | None = None
+    not_exists: Empty | None = None
+    text_equals: Text | None = None
+    text_not_equals: Text | None = None
+    text_matches: TextPattern | None = None
+    text_not_matches: TextPattern | None = None
+
+
+class AttributeConstraint(Message, frozen=True):
+    """A property of an agent and what must hold for it."""
+
+    selector: AttributeSelector
+    predicate: AttributePredicate
+
+
+class ConstraintGroup(Message, frozen=True):
+    """Constraints that must hold together."""
+
+    attribute_constraints: tuple[AttributeConstraint, ...] = ()
+
+
+class RoleConstraints(Message, frozen=True):
+    """Groups of which one must hold for an agent to be offered to a role."""
+
+    groups: tuple[ConstraintGroup, ...] = ()
+
+
+class OfferConstraints(Message, frozen=True):
+    """Which agents a framework wants offers of, by role; a role without them wants all."""
+
+    role_constraints: dict[str, RoleConstraints] | None = None
 
 
 class FrameworkInfo(Message, frozen=True):

@@ -100,6 +100,19 @@ def is_exclusive(resource: Resource) -> bool:
     return source.type != "RAW" or source.id is not None
 
 
+def shrunk(resource: Resource, most: int) -> Resource | None:
+    """At most that many thousandths of a scalar; `None` if there is nothing or it is not divisible.
+
+    A whole disk or a persistent volume that fits stays as it is.
+    """
+    amount = amount_of(resource)
+    if not isinstance(amount, int):
+        raise TypeError(f"{resource.name} is no scalar")
+    if amount <= most:
+        return resource
+    return None if most <= 0 or is_exclusive(resource) else with_amount(resource, most)
+
+
 def _kind(resource: Resource) -> Resource:
     """What resources must share in order to add up: everything but the amount."""
     if is_exclusive(resource):

@@ -107,7 +107,7 @@ def register(
     )
     state.agents[agent_id] = agent
     state.count("messages_register_slave")
-    effects = [OpenChannel(agent), *effects, SaveRegistry(), Allocate()]
+    effects = [OpenChannel(agent), *effects, SaveRegistry(), Allocate(agent_id)]
     return _reply(rules, agent_id, session), effects
 
 
@@ -195,7 +195,7 @@ def reregister(
             del agent.kills[key]
     reply = _reply(rules, agent_id, session, unknown)
     # The channel comes first: the effects may already hold calls for the agent.
-    return reply, [OpenChannel(agent), *effects, SaveRegistry(), Allocate()]
+    return reply, [OpenChannel(agent), *effects, SaveRegistry(), Allocate(agent_id)]
 
 
 def _recover_frameworks(

@@ -8,7 +8,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kubedcos.embedded.master import operator_agents, operator_reads, operator_resources
+from kubedcos.embedded.master import (
+    operator_agents,
+    operator_quota,
+    operator_reads,
+    operator_resources,
+)
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.operator_calls import Caller, OperatorCalls
 from kubedcos.embedded.master.responses import (
@@ -25,13 +30,13 @@ CALLS: Final[OperatorCalls] = {
     **operator_reads.CALLS,
     **operator_resources.CALLS,
     **operator_agents.CALLS,
+    **operator_quota.CALLS,
 }
 """Everything that is answered."""
 
 UNSUPPORTED: Final = frozenset(
     {
-        *("SET_LOGGING_LEVEL", "GET_LOGGING_LEVEL", "GET_OPERATIONS", "GET_WEIGHTS"),
-        *("UPDATE_WEIGHTS", "GET_QUOTA", "UPDATE_QUOTA", "SET_QUOTA", "REMOVE_QUOTA"),
+        *("SET_LOGGING_LEVEL", "GET_LOGGING_LEVEL", "GET_OPERATIONS"),
         *("RESERVE_RESOURCES", "CREATE_VOLUMES", "GROW_VOLUME", "SHRINK_VOLUME"),
         *("GET_MAINTENANCE_SCHEDULE", "GET_MAINTENANCE_STATUS", "UPDATE_MAINTENANCE_SCHEDULE"),
         *("START_MAINTENANCE", "STOP_MAINTENANCE", "DRAIN_AGENT", "DEACTIVATE_AGENT"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -62,7 +62,7 @@ def read_call(request: Request, body: bytes) -> Call:
     except NotConvertible as error:
         raise _refuse(400, f"Failed to convert JSON into Call protobuf: {error}") from None
     _validate(call)
-    _refuse_unsupported(call, value)
+    _refuse_unsupported(call)
     return call
 
 
@@ -93,15 +93,11 @@ def _validate_uuid(encoded: str) -> None:
         raise _invalid("Not a valid UUID")
 
 
-def _refuse_unsupported(call: Call, value: dict[str, Any]) -> None:
+def _refuse_unsupported(call: Call) -> None:
     if call.accept is not None and call.type == "ACCEPT":
         for operation in call.accept.operations:
             if operation.type in UNSUPPORTED_OPERATIONS:
                 raise _invalid(f"The embedded engine does not support {operation.type}")
-    for name in ("subscribe", "update_framework"):
-        constraints = (value.get(name) or {}).get("offer_constraints") or {}
-        if constraints.get("role_constraints"):
-            raise _invalid("The embedded engine does not support 'offer_constraints'")
 
 
 def handle(

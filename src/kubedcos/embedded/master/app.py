@@ -120,7 +120,7 @@ class MasterApp:
         return api_agent.handle(self._engine, request, body)
 
     def _older(self, request: Request, path: str, body: bytes) -> Response:
-        endpoint = ENDPOINTS.get(path)
+        endpoint = ENDPOINTS.get("/quota" if _within(path, "/quota") else path)
         if endpoint is None:
             return text(404, "404 Not Found.")
         options = self._engine.options

@@ -61,7 +61,13 @@ class SaveRegistry:
 
 @dataclass(frozen=True, slots=True)
 class Allocate:
-    """Make offers now instead of at the next interval."""
+    """Make offers now instead of at the next interval.
+
+    Attributes:
+        agent_id: whose resources are to be offered; `None`: all agents'.
+    """
+
+    agent_id: str | None = None
 
 
 Effect = (

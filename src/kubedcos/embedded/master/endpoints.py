@@ -11,7 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kubedcos.embedded.flags import duration
-from kubedcos.embedded.master import operator_agents, operator_reads, role_views, views
+from kubedcos.embedded.master import (
+    operator_agents,
+    operator_quota,
+    operator_reads,
+    role_views,
+    views,
+)
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.operator_calls import Caller
 from kubedcos.embedded.master.responses import empty, json_answer, text
@@ -100,12 +106,18 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         lambda engine, request: views.frameworks_view(engine.state, request.query_params)
     ),
     "/tasks": _view(lambda engine, request: views.tasks_view(engine.state, request.query_params)),
-    "/roles": _view(lambda engine, _: role_views.roles_view(engine.state)),
+    "/roles": _view(lambda engine, _: role_views.roles_view(engine.state, engine.options.roles)),
     "/metrics/snapshot": Endpoint(_metrics),
     "/files/browse": Endpoint(_file),
     "/files/read": Endpoint(_file),
     "/files/download": Endpoint(_file),
     "/files/debug": _view(lambda _engine, _request: {}, leader=False),
+    "/quota": Endpoint(
+        operator_quota.quota_endpoint, READWRITE, leader=True, methods=("GET", "POST", "DELETE")
+    ),
+    "/weights": Endpoint(
+        operator_quota.weights_endpoint, READWRITE, leader=True, methods=("GET", "PUT")
+    ),
     "/teardown": Endpoint(_teardown, READWRITE, leader=True, methods=("POST",)),
 }
 """By path; each is also below ``/master``."""

@@ -8,9 +8,11 @@ import logging
 import random
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 from kubedcos.clock import Clock
 from kubedcos.embedded.master import agents, frameworks, removal
+from kubedcos.embedded.master.allocation_limits import AllocationPause, Whitelist
 from kubedcos.embedded.master.allocator import AllocationRules, allocate
 from kubedcos.embedded.master.channels import Channel, HttpChannel
 from kubedcos.embedded.master.effects import (
@@ -58,7 +60,7 @@ def master_info(options: MasterOptions, identity: str) -> MasterInfo:
         version=MESOS_VERSION,
         address=Address(hostname=options.hostname, ip=options.address, port=options.advertise_port),
         domain=options.domain,
-        capabilities=(Capability("AGENT_UPDATE"),),
+        capabilities=(Capability("AGENT_UPDATE"), Capability("QUOTA_V2")),
     )
 
 
@@ -95,6 +97,7 @@ class Engine:
             max_completed_frameworks=options.max_completed_frameworks,
             max_completed_tasks=options.max_completed_tasks,
             max_unreachable_tasks=options.max_unreachable_tasks,
+            pattern_limits=options.pattern_limits,
         )
         self.agent_rules = agents.AgentRules(
             ping_timeout=options.agent_ping_timeout,
@@ -103,7 +106,7 @@ class Engine:
         )
         self._allocation = AllocationRules(
             options.min_allocatable,
-            filter_gpu_resources=options.flags.boolean("filter_gpu_resources"),
+            filter_gpu_resources=options.filter_gpu_resources,
             excluded=options.fair_sharing_excluded,
         )
         store_dir = None if options.in_memory else options.work_dir
@@ -112,6 +115,8 @@ class Engine:
         # SystemRandom would ask the kernel for each of thousands of agents.
         self._shuffle = random.Random(self._chance.getrandbits(64))  # noqa: S311  no secret
         self._recovery_deadline: float | None = None
+        self._allocation_pause: AllocationPause | None = None
+        self._whitelist = Whitelist(options.whitelist)
         self._background: set[asyncio.Task[None]] = set()
         self._observed: set[str] = set()
         self._next_removal = 0.0
@@ -126,8 +131,17 @@ class Engine:
         if self.elected:
             return
         now = self.clock.time()
-        recover(self.state, self._store.load())
+        registry = self._store.load()
+        self.state.weights = dict(self.options.weights)
+        recover(self.state, registry)
+        if self.state.weights != registry.weights:
+            self.perform([SaveRegistry()])
         self.state.elected_time = now
+        if self.state.quotas:
+            self._allocation_pause = AllocationPause(
+                agents=int(len(self.state.recovered) * self.options.agent_recovery_factor),
+                until=now + self.options.allocator_recovery_timeout,
+            )
         self.leader = self.state.info
         self._recovery_deadline = now + self.options.agent_reregister_timeout
         self.spawn(self._tick())
@@ -162,8 +176,10 @@ class Engine:
         """Carry out effects, in order; allocation, if asked for, once and last."""
         for effect in effects:
             self._perform(effect)
-        if any(isinstance(effect, Allocate) for effect in effects):
-            self._allocate()
+        asked = [effect.agent_id for effect in effects if isinstance(effect, Allocate)]
+        if asked:
+            some = tuple(agent_id for agent_id in asked if agent_id is not None)
+            self._allocate(some if len(some) == len(asked) else ())
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -185,7 +201,7 @@ class Engine:
                     self.channels.pop(agent_id).end()
             case SaveRegistry():
                 self._save_registry()
-            case Allocate():
+            case Allocate(_):
                 pass
 
     def _save_registry(self) -> None:
@@ -195,9 +211,15 @@ class Engine:
         if stream_id is not None and stream_id in self.streams:
             self.streams[stream_id].send(event)
 
-    def _allocate(self) -> None:
+    def _allocate(self, agent_ids: tuple[str, ...] = ()) -> None:
+        now = self.clock.time()
+        if self._allocation_pause is not None:
+            if not self._allocation_pause.over(len(self.state.agents), now):
+                return
+            self._allocation_pause = None
+        rules = replace(self._allocation, whitelist=self._whitelist.hosts(now))
         self.perform(
-            allocate(self.state, self._allocation, now=self.clock.time(), shuffle=self._shuffle)
+            allocate(self.state, rules, now=now, shuffle=self._shuffle, agent_ids=agent_ids)
         )
 
     def _open_channel(self, agent: AgentRecord) -> None:

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from kubedcos.embedded.master.constraints import (
+    ALL_AGENTS,
+    DEFAULT_PATTERN_LIMITS,
+    AgentFilter,
+    PatternLimits,
+    agent_filter,
+)
 from kubedcos.embedded.master.effects import (
     Allocate,
     CloseStream,
@@ -48,6 +55,7 @@ class FrameworkRules:
     max_completed_frameworks: int = 50
     max_completed_tasks: int = 1000
     max_unreachable_tasks: int = 1000
+    pattern_limits: PatternLimits = DEFAULT_PATTERN_LIMITS
 
 
 class Refusal(ValueError):
@@ -74,11 +82,14 @@ def subscribe(
         info, allowed_roles=rules.allowed_roles, root_submissions=rules.root_submissions
     )
     given = info.id.value if info.id is not None else ""
-    roles = _roles(info)
     if fault is None and given in state.completed:
         fault = "Framework has been removed"
+    agents = ALL_AGENTS
     if fault is None:
-        fault = suppressed_fault(call.suppressed_roles, roles)
+        try:
+            agents = _wanted_agents(rules, call)
+        except ValueError as error:
+            fault = str(error)
     known = state.frameworks.get(given) if given else None
     if fault is None and known is not None and known.info.principal != info.principal:
         fault = "Changing framework's principal is not allowed."
@@ -93,6 +104,7 @@ def subscribe(
     framework.stream_id = stream_id
     framework.principal = principal
     framework.suppressed = set(call.suppressed_roles)
+    framework.constraints = agents
     framework.failover_deadline = None
     event = Subscribed(FrameworkID(framework.id), HEARTBEAT_INTERVAL, state.info)
     effects += [
@@ -105,6 +117,19 @@ def subscribe(
 def _roles(info: FrameworkInfo) -> tuple[str, ...]:
     multi = any(capability.type == "MULTI_ROLE" for capability in info.capabilities)
     return info.roles if multi else (info.role or "*",)
+
+
+def _wanted_agents(rules: FrameworkRules, call: CallSubscribe) -> AgentFilter:
+    """The framework's constraints, once its suppressed roles are found to be its own.
+
+    Raises:
+        ValueError: with Mesos' text.
+    """
+    roles = _roles(call.framework_info)
+    fault = suppressed_fault(call.suppressed_roles, roles)
+    if fault is not None:
+        raise ValueError(fault)
+    return agent_filter(call.offer_constraints, roles, rules.pattern_limits)
 
 
 def _enter(state: MasterState, info: FrameworkInfo, given: str, now: float) -> FrameworkRecord:
@@ -258,9 +283,10 @@ def update(
     )
     if fault is not None:
         raise Refusal(f"Supplied FrameworkInfo is not valid: {fault}")
-    fault = suppressed_fault(call.suppressed_roles, _roles(info))
-    if fault is not None:
-        raise Refusal(f"'UpdateFramework' call is not valid: {fault}")
+    try:
+        agents = _wanted_agents(rules, call)
+    except ValueError as error:
+        raise Refusal(f"'UpdateFramework' call is not valid: {error}") from None
     refused = "FrameworkInfo update is not valid: "
     if info.principal != old.principal:
         raise Refusal(refused + "Changing framework's principal is not allowed.")
@@ -273,6 +299,7 @@ def update(
             )
     framework.info = info
     framework.suppressed = set(call.suppressed_roles)
+    framework.constraints = agents
     gone = [
         offer
         for offer in state.offers_of(framework_id=framework.id)

@@ -69,7 +69,9 @@ CALLS: Final[OperatorCalls] = {
     "GET_TASKS": read("GET_TASKS", lambda engine: operator_views.tasks(engine.state)),
     "GET_EXECUTORS": read("GET_EXECUTORS", lambda _: operator_views.executors()),
     "GET_MASTER": read("GET_MASTER", lambda engine: operator_views.master(engine.state)),
-    "GET_ROLES": read("GET_ROLES", lambda engine: operator_views.roles(engine.state)),
+    "GET_ROLES": read(
+        "GET_ROLES", lambda engine: operator_views.roles(engine.state, engine.options.roles)
+    ),
     "LIST_FILES": OperatorCall(_no_file, ListFiles),
     "READ_FILE": OperatorCall(_no_file, ReadFile),
 }

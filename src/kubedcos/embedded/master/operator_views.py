@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubedcos.embedded.master import role_views, views
+from kubedcos.embedded.master import quantities, role_views, views
+from kubedcos.embedded.master.sorter import DEFAULT_WEIGHT
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
 from kubedcos.embedded.protojson import to_json
 
@@ -65,7 +66,7 @@ def framework(state: MasterState, record: FrameworkRecord) -> Json:
         "offered_resources": state.offered(framework_id=record.id),
     }
     shown |= {name: views.full(resources) for name, resources in held.items() if len(resources)}
-    return shown | {"offer_constraints": {}}
+    return shown | {"offer_constraints": to_json(record.constraints.constraints)}
 
 
 def frameworks(state: MasterState) -> Json:
@@ -111,24 +112,20 @@ def master(state: MasterState) -> Json:
     return shown
 
 
-def roles(state: MasterState) -> Json:
+def roles(state: MasterState, allowed_roles: frozenset[str]) -> Json:
     """GET_ROLES."""
-    listed = []
-    for name in role_views.known_roles(state):
-        allocated, offered, _ = role_views.role_use(state, name)
-        role: Json = {"name": name, "weight": 1.0}
-        owners = role_views.role_frameworks(state, name)
-        if owners:
-            role["frameworks"] = [{"value": owner} for owner in owners]
-        held = {
-            resource: amount
-            for resource, amount in role_views.quantities(allocated + offered).items()
-            if resource != "ports"
-        }
-        if held:
-            role["resources"] = [
-                {"name": resource, "type": "SCALAR", "scalar": {"value": amount}}
-                for resource, amount in held.items()
-            ]
+    listed, used_by = [], role_views.owners(state)
+    for name, use in role_views.known_roles(state, allowed_roles).items():
+        role: Json = {"name": name, "weight": state.weights.get(name, DEFAULT_WEIGHT)}
+        if name in used_by:
+            role["frameworks"] = [{"value": owner} for owner in used_by[name]]
+        held = quantities.shown(quantities.plus(use.allocated, use.offered))
+        resources = [
+            {"name": resource, "type": "SCALAR", "scalar": {"value": amount}}
+            for resource, amount in held.items()
+            if resource in {"cpus", "mem", "disk", "gpus"}
+        ]
+        if resources:
+            role["resources"] = resources
         listed.append(role)
     return {"roles": listed}

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from kubedcos.embedded.flags import ANY, Flag, Flags, duration, parse_flags
+from kubedcos.embedded.master.constraints import PatternLimits
+from kubedcos.embedded.master.weights import weight_fault
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.mesos.messages import DomainInfo, decode
 from kubedcos.mesos.resource_text import parse_resources
@@ -28,8 +30,8 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("agent_reregister_timeout", "duration", "10mins", aliases=("slave_reregister_timeout",)),
     Flag("allocation_interval", "duration", "1secs"),
     Flag("allocator", default="hierarchical", harmless=("hierarchical", "HierarchicalDRF")),
-    Flag("allocator_agent_recovery_factor", "number", "0.8", harmless=ANY),
-    Flag("allocator_recovery_timeout", "duration", "10mins", harmless=ANY),
+    Flag("allocator_agent_recovery_factor", "number", "0.8"),
+    Flag("allocator_recovery_timeout", "duration", "10mins"),
     Flag("authenticate_agents", "bool", "false", aliases=("authenticate_slaves",)),
     # About frameworks of the old API, which this engine does not speak: there is none to let in.
     Flag("authenticate_frameworks", "bool", "false", harmless=ANY),
@@ -44,7 +46,7 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("domain", "json"),
     Flag("external_log_file", "path", harmless=(), why=_LOGS),
     Flag("fair_sharing_excluded_resource_names"),
-    Flag("filter_gpu_resources", "bool", "true", harmless=ANY),
+    Flag("filter_gpu_resources", "bool", "true"),
     Flag("firewall_rules", harmless=()),
     Flag("framework_sorter", default="drf", harmless=("drf",)),
     Flag("help", "bool", "false"),
@@ -69,8 +71,8 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("min_allocatable_resources", default="cpus:0.01|mem:32"),
     Flag("modules", harmless=()),
     Flag("modules_dir", harmless=()),
-    Flag("offer_constraints_re2_max_mem", "size", "4KB", harmless=ANY),
-    Flag("offer_constraints_re2_max_program_size", "int", "100", harmless=ANY),
+    Flag("offer_constraints_re2_max_mem", "size", "4KB"),
+    Flag("offer_constraints_re2_max_program_size", "int", "100"),
     Flag("offer_timeout", "duration"),
     Flag("port", "int", "5050"),
     Flag("publish_per_framework_metrics", "bool", "true", harmless=ANY),
@@ -97,8 +99,8 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("root_submissions", "bool", "true"),
     Flag("version", "bool", "false"),
     Flag("webui_dir", "path", "/usr/local/share/mesos/webui", harmless=ANY),
-    Flag("weights", harmless=(), why="all roles have the weight 1"),
-    Flag("whitelist", harmless=("*",), why="every agent is offered"),
+    Flag("weights"),
+    Flag("whitelist", "path"),
     Flag("work_dir", "path"),
     Flag("zk"),
     Flag("zk_session_timeout", "duration", "10secs"),
@@ -118,6 +120,11 @@ class MasterOptions:
         port: port to listen on; `advertise_port` is what others use.
         roles: the only roles allowed, if given.
         min_allocatable: alternatives of thousandths by resource name.
+        agent_recovery_factor: part of the registry's agents that must be back before anything is
+            offered, when there is quota.
+        allocator_recovery_timeout: how long to wait for them.
+        weights: by role, until the registry has some.
+        whitelist: file with the host names of the agents that are offered.
         credentials: secret by principal.
     """
 
@@ -142,6 +149,12 @@ class MasterOptions:
     offer_timeout: float | None
     min_allocatable: tuple[Mapping[str, int], ...]
     fair_sharing_excluded: frozenset[str]
+    filter_gpu_resources: bool
+    pattern_limits: PatternLimits
+    agent_recovery_factor: float
+    allocator_recovery_timeout: float
+    weights: Mapping[str, float]
+    whitelist: Path | None
     max_completed_frameworks: int
     max_completed_tasks: int
     max_unreachable_tasks: int
@@ -216,6 +229,25 @@ def min_allocatable(text: str) -> tuple[Mapping[str, int], ...]:
     return tuple({name: r.thousandths(name) for name in r.names()} for r in parsed)
 
 
+def role_weights(text: str | None, allowed_roles: frozenset[str]) -> dict[str, float]:
+    """Weights by role of ``role=weight,role=weight``.
+
+    Raises:
+        InvalidInput: not of that form, not a role that is allowed, or not above 0.
+    """
+    weights: dict[str, float] = {}
+    for entry in filter(None, (text or "").split(",")):
+        role, equals, number = entry.partition("=")
+        try:
+            weights[role] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or weight_fault(role, weights[role], allowed_roles) is not None:
+            wanted = "role=weight,role=weight with weights above 0"
+            raise _problem("weights", repr(entry), wanted)
+    return weights
+
+
 def removal_interval(text: str | None) -> float:
     """Seconds between two removals from ``1/20mins``; 0 without a limit.
 
@@ -261,7 +293,9 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Ma
         raise _problem("credentials", "nothing", f"a file, for --{authenticates[0]}")
     work_dir = flags.text("work_dir")
     roles = flags.text("roles")
+    allowed_roles = frozenset(roles.split(",")) if roles else frozenset()
     excluded = flags.text("fair_sharing_excluded_resource_names")
+    whitelist = flags.text("whitelist")
     port = flags.integer("port")
     return MasterOptions(
         flags=flags,
@@ -276,7 +310,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Ma
         zk=flags.text("zk"),
         zk_session_timeout=flags.seconds("zk_session_timeout"),
         cluster=flags.text("cluster"),
-        roles=frozenset(roles.split(",")) if roles else frozenset(),
+        roles=allowed_roles,
         agent_ping_timeout=flags.seconds("agent_ping_timeout"),
         max_agent_ping_timeouts=flags.integer("max_agent_ping_timeouts"),
         agent_reregister_timeout=flags.seconds("agent_reregister_timeout"),
@@ -285,6 +319,15 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Ma
         offer_timeout=flags.seconds("offer_timeout") if flags.is_set("offer_timeout") else None,
         min_allocatable=min_allocatable(flags.required("min_allocatable_resources")),
         fair_sharing_excluded=frozenset(excluded.split(",")) if excluded else frozenset(),
+        filter_gpu_resources=flags.boolean("filter_gpu_resources"),
+        pattern_limits=PatternLimits(
+            flags.bytes("offer_constraints_re2_max_mem"),
+            flags.integer("offer_constraints_re2_max_program_size"),
+        ),
+        agent_recovery_factor=float(flags.required("allocator_agent_recovery_factor")),
+        allocator_recovery_timeout=flags.seconds("allocator_recovery_timeout"),
+        weights=role_weights(flags.text("weights"), allowed_roles),
+        whitelist=Path(whitelist) if whitelist not in {None, "*"} else None,
         max_completed_frameworks=flags.integer("max_completed_frameworks"),
         max_completed_tasks=flags.integer("max_completed_tasks_per_framework"),
         max_unreachable_tasks=flags.integer("max_unreachable_tasks_per_framework"),

@@ -1,4 +1,4 @@
-"""What outlives the master: which agents it admitted, lost, or was told to forget for good."""
+"""What outlives the master: agents admitted, lost or gone for good; quota, weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from kubedcos.embedded.master.quota import NO_QUOTA, Quota
 from kubedcos.embedded.master.state import MasterState
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.mesos.messages import AgentInfo
@@ -16,11 +17,13 @@ FILE_NAME: Final = "registry.json"
 
 
 class Registry(msgspec.Struct, frozen=True):
-    """Agents by what became of them; times are seconds since 1970."""
+    """Agents by what became of them; quota and weights by role. Times are seconds since 1970."""
 
     admitted: tuple[AgentInfo, ...] = ()
     unreachable: dict[str, float] = {}
     gone: dict[str, float] = {}
+    quotas: dict[str, Quota] = {}
+    weights: dict[str, float] = {}
 
 
 def registry_of(state: MasterState) -> Registry:
@@ -30,6 +33,9 @@ def registry_of(state: MasterState) -> Registry:
         admitted=(*registered, *state.recovered.values()),
         unreachable=dict(state.unreachable),
         gone=dict(state.gone),
+        # A role that was reset stays listed until the master restarts, as with Mesos.
+        quotas={role: quota for role, quota in state.quotas.items() if quota != NO_QUOTA},
+        weights=dict(state.weights),
     )
 
 
@@ -38,6 +44,9 @@ def recover(state: MasterState, registry: Registry) -> None:
     state.recovered = {info.id.value: info for info in registry.admitted if info.id is not None}
     state.unreachable = dict(registry.unreachable)
     state.gone = dict(registry.gone)
+    state.quotas = dict(registry.quotas)
+    # Those of the flag count until there are any in the registry.
+    state.weights = dict(registry.weights) or state.weights
 
 
 def forget_old(state: MasterState, *, now: float, max_age: float, max_count: int) -> bool:

@@ -2,81 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from kubedcos.embedded.master.quantities import plus, shown
+from kubedcos.embedded.master.quota import NO_QUOTA
+from kubedcos.embedded.master.role_use import RoleUse, holdings, lineage, role_uses
+from kubedcos.embedded.master.sorter import DEFAULT_WEIGHT
 from kubedcos.embedded.master.state import MasterState
-from kubedcos.embedded.master.views import Json, reserved_by_role
-from kubedcos.mesos.messages import TERMINAL_STATES, Resource
-from kubedcos.mesos.resources import Resources
+from kubedcos.embedded.master.views import Json
 
 
-def quantities(resources: Resources) -> dict[str, float]:
-    """Amounts by name without zeros; ranges are counted."""
-    shown = {}
-    for name in sorted(resources.names()):
-        spans = resources.spans(name)
-        counted = float(sum(high - low + 1 for low, high in spans))
-        shown[name] = counted if spans else resources.scalar(name)
-    return shown
+def known_roles(state: MasterState, allowed_roles: frozenset[str]) -> dict[str, RoleUse]:
+    """Roles that somebody uses, reserves, or has set something for, with those above them; sorted.
 
-
-def known_roles(state: MasterState) -> list[str]:
-    """Roles with frameworks, reservations, tasks or offers; ``*`` always."""
-    roles = {"*"}
+    With `allowed_roles` (the flag `--roles`) these and no others.
+    """
+    uses = role_uses(state)
+    names = set(uses) | state.weights.keys() | state.quotas.keys()
     for framework in state.frameworks.values():
-        roles |= set(framework.roles)
-    for agent in state.agents.values():
-        roles |= set(reserved_by_role(agent.total))
-    for task in state.tasks.values():
-        if task.state not in TERMINAL_STATES:
-            roles |= _roles_of(task.resources)
-    return sorted(roles)
+        names |= set(framework.roles)
+    if allowed_roles:
+        names = {*allowed_roles, "*"}
+    known = sorted({above for name in names for above in lineage(name)})
+    return {name: uses.get(name, RoleUse()) for name in known}
 
 
-def _roles_of(resources: Iterable[Resource]) -> set[str]:
-    return {r.allocation_info.role or "*" for r in resources if r.allocation_info is not None}
+def owners(state: MasterState) -> dict[str, list[str]]:
+    """Frameworks by role: those that subscribed for it or have something allocated in it."""
+    found: dict[str, dict[str, None]] = {}
+    for framework in state.frameworks.values():
+        for role in framework.roles:
+            found.setdefault(role, {})[framework.id] = None
+    for role, framework_id, _ in holdings(state):
+        found.setdefault(role, {})[framework_id] = None
+    return {role: list(ids) for role, ids in found.items()}
 
 
-def role_use(state: MasterState, role: str) -> tuple[Resources, Resources, Resources]:
-    """What a role has allocated, is offered, and has reserved."""
-    allocated, offered, reserved = Resources(), Resources(), Resources()
-    for task in state.tasks.values():
-        if task.state not in TERMINAL_STATES and role in _roles_of(task.resources):
-            allocated += task.resources
-    for record in state.offers.values():
-        if record.role == role:
-            offered += record.resources
-    for agent in state.agents.values():
-        reserved += agent.total.reserved(role)
-    return allocated, offered, reserved
-
-
-def role_frameworks(state: MasterState, role: str) -> list[str]:
-    """Frameworks that subscribed for the role or have tasks in it."""
-    return [
-        framework.id
-        for framework in state.frameworks.values()
-        if role in framework.roles
-        or any(role in _roles_of(t.resources) for t in state.tasks_of(framework_id=framework.id))
-    ]
-
-
-def roles_view(state: MasterState) -> Json:
+def roles_view(state: MasterState, allowed_roles: frozenset[str]) -> Json:
     """`/roles`."""
-    roles = []
-    for role in known_roles(state):
-        allocated, offered, reserved = role_use(state, role)
-        consumed = quantities(reserved + allocated.unreserved())
+    roles, used_by = [], owners(state)
+    for name, use in known_roles(state, allowed_roles).items():
+        quota = state.quotas.get(name, NO_QUOTA)
         roles.append(
             {
-                "name": role,
-                "weight": 1.0,
-                "quota": {"role": role, "guarantee": {}, "limit": {}, "consumed": consumed},
-                "resources": quantities(allocated + offered),
-                "allocated": quantities(allocated),
-                "offered": quantities(offered),
-                "reserved": quantities(reserved),
-                "frameworks": role_frameworks(state, role),
+                "name": name,
+                "weight": state.weights.get(name, DEFAULT_WEIGHT),
+                "quota": {
+                    "role": name,
+                    "guarantee": shown(quota.guarantees),
+                    "limit": shown(quota.limits),
+                    "consumed": shown(use.consumed),
+                },
+                "resources": shown(plus(use.allocated, use.offered)),
+                "allocated": shown(use.allocated),
+                "offered": shown(use.offered),
+                "reserved": shown(use.reserved),
+                "frameworks": used_by.get(name, []),
             }
         )
     return {"roles": roles}

@@ -11,6 +11,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from kubedcos.embedded.master.capacity import Capacity
+from kubedcos.embedded.master.constraints import ALL_AGENTS, AgentFilter
+from kubedcos.embedded.master.quota import Quota
 from kubedcos.embedded.master.tables import AgentTable, Ledger, OfferTable, TaskKey, TaskTable
 from kubedcos.embedded.protocol import KillTask
 from kubedcos.mesos.messages import (
@@ -108,6 +111,7 @@ class FrameworkRecord:
     failover_deadline: float | None = None
     suppressed: set[str] = field(default_factory=set)
     filters: dict[tuple[str, str], list[Filter]] = field(default_factory=dict)
+    constraints: AgentFilter = ALL_AGENTS
     completed_tasks: deque[Task] = field(default_factory=deque)
     unreachable_tasks: dict[str, Task] = field(default_factory=dict)
 
@@ -161,6 +165,10 @@ class MasterState:
         gone: time by agent id; these may never come back.
         tasks: those that live and those whose end is not acknowledged.
         next_framework, next_agent, next_offer: numbers of the next identifiers.
+        weights, quotas: by role, as set by flag or operator.
+        capacity: sums over the agents; only its `follow` brings it up to date.
+        turns: how often a framework was offered something, by role and framework id, and a role,
+            by role and an empty text; this decides between equal shares.
     """
 
     info: MasterInfo
@@ -178,6 +186,10 @@ class MasterState:
     next_agent: int = 0
     next_offer: int = 0
     counters: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    quotas: dict[str, Quota] = field(default_factory=dict)
+    capacity: Capacity = field(default_factory=Capacity)
+    turns: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def region(self) -> str | None:

@@ -221,7 +221,7 @@ def framework_view(state: MasterState, framework: FrameworkRecord) -> Json:
             for record in state.offers_of(framework_id=framework.id)
         ],
         "executors": [],
-        "offer_constraints": {},
+        "offer_constraints": to_json(framework.constraints.constraints),
     }
     if info.labels is not None:
         view["labels"] = to_json(info.labels).get("labels", [])

@@ -1,0 +1,83 @@
+"""Who holds what: by role and framework for the allocator, by role and its ancestors for views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from kubedcos.embedded.master.quantities import add, counted, minus
+from kubedcos.embedded.master.state import MasterState
+from kubedcos.mesos.messages import TERMINAL_STATES, Resource, Task
+from kubedcos.mesos.resources import Resources, reservation_role
+
+
+@dataclass(slots=True)
+class RoleUse:
+    """Amounts of a role and of all roles below it; ranges and sets are counted.
+
+    Attributes:
+        consumed: what counts against its quota: what is allocated, and unallocated reservations.
+    """
+
+    allocated: dict[str, int] = field(default_factory=dict)
+    offered: dict[str, int] = field(default_factory=dict)
+    reserved: dict[str, int] = field(default_factory=dict)
+    consumed: dict[str, int] = field(default_factory=dict)
+
+
+def lineage(role: str) -> Iterator[str]:
+    """A role and the roles above it: ``a/b``, ``a``."""
+    while role:
+        yield role
+        role = role.rpartition("/")[0]
+
+
+def role_of(task: Task) -> str:
+    """The role that a task's resources are allocated to: all of them to the same."""
+    allocation = task.resources[0].allocation_info if task.resources else None
+    return (allocation.role if allocation else None) or "*"
+
+
+def holdings(state: MasterState) -> Iterator[tuple[str, str, Resources]]:
+    """Role, framework id, and what the framework has allocated or is offered in the role."""
+    for task in state.tasks.values():
+        if task.state not in TERMINAL_STATES:
+            yield role_of(task), task.framework_id.value, Resources(task.resources)
+    for offer in state.offers.values():
+        yield offer.role, offer.framework_id, offer.resources
+
+
+def role_uses(state: MasterState) -> dict[str, RoleUse]:
+    """What each role has, for all roles that have anything."""
+    uses: dict[str, RoleUse] = {}
+
+    def of(role: str) -> RoleUse:
+        return uses.setdefault(role, RoleUse())
+
+    running = [task for task in state.tasks.values() if task.state not in TERMINAL_STATES]
+    in_use: dict[str, dict[str, dict[str, int]]] = {}
+    for task in running:
+        amounts = counted(task.resources)
+        for role in lineage(role_of(task)):
+            add(of(role).allocated, amounts)
+            add(of(role).consumed, amounts)
+        _add_reserved(in_use.setdefault(task.agent_id.value, {}), task.resources)
+    for offer in state.offers.values():
+        amounts = counted(offer.resources)
+        for role in lineage(offer.role):
+            add(of(role).offered, amounts)
+    for agent in state.agents.values():
+        reserved: dict[str, dict[str, int]] = {}
+        _add_reserved(reserved, agent.total)
+        for role, amounts in reserved.items():
+            add(of(role).reserved, amounts)
+            add(of(role).consumed, minus(amounts, in_use.get(agent.id, {}).get(role, {})))
+    return uses
+
+
+def _add_reserved(sums: dict[str, dict[str, int]], resources: Iterable[Resource]) -> None:
+    """Add what is reserved for each role and for the roles below it."""
+    for resource in resources:
+        if resource.reservations:
+            for role in lineage(reservation_role(resource)):
+                add(sums.setdefault(role, {}), counted([resource]))
