@@ -52,9 +52,9 @@ def test_all_problems_are_told_at_once_and_name_the_flag() -> None:
 
 
 def test_a_flag_that_may_have_one_value_only_has_no_other() -> None:
-    assert parse_flags(MASTER_FLAGS, ["--whitelist=*"], {}).text("whitelist") == "*"
-    with pytest.raises(InvalidInput, match="every agent is offered"):
-        parse_flags(MASTER_FLAGS, ["--whitelist=/etc/agents"], {})
+    assert parse_flags(MASTER_FLAGS, ["--role_sorter=drf"], {}).text("role_sorter") == "drf"
+    with pytest.raises(InvalidInput, match="wanted drf"):
+        parse_flags(MASTER_FLAGS, ["--role_sorter=random"], {})
 
 
 def test_of_credentials_only_the_file_is_shown(tmp_path: Path) -> None:

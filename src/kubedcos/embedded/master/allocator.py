@@ -19,7 +19,6 @@ from kubedcos.embedded.master.quantities import (
     left_of,
     minus,
     of_scalars,
-    scalars,
     take,
 )
 from kubedcos.embedded.master.quota import NO_QUOTA
@@ -163,9 +162,9 @@ class _Cycle:
 
     def _hold(self) -> None:
         """Tell the sorters what everybody has, and how often they had their turn."""
-        self._held = [(role, who, held) for role, who, held in holdings(self._state) if len(held)]
+        self._held = list(holdings(self._state))
         for role, framework_id, held in self._held:
-            amounts = scalars(held)
+            amounts = held.quantities
             self._roles.hold(role, amounts)
             self._sorter(role).hold(framework_id, amounts)
         known = {(role, framework_id) for role, framework_id, _ in self._held}
@@ -192,7 +191,7 @@ class _Cycle:
             for role, _, held in self._held:
                 for above in lineage(role):
                     if above in consumed:
-                        add(consumed[above], scalars(held.unreserved()))
+                        add(consumed[above], held.resources.unreserved().quantities)
         return consumed
 
     def _headroom(self) -> dict[str, int]:
@@ -201,8 +200,8 @@ class _Cycle:
         for reserved in self._state.capacity.reserved.values():
             add(unallocated, reserved)
         for _, _, held in self._held:
-            take(available, scalars(held))
-            take(unallocated, scalars(held.reserved()))
+            take(available, held.quantities)
+            take(unallocated, held.resources.reserved().quantities)
         take(available, unallocated)
         return available
 
@@ -233,15 +232,15 @@ class _Cycle:
                 continue
             more = bounded - promised
             if quota.limits:
-                limits = left_of(left_of(quota.limits, consumed), scalars(promised))
+                limits = left_of(left_of(quota.limits, consumed), promised.quantities)
                 more = self._shrink(more, limits, only_named=False)
             more = self._shrink(more, minus(self.available, self.required))
             always = available.where(lambda resource: not _counts_for_quota(resource))
             offered = always + promised + more
             if self._offer(candidate, agent, offered):
-                add(consumed, scalars(promised + more))
-                take(self.required, scalars(promised))
-                take(self.available, scalars(promised + more))
+                add(consumed, (promised + more).quantities)
+                take(self.required, promised.quantities)
+                take(self.available, (promised + more).quantities)
 
     def share(self, agents: Sequence[AgentRecord]) -> None:
         """The second stage: everything else, by turns."""
@@ -259,7 +258,7 @@ class _Cycle:
         quota = self._state.quotas.get(candidate.role, NO_QUOTA)
         if not quota.limits and not self.required:
             if self._offer(candidate, agent, available) and quota is not NO_QUOTA:
-                spent = scalars(available.where(_counts_for_quota))
+                spent = available.where(_counts_for_quota).quantities
                 add(self._consumed[candidate.role], spent)
             return
         bounded = available.where(_counts_for_quota)
@@ -271,8 +270,8 @@ class _Cycle:
         always = available.where(lambda resource: not _counts_for_quota(resource))
         if self._offer(candidate, agent, always + bounded):
             if quota is not NO_QUOTA:
-                add(self._consumed[candidate.role], scalars(bounded))
-            take(self.available, scalars(bounded))
+                add(self._consumed[candidate.role], bounded.quantities)
+            take(self.available, bounded.quantities)
 
     def _usable(self, candidate: _Candidate, agent: AgentRecord) -> Resources | None:
         """What of the agent the framework may see in that role, if it is worth an offer."""
@@ -297,7 +296,7 @@ class _Cycle:
         key = (framework.id, role, agent.id)
         self._made[key] = self._made[key] + resources if key in self._made else resources
         self._free[agent.id] -= resources
-        amounts = scalars(resources)
+        amounts = resources.quantities
         self._roles.allocated(role, amounts)
         self._frameworks[role].allocated(framework.id, amounts)
         turns = self._state.turns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kubedcos.embedded.master.quantities import add, scalars, take
+from kubedcos.embedded.master.quantities import add, take
 from kubedcos.mesos.resources import Resources, reservation_role
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ class Capacity:
             if agent_id in counted:
                 self._leave(counted[agent_id])
             counted[agent_id] = resources
-            add(self.total, scalars(resources))
+            add(self.total, resources.quantities)
             for resource in resources.reserved():
                 here = self.reserved.setdefault(reservation_role(resource), {})
-                add(here, scalars(Resources([resource])))
+                add(here, Resources([resource]).quantities)
         if len(counted) != len(agents):
             for agent_id in counted.keys() - agents.keys():
                 self._leave(counted.pop(agent_id))
 
     def _leave(self, resources: Resources) -> None:
-        take(self.total, scalars(resources))
+        take(self.total, resources.quantities)
         for resource in resources.reserved():
             role = reservation_role(resource)
-            take(self.reserved[role], scalars(Resources([resource])))
+            take(self.reserved[role], Resources([resource]).quantities)
             if not self.reserved[role]:
                 del self.reserved[role]

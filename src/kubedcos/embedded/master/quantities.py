@@ -10,15 +10,10 @@ import math
 from collections.abc import Iterable, Mapping
 
 from kubedcos.mesos.messages import Resource, Scalar
-from kubedcos.mesos.resources import SCALE, Resources, amount_of, number_text, thousandths
+from kubedcos.mesos.resources import SCALE, amount_of, number_text, thousandths
 
 Quantities = Mapping[str, int]
 """Thousandths by resource name."""
-
-
-def scalars(resources: Resources) -> dict[str, int]:
-    """Sums of the scalars."""
-    return {name: amount for name in resources.names() if (amount := resources.thousandths(name))}
 
 
 def counted(resources: Iterable[Resource]) -> dict[str, int]:

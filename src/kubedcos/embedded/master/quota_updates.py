@@ -13,7 +13,6 @@ from kubedcos.embedded.master.quantities import (
     covers,
     of_scalars,
     plus,
-    scalars,
     take,
     text_of,
     within,
@@ -195,7 +194,7 @@ def _rescind_agents(state: MasterState, role: str, wanted: Quantities) -> Effect
             break
         offers = list(state.offers_of(agent_id=agent.id)) if agent.connected else []
         for offer in offers:
-            add(freed, scalars(offer.resources))
+            add(freed, offer.resources.quantities)
         visited += bool(offers)
         effects += rescind(state, offers)
     return effects

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from kubedcos.embedded.master.quantities import add, counted, minus
 from kubedcos.embedded.master.state import MasterState
-from kubedcos.mesos.messages import TERMINAL_STATES, Resource, Task
-from kubedcos.mesos.resources import Resources, reservation_role
+from kubedcos.embedded.master.tables import role_of
+from kubedcos.mesos.messages import TERMINAL_STATES, Resource
+from kubedcos.mesos.resources import reservation_role
+from kubedcos.mesos.tally import Tally
 
 
 @dataclass(slots=True)
@@ -32,19 +34,11 @@ def lineage(role: str) -> Iterator[str]:
         role = role.rpartition("/")[0]
 
 
-def role_of(task: Task) -> str:
-    """The role that a task's resources are allocated to: all of them to the same."""
-    allocation = task.resources[0].allocation_info if task.resources else None
-    return (allocation.role if allocation else None) or "*"
-
-
-def holdings(state: MasterState) -> Iterator[tuple[str, str, Resources]]:
-    """Role, framework id, and what the framework has allocated or is offered in the role."""
-    for task in state.tasks.values():
-        if task.state not in TERMINAL_STATES:
-            yield role_of(task), task.framework_id.value, Resources(task.resources)
-    for offer in state.offers.values():
-        yield offer.role, offer.framework_id, offer.resources
+def holdings(state: MasterState) -> Iterator[tuple[str, str, Tally]]:
+    """Role, framework id, and what the framework has allocated, or is offered, in the role."""
+    for ledger in (state.tasks.used, state.offers.offered):
+        for (role, framework_id), held in ledger.shares():
+            yield role, framework_id, held
 
 
 def role_uses(state: MasterState) -> dict[str, RoleUse]:
@@ -58,7 +52,7 @@ def role_uses(state: MasterState) -> dict[str, RoleUse]:
     in_use: dict[str, dict[str, dict[str, int]]] = {}
     for task in running:
         amounts = counted(task.resources)
-        for role in lineage(role_of(task)):
+        for role in lineage(role_of(task.resources)):
             add(of(role).allocated, amounts)
             add(of(role).consumed, amounts)
         _add_reserved(in_use.setdefault(task.agent_id.value, {}), task.resources)
