@@ -51,7 +51,6 @@ CALL_NOTES: Final = {
     "REQUEST": "as with Mesos' own allocator",
     "SHUTDOWN": "there are no executors but those of command tasks",
     "RECONCILE_OPERATIONS": "the answer is always OPERATION_UNKNOWN, no operation has feedback",
-    "SUBSCRIBE": "`offer_constraints` with constraints are refused",
 }
 EVENTS: Final = {
     "SUBSCRIBED": "",
@@ -83,6 +82,10 @@ AGENT_ENDPOINTS: Final = (
 BEHAVIOUR: Final = {
     "authentication": "HTTP Basic for frameworks, operators and agents",
     "regions": "`REGION_AWARE`: other regions than the masters' are offered to those who know them",
+    "quota": "guarantees are held back, limits cut offers, UPDATE_QUOTA takes offers back",
+    "weights": "roles, also nested ones, share by dominant resource and weight",
+    "constraints": "`offer_constraints`, with regular expressions of RE2",
+    "offer-timeout": "`--offer_timeout` takes back what nobody answers",
     "old-frameworks": "frameworks without `MULTI_ROLE`, `PARTITION_AWARE`, `REGION_AWARE`",
     "takeover": "a second SUBSCRIBE with the same id takes tasks over and ends the first stream",
     "agent-restart": "tasks survive the agent, killed or restarted",
@@ -251,6 +254,10 @@ def operator_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
             here = no(*asked("POST", "/api/v1", {"type": name, name.lower(): {}}))
         elif name in {"LIST_FILES", "READ_FILE"}:
             here = "yes; there are none, the master logs to stderr"
+        elif name == "REMOVE_QUOTA":
+            body = {"type": name, "remove_quota": {"role": "ROLE"}}
+            status, text = asked("POST", "/api/v1", body)
+            here = f"yes; for a role without quota {status}, “{text}”, where Apache Mesos aborts"
         yield evidence.row("operator", name, here)
 
 

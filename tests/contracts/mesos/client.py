@@ -241,7 +241,12 @@ def open_subscription(master: Http, call: Json, headers: dict[str, str] | None =
 
 @contextmanager
 def subscribed(
-    master: Http, name: str, *, suppressed: list[str] | None = None, **changes: Any
+    master: Http,
+    name: str,
+    *,
+    suppressed: list[str] | None = None,
+    offer_constraints: Json | None = None,
+    **changes: Any,
 ) -> Iterator[Framework]:
     """A framework that is torn down at the end."""
     info = framework_info(name, **changes)
@@ -250,6 +255,8 @@ def subscribed(
     call: Json = {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}}
     if suppressed:
         call["subscribe"]["suppressed_roles"] = suppressed
+    if offer_constraints:
+        call["subscribe"]["offer_constraints"] = offer_constraints
     if "id" in info:
         call["framework_id"] = info["id"]
     framework = open_subscription(master, call)

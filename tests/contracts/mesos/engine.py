@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,11 +195,11 @@ def start_agent(cluster: Cluster, directory: Path, number: int, *flags: str) -> 
     return process
 
 
-def embedded_cluster(directory: Path, agents: int = 2) -> Cluster:
+def embedded_cluster(directory: Path, agents: int = 2, master_flags: Sequence[str] = ()) -> Cluster:
     cluster = Cluster(f"127.0.0.1:{free_port()}")
     cluster.embedded = True
     try:
-        start_master(cluster, directory)
+        start_master(cluster, directory, *master_flags)
         for number in range(agents):
             start_agent(cluster, directory, number)
         cluster.wait_for_agents(agents)

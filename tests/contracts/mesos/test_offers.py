@@ -1,14 +1,16 @@
-"""Filters, SUPPRESS, REVIVE, UPDATE_FRAMEWORK: revive-suppress.jsonl, update-framework.jsonl."""
+"""Which offers come when: filters, constraints, SUPPRESS, REVIVE, UPDATE_FRAMEWORK, timeout."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .client import Framework, Http, framework_info, subscribed
-from .recordings import story
+from .client import Framework, Http, framework_info, launch, subscribed, task
+from .engine import Cluster, embedded_cluster
+from .recordings import anonymous, events, story
 
 
 def quiet(framework: Framework, seconds: float) -> None:
@@ -50,6 +52,79 @@ def test_a_filter_expires(framework: Framework) -> None:
     framework.call("DECLINE", decline={"offer_ids": ids, "filters": {"refuse_seconds": 2}})
     framework.offers()
     assert time.monotonic() - began >= 1.9
+
+
+def decline(framework: Framework, offers: list[dict[str, Any]], **parts: Any) -> None:
+    ids = [offer["id"] for offer in offers]
+    assert framework.call("DECLINE", decline={"offer_ids": ids, **parts}).status == 202
+
+
+@pytest.mark.contract(calls="DECLINE", recordings="filters.jsonl")
+def test_without_a_time_or_with_a_negative_one_a_filter_holds_five_seconds(
+    framework: Framework,
+) -> None:
+    [first, second] = agents_offered(framework, 2)
+    began = time.monotonic()
+    decline(framework, [first])
+    decline(framework, [second], filters={"refuse_seconds": -3})
+    quiet(framework, 4.5)
+    agents_offered(framework, 2)
+    assert time.monotonic() - began >= 4.9
+
+
+@pytest.mark.contract(calls="ACCEPT", recordings="filters.jsonl")
+def test_more_than_was_refused_passes_a_filter(framework: Framework) -> None:
+    offers = agents_offered(framework, 2)
+    decline(framework, offers[1:], filters={"refuse_seconds": 100})
+    framework.accept(offers[:1], [launch(task(offers[0], "f-1", "exit 0"))], refuse=100)
+    assert framework.status("f-1", "TASK_FINISHED")
+    [offer] = framework.offers()
+    assert offer["agent_id"] == offers[0]["agent_id"]
+    assert offer["resources"] == offers[0]["resources"]
+
+
+@pytest.mark.contract(calls="DECLINE SUPPRESS REVIVE", recordings="revive-suppress.jsonl")
+def test_a_filter_is_for_one_role(master: Http) -> None:
+    with subscribed(master, "two-roles", roles=["lab", "extra"]) as framework:
+
+        def roles(offers: list[dict[str, Any]]) -> dict[str, str]:
+            return {o["agent_id"]["value"]: o["allocation_info"]["role"] for o in offers}
+
+        before = agents_offered(framework, 2)
+        assert sorted(roles(before).values()) == ["extra", "lab"]
+        decline(framework, before, filters={"refuse_seconds": 1000})
+        swapped = agents_offered(framework, 2)
+        other = {"lab": "extra", "extra": "lab"}
+        assert roles(swapped) == {agent: other[role] for agent, role in roles(before).items()}
+        framework.call("SUPPRESS", suppress={"roles": ["extra"]})
+        decline(framework, swapped, filters={"refuse_seconds": 0})
+        [offer] = framework.offers()
+        assert offer["allocation_info"]["role"] == "lab"
+        assert roles(swapped)[offer["agent_id"]["value"]] == "lab"
+        framework.call("REVIVE", revive={"roles": ["lab"]})
+        [offer] = framework.offers()
+        assert roles(before)[offer["agent_id"]["value"]] == "lab"
+
+
+@pytest.mark.contract(events="RESCIND", behaviour="offer-timeout", recordings="offer-timeout.jsonl")
+def test_an_offer_times_out(own_cluster: Cluster, tmp_path: Path) -> None:
+    late = embedded_cluster(tmp_path, agents=1, master_flags=["--offer_timeout=2secs"])
+    try:
+        with subscribed(late.master, "offer-timeout") as framework:
+            [offer] = framework.offers()
+            began = time.monotonic()
+            rescinded = framework.wait_type("RESCIND")
+            assert rescinded["rescind"]["offer_id"] == offer["id"]
+            assert time.monotonic() - began >= 1.5
+            assert framework.offers()[0]["resources"] == offer["resources"]
+            framework.accept([offer], [launch(task(offer, "late", "true"))])
+            status = framework.status("late")
+            [update] = events("offer-timeout.jsonl", "UPDATE")
+            recorded = update["update"]["status"]
+            for name in ("state", "message", "reason", "source"):
+                assert anonymous(status[name]) == anonymous(recorded[name])
+    finally:
+        late.stop()
 
 
 @pytest.mark.contract(calls="SUPPRESS")
@@ -95,6 +170,71 @@ def test_update_framework_applies_and_rescinds_what_no_longer_fits(master: Http)
         assert rescinded == {offer["id"]["value"] for offer in offers}
         assert update(framework, roles=["third"]).status == 200
         assert framework.offers()[0]["allocation_info"]["role"] == "third"
+
+
+def constraints(role: str, **predicate: Any) -> dict[str, Any]:
+    """Agents of the master's own region, or of others, by the predicate."""
+    constraint = {"selector": {"pseudoattribute_type": "REGION"}, "predicate": predicate}
+    return {"role_constraints": {role: {"groups": [{"attribute_constraints": [constraint]}]}}}
+
+
+@pytest.mark.contract(behaviour="constraints", calls="UPDATE_FRAMEWORK SUBSCRIBE")
+def test_constraints_choose_the_agents_of_a_role(master: Http) -> None:
+    """As update-framework.jsonl shows for an attribute; all these clusters have two regions."""
+    regions = {
+        slave["id"]: slave["domain"]["fault_domain"]["region"]["name"]
+        for slave in master.get("/slaves").json["slaves"]
+    }
+    with subscribed(
+        master,
+        "chosen",
+        roles=["lab", "extra"],
+        suppressed=["extra"],
+        offer_constraints=constraints("lab", text_equals={"value": "dc-a"}),
+    ) as framework:
+        [offer] = framework.offers()
+        assert regions[offer["agent_id"]["value"]] == "dc-a"
+        info = framework_info("chosen", id={"value": framework.id}, roles=["lab", "extra"])
+        other = constraints("lab", text_not_matches={"regex": "dc-[a]"})
+        answer = framework.call(
+            "UPDATE_FRAMEWORK",
+            update_framework={
+                "framework_info": info,
+                "suppressed_roles": ["extra"],
+                "offer_constraints": other,
+            },
+        )
+        assert (answer.status, answer.body) == (200, b"")
+        shown = master.operator("GET_FRAMEWORKS").json["get_frameworks"]["frameworks"]
+        mine = next(f for f in shown if f["framework_info"]["id"]["value"] == framework.id)
+        assert mine["offer_constraints"] == other
+        [older] = [f for f in master.get("/state").json["frameworks"] if f["id"] == framework.id]
+        assert older["offer_constraints"] == other
+        decline(framework, [offer], filters={"refuse_seconds": 0})
+        assert regions[framework.offers()[0]["agent_id"]["value"]] == "dc-b"
+        quiet(framework, 1.5)
+
+
+WRONG_CONSTRAINTS = [
+    (call["body"]["update_framework"]["offer_constraints"], answer["body"])
+    for call, answer in zip(
+        (line for line in story("update-framework.jsonl") if line["dir"] == "call"),
+        (line for line in story("update-framework.jsonl") if line["dir"] == "http"),
+        strict=False,
+    )
+    if "offer_constraints" in call["body"].get("update_framework", {}) and answer["status"] == 400
+]
+
+
+@pytest.mark.contract(calls="UPDATE_FRAMEWORK", recordings="update-framework.jsonl")
+def test_wrong_constraints_are_refused_as_recorded(master: Http) -> None:
+    assert len(WRONG_CONSTRAINTS) == 4
+    with subscribed(master, "update", suppressed=["lab"]) as framework:
+        info = framework_info("update", id={"value": framework.id})
+        for wrong, text in WRONG_CONSTRAINTS:
+            body = {"framework_info": info, "offer_constraints": wrong}
+            answer = framework.call("UPDATE_FRAMEWORK", update_framework=body)
+            assert (answer.status, answer.text) == (400, text)
 
 
 @pytest.mark.contract(calls="UPDATE_FRAMEWORK", recordings="update-framework.jsonl")

@@ -70,7 +70,7 @@ def test_what_is_attached_is_an_object(master: Http) -> None:
     assert (answer.status, type(answer.json)) == (200, dict)
 
 
-@pytest.mark.parametrize("kind", ["RESERVE_RESOURCES", "DRAIN_AGENT", "UPDATE_QUOTA"])
+@pytest.mark.parametrize("kind", ["RESERVE_RESOURCES", "DRAIN_AGENT"])
 def test_a_refusal_names_what_is_missing(own_cluster: Cluster, kind: str) -> None:
     answer = own_cluster.master.operator(kind, **{kind.lower(): {}})
     assert (answer.status, f"does not support {kind}" in answer.text) == (501, True)

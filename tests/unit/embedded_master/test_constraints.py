@@ -81,18 +81,24 @@ def test_all_of_a_group_and_one_of_the_groups_must_hold() -> None:
     [
         (
             {"role_constraints": {"zz": {"groups": []}}},
-            "Offer constraints specify `role_constraints` for a role 'zz'not contained in the set "
-            "of roles",
+            (
+                "Offer constraints specify `role_constraints` for a role 'zz'not contained "
+                "in the set of roles"
+            ),
         ),
         (
             {"role_constraints": {"lab": {"groups": []}}},
-            "Offer constraints are not valid: 'OfferConstraints::role_constraints' has an empty "
-            "'RoleConstraints::groups' for role lab",
+            (
+                "Offer constraints are not valid: 'OfferConstraints::role_constraints' has an "
+                "empty 'RoleConstraints::groups' for role lab"
+            ),
         ),
         (
             {"role_constraints": {"lab": {"groups": [{}]}}},
-            "Offer constraints are not valid: 'OfferConstraints::RoleConstraints::groups' for role "
-            "labcontains an empty RoleConstraints::Group",
+            (
+                "Offer constraints are not valid: 'OfferConstraints::RoleConstraints::groups' for "
+                "role labcontains an empty RoleConstraints::Group"
+            ),
         ),
     ],
 )

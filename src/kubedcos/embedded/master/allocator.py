@@ -237,7 +237,7 @@ class _Cycle:
             more = self._shrink(more, minus(self.available, self.required))
             always = available.where(lambda resource: not _counts_for_quota(resource))
             offered = always + promised + more
-            if self._offer(candidate, agent, offered):
+            if _enough(offered, candidate.least) and self._offer(candidate, agent, offered):
                 add(consumed, (promised + more).quantities)
                 take(self.required, promised.quantities)
                 take(self.available, (promised + more).quantities)
@@ -268,7 +268,8 @@ class _Cycle:
         if self.required:
             bounded = self._shrink(bounded, minus(self.available, self.required))
         always = available.where(lambda resource: not _counts_for_quota(resource))
-        if self._offer(candidate, agent, always + bounded):
+        offered = always + bounded
+        if _enough(offered, candidate.least) and self._offer(candidate, agent, offered):
             if quota is not NO_QUOTA:
                 add(self._consumed[candidate.role], bounded.quantities)
             take(self.available, bounded.quantities)
@@ -287,10 +288,8 @@ class _Cycle:
         return free if _enough(free, candidate.least) else None
 
     def _offer(self, candidate: _Candidate, agent: AgentRecord, resources: Resources) -> bool:
-        """Offer that much, unless it is too little or refused; whether it was offered."""
+        """Offer that much, which is enough, unless it was refused; whether it was offered."""
         framework, role = candidate.framework, candidate.role
-        if not _enough(resources, candidate.least):
-            return False
         if is_filtered(framework, role, agent.id, resources, self._now):
             return False
         key = (framework.id, role, agent.id)
@@ -363,15 +362,15 @@ def _least(framework: FrameworkRecord, role: str, rules: AllocationRules) -> Seq
 def _enough(resources: Resources, least: Sequence[Quantities]) -> bool:
     if not len(resources):
         return False
-    return not least or any(_reaches(resources, alternative) for alternative in least)
+    quantities = resources.quantities
+    for alternative in least:
+        for name, amount in alternative.items():
+            if quantities.get(name, 0) < amount and _numbers(resources, name) < amount:
+                break
+        else:
+            return True
+    return not least
 
 
-def _reaches(resources: Resources, alternative: Mapping[str, int]) -> bool:
-    return all(_amount(resources, name) >= amount for name, amount in alternative.items())
-
-
-def _amount(resources: Resources, name: str) -> int:
-    amount = resources.thousandths(name)
-    if amount:
-        return amount
+def _numbers(resources: Resources, name: str) -> int:
     return sum(high - low + 1 for low, high in resources.spans(name)) * SCALE

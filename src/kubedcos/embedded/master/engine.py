@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import itertools
 import logging
 import random
 import uuid
@@ -145,6 +146,8 @@ class Engine:
         self.leader = self.state.info
         self._recovery_deadline = now + self.options.agent_reregister_timeout
         self.spawn(self._tick())
+        if self.options.offer_timeout is not None:
+            self.spawn(self._time_out(self.options.offer_timeout))
         _log.info("elected; %d agents are expected back", len(self.state.recovered))
 
     def spawn(self, work: object) -> None:
@@ -282,12 +285,23 @@ class Engine:
             except Exception:
                 _log.exception("a cycle of the master failed; the next one goes on")
 
+    async def _time_out(self, patience: float) -> None:
+        """Take back offers that nobody answered in time; the oldest stand first."""
+        while True:
+            now = self.clock.time()
+            oldest = next(iter(self.state.offers.values()), None)
+            due = oldest.created + patience if oldest is not None else now + patience
+            if oldest is None or due > now:
+                await self.clock.sleep(due - now)
+                continue
+            late = itertools.takewhile(
+                lambda offer, now=now: offer.created + patience <= now,  # type: ignore[misc]
+                list(self.state.offers.values()),
+            )
+            self.perform(rescind(self.state, late))
+
     def _pass_time(self, now: float) -> None:
         self.perform(frameworks.expired(self.state, self.framework_rules, now=now))
-        if self.options.offer_timeout is not None:
-            oldest = now - self.options.offer_timeout
-            late = [offer for offer in self.state.offers_of() if offer.created <= oldest]
-            self.perform(rescind(self.state, late))
         if self._recovery_deadline is not None and now >= self._recovery_deadline:
             self._recovery_deadline = None
             self.perform(removal.not_recovered(self.state, now=now))

@@ -126,12 +126,16 @@ def is_filtered(
 ) -> bool:
     """Whether the framework refused as much or more of that agent; forgets what expired."""
     key = (role, agent_id)
-    filters = [entry for entry in framework.filters.get(key, ()) if entry.expires > now]
-    if filters:
+    filters = framework.filters.get(key)
+    if filters is None:
+        return False
+    if any(entry.expires <= now for entry in filters):
+        filters = [entry for entry in filters if entry.expires > now]
+        if not filters:
+            del framework.filters[key]
+            return False
         framework.filters[key] = filters
-    else:
-        framework.filters.pop(key, None)
-    return any(entry.resources.contains(resources) for entry in filters)
+    return any(entry.covers(resources) for entry in filters)
 
 
 def forget_agent(state: MasterState, agent_id: str) -> None:

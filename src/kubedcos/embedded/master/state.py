@@ -87,6 +87,13 @@ class Filter:
 
     resources: Resources
     expires: float
+    _asked: tuple[Resources, bool] | None = field(default=None, repr=False, compare=False)
+
+    def covers(self, resources: Resources) -> bool:
+        """Whether that much or more was refused; asking again of the same object costs nothing."""
+        if self._asked is None or self._asked[0] is not resources:
+            self._asked = (resources, self.resources.contains(resources))
+        return self._asked[1]
 
 
 @dataclass(slots=True)
