@@ -17,13 +17,8 @@ from kubedcos.embedded.master import api_scheduler
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.responses import JSON, BadRequest
 from kubedcos.embedded.master.streams import Stream
-from kubedcos.mesos.client import (
-    Connection,
-    NoMaster,
-    SubscriptionLost,
-    check_answer,
-    checked_event,
-)
+from kubedcos.mesos.client import Connection, SubscriptionLost, check_answer, checked_event
+from kubedcos.mesos.detector import NoMaster
 from kubedcos.mesos.messages import Call, CallSubscribe, Event, Subscribed, decode, encode
 from kubedcos.mesos.recordio import RecordDecoder
 
