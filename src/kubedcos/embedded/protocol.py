@@ -43,6 +43,8 @@ from kubedcos.mesos.messages import (
     AgentID,
     AgentInfo,
     Capability,
+    ExecutorID,
+    ExecutorInfo,
     FrameworkID,
     FrameworkInfo,
     KillPolicy,
@@ -71,6 +73,13 @@ AGENT_CAPABILITIES: Final = (
 
 MESOS_VERSION: Final = "1.12.0"
 """The version of Mesos that the embedded engine was measured against and announces."""
+
+
+class KnownExecutor(Message, frozen=True):
+    """An executor of task groups that runs, and whose."""
+
+    framework_id: FrameworkID
+    executor: ExecutorInfo
 
 
 class Part(Message, frozen=True):
@@ -107,6 +116,7 @@ class Reregister(Part, frozen=True):
             last (or is to be sent next, if none was), `statuses` holds the newest status.
         frameworks: the frameworks of these tasks, so that a new master knows them.
         checkpointed_resources: all dynamic reservations and persistent volumes.
+        executors: those of task groups that are still there.
         capabilities: as for REGISTER.
     """
 
@@ -114,6 +124,7 @@ class Reregister(Part, frozen=True):
     address: str
     version: str
     tasks: tuple[Task, ...] = ()
+    executors: tuple[KnownExecutor, ...] = ()
     frameworks: tuple[FrameworkInfo, ...] = ()
     checkpointed_resources: tuple[Resource, ...] = ()
     capabilities: tuple[Capability, ...] = ()
@@ -131,14 +142,26 @@ class StatusUpdate(Part, frozen=True):
     latest_state: str
 
 
+class ExitedExecutor(Part, frozen=True):
+    """EXITED_EXECUTOR: an executor of task groups is gone; `status` as from wait(2).
+
+    Sent once. A master that misses it hears at the next REREGISTER that the executor is no more.
+    """
+
+    framework_id: FrameworkID
+    executor_id: ExecutorID
+    status: int
+
+
 class AgentCall(Part, frozen=True):
     """A call of an agent; the part named like the type is set, UNREGISTER has none."""
 
-    type: Literal["REGISTER", "REREGISTER", "STATUS_UPDATE", "UNREGISTER"]
+    type: Literal["REGISTER", "REREGISTER", "STATUS_UPDATE", "EXITED_EXECUTOR", "UNREGISTER"]
     agent_id: AgentID | None = None
     register: Register | None = None
     reregister: Reregister | None = None
     status_update: StatusUpdate | None = None
+    exited_executor: ExitedExecutor | None = None
 
 
 class UnknownTasks(Part, frozen=True):
@@ -178,11 +201,31 @@ class RunTasks(Part, frozen=True):
     tasks: tuple[TaskInfo, ...]
 
 
+class RunTaskGroup(Part, frozen=True):
+    """RUN_TASK_GROUP: tasks to start together under the default executor.
+
+    Each task carries `executor` too, as Mesos has it. `launch_executor` says whether the master
+    holds the executor for new: if the agent sees that otherwise, it drops the tasks.
+    """
+
+    framework: FrameworkInfo
+    executor: ExecutorInfo
+    launch_executor: bool
+    tasks: tuple[TaskInfo, ...] = ()
+
+
+class ShutdownExecutor(Part, frozen=True):
+    """SHUTDOWN_EXECUTOR: end an executor of task groups; an unknown one is ignored."""
+
+    framework_id: FrameworkID
+    executor_id: ExecutorID
+
+
 class KillTask(Part, frozen=True):
     """KILL_TASK: an unknown or ended task is ignored.
 
     A task that did not start yet ends as TASK_KILLED, SOURCE_AGENT,
-    REASON_TASK_KILLED_DURING_LAUNCH.
+    REASON_TASK_KILLED_DURING_LAUNCH; with it all others of its group.
     """
 
     framework_id: FrameworkID
@@ -241,7 +284,9 @@ class MasterCall(Part, frozen=True):
     type: Literal[
         "PING",
         "RUN_TASKS",
+        "RUN_TASK_GROUP",
         "KILL_TASK",
+        "SHUTDOWN_EXECUTOR",
         "ACKNOWLEDGE",
         "CHECKPOINT_RESOURCES",
         "UPDATE_FRAMEWORK",
@@ -250,7 +295,9 @@ class MasterCall(Part, frozen=True):
     ]
     ping: Ping | None = None
     run_tasks: RunTasks | None = None
+    run_task_group: RunTaskGroup | None = None
     kill_task: KillTask | None = None
+    shutdown_executor: ShutdownExecutor | None = None
     acknowledge: Acknowledge | None = None
     checkpoint_resources: CheckpointResources | None = None
     update_framework: UpdateFramework | None = None

@@ -96,6 +96,20 @@ class NetworkInfo(Message, frozen=True):
     port_mappings: tuple[PortMapping, ...] = ()
 
 
+class SandboxPath(Message, frozen=True):
+    """A path in the sandbox of the container itself, or of its parent."""
+
+    type: Annotated[str, enum_of("UNKNOWN", "SELF", "PARENT")] | None = None
+    path: str = ""
+
+
+class VolumeSource(Message, frozen=True):
+    """Where a volume comes from; the part named like the type is to be set."""
+
+    type: Annotated[str, enum_of("UNKNOWN", "SANDBOX_PATH")] | None = None
+    sandbox_path: SandboxPath | None = None
+
+
 class Volume(Message, frozen=True):
     """A volume of a container."""
 
@@ -103,7 +117,7 @@ class Volume(Message, frozen=True):
     mode: VolumeMode | None = None
     host_path: str | None = None
     image: Empty | None = None
-    source: Empty | None = None
+    source: VolumeSource | None = None
 
 
 class DockerImage(Message, frozen=True):

@@ -294,3 +294,14 @@ def task(offer: Json, task_id: str, command: str, **changes: Any) -> Json:
 
 def launch(*tasks: Json) -> Json:
     return {"type": "LAUNCH", "launch": {"task_infos": list(tasks)}}
+
+
+def launch_group(executor: Json, *tasks: Json) -> Json:
+    group = {"executor": executor, "task_group": {"tasks": list(tasks)}}
+    return {"type": "LAUNCH_GROUP", "launch_group": group}
+
+
+def status_less_racy(status: Json) -> Json:
+    """A TASK_STARTING of a nested container: its network and process are told by chance."""
+    told = status["container_status"]
+    return status | {"container_status": {"container_id": told["container_id"]}}

@@ -38,6 +38,17 @@ def assert_consistent(state: MasterState) -> None:
         for task in tasks.values()
         if task.state not in TERMINAL_STATES
     ]
+    used += [
+        (
+            key.agent_id,
+            key.framework_id,
+            executor.resources[0].allocation_info.role or "*"
+            if executor.resources and executor.resources[0].allocation_info
+            else "*",
+            Resources(executor.resources),
+        )
+        for key, executor in state.executors.items()
+    ]
     offered = [(o.agent_id, o.framework_id, o.role, o.resources) for o in offers.values()]
     _check_ledger(tasks.used, used)
     _check_ledger(offers.offered, offered)

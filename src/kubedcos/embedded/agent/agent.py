@@ -20,6 +20,8 @@ from kubedcos.embedded.agent.container_rules import limits_of
 from kubedcos.embedded.agent.containers import Containers
 from kubedcos.embedded.agent.executor.journal import JournalReader
 from kubedcos.embedded.agent.fetching.fetcher import Fetcher
+from kubedcos.embedded.agent.group_store import StoredExecutor
+from kubedcos.embedded.agent.groups import Groups
 from kubedcos.embedded.agent.launching import Launcher, LaunchRefused, Surroundings, launch_failed
 from kubedcos.embedded.agent.paths import Run
 from kubedcos.embedded.agent.sandbox_gc import SandboxGc
@@ -50,6 +52,7 @@ class Agent:
 
     Attributes:
         runs: tasks by framework and task id, ended ones until their end is acknowledged.
+        groups: the executors of task groups; their tasks are in `runs`, too.
         completed: ended and acknowledged, newest last.
         frameworks: by id, those with tasks here.
         resources: dynamic reservations and persistent volumes, as the master says.
@@ -76,6 +79,7 @@ class Agent:
         self.info: AgentInfo | None = None
         self.launcher = Launcher(Surroundings(settings, store.layout, containers, fetcher))
         self.runs: dict[tuple[str, str], TaskRun] = {}
+        self.groups = Groups(self)
         self._background: set[asyncio.Task[None]] = set()
         self.completed: list[TaskRun] = []
         self.frameworks: dict[str, FrameworkInfo] = {}
@@ -98,6 +102,11 @@ class Agent:
         if call.run_tasks is not None:
             for task in call.run_tasks.tasks:
                 self.run_task(call.run_tasks.framework, task)
+        elif call.run_task_group is not None:
+            self.groups.run_group(call.run_task_group)
+        elif call.shutdown_executor is not None:
+            order = call.shutdown_executor
+            self.groups.shutdown((order.framework_id.value, order.executor_id.value))
         elif call.kill_task is not None:
             part = call.kill_task
             self.kill((part.framework_id.value, part.task_id.value), part.kill_policy)
@@ -125,13 +134,18 @@ class Agent:
             return
         log.info("Got task %s of framework %s", task.task_id.value, framework_id)
         run = Run(framework_id, task.task_id.value, str(uuid.uuid4()))
-        self.frameworks[framework_id] = framework
-        self.store.save_framework(self.agent_id, framework)
+        self.save_framework(framework)
         self.store.save_task(self.agent_id, run, task)
         taskrun = self._taskrun(run, task, framework)
         self.runs[taskrun.key] = taskrun
         taskrun.launching = asyncio.create_task(self.launcher.start(taskrun))
-        self._spawn(self._launch(taskrun, taskrun.launching))
+        self.spawn(self._launch(taskrun, taskrun.launching))
+
+    def save_framework(self, framework: FrameworkInfo) -> None:
+        """The framework has tasks here."""
+        assert framework.id is not None
+        self.frameworks[framework.id.value] = framework
+        self.store.save_framework(self.agent_id, framework)
 
     def _taskrun(self, run: Run, task: TaskInfo, framework: FrameworkInfo) -> TaskRun:
         return TaskRun(
@@ -153,7 +167,7 @@ class Agent:
             failure = (state, reason, "Killed before delivery to the executor")
         except LaunchRefused as error:
             failure = error.status
-            self._count("slave/container_launch_errors")
+            self.count("slave/container_launch_errors")
         except Exception as error:
             log.exception("Launching task %s", run.run.executor_id)
             failure = launch_failed(f"{type(error).__name__}: {error}").status
@@ -170,6 +184,7 @@ class Agent:
         connection = await self.containers.connect(run.run.container_id)
         if connection is not None:
             reader, run.channel = connection
+            run.recovered = False
             for line in run.unsent:
                 run.channel.write(line)
             run.unsent.clear()
@@ -191,14 +206,14 @@ class Agent:
         try:
             await self.containers.destroy(self.agent_id, run.run)
         except KubedcosError as error:
-            self._count("containerizer/mesos/container_destroy_errors")
+            self.count("containerizer/mesos/container_destroy_errors")
             log.error("Destroying container %s: %s", run.run.container_id, error)  # noqa: TRY400
         if not run.silent and not run.stream.terminated:
             status = self._terminal_status(run, oom_kills)
             run.stream.add(status)
-            self._count("slave/tasks_" + status.state.removeprefix("TASK_").lower())
+            self.count("slave/tasks_" + status.state.removeprefix("TASK_").lower())
         run.ended = True
-        self._settle(run)
+        self.settle(run)
         self.changed()
 
     def _terminal_status(self, run: TaskRun, oom_kills: int) -> TaskStatus:
@@ -210,7 +225,9 @@ class Agent:
         if oom_kills:
             limit = limits_of(run.task).hard_memory
             return run.memory_exceeded(now, {"limit": limit, "peak": limit})
-        message = "Abnormal executor termination: unknown container"
+        message = "Executor terminated"
+        if run.recovered:
+            message = "Abnormal executor termination: unknown container"
         return run.from_agent(now, "TASK_FAILED", "REASON_EXECUTOR_TERMINATED", message)
 
     def kill(self, key: tuple[str, str], policy: KillPolicy | None) -> None:
@@ -218,6 +235,9 @@ class Agent:
         run = self.runs.get(key)
         if run is None or run.ended or run.held is not None:
             log.warning("Ignoring the kill of task %s, which does not run here", key[1])
+            return
+        if run.group is not None:
+            self.groups.kill(run, policy)
             return
         if run.launching is not None and run.launching.cancel():
             return
@@ -230,17 +250,24 @@ class Agent:
         if run is None or not run.stream.acknowledge(uuid_):
             log.warning("Ignoring an acknowledgement for task %s that was not awaited", key[1])
             return
-        self._settle(run)
+        self.settle(run)
         self.changed()
 
-    def _settle(self, run: TaskRun) -> None:
+    def settle(self, run: TaskRun) -> None:
         """Move a task that is over for everybody out of the way."""
         if run.done and self.runs.get(run.key) is run:
             del self.runs[run.key]
-            self._retire(run)
-            framework_id = run.run.framework_id
-            if not any(key[0] == framework_id for key in self.runs):
-                self.frameworks.pop(framework_id, None)
+            if run.group is not None:
+                self.groups.settled(run)
+            else:
+                self._retire(run)
+            self.forget_idle_framework(run.run.framework_id)
+
+    def forget_idle_framework(self, framework_id: str) -> None:
+        """Forget a framework that has no tasks and no executors here any more."""
+        busy = {key[0] for key in self.runs} | self.groups.frameworks()
+        if framework_id not in busy:
+            self.frameworks.pop(framework_id, None)
 
     def _retire(self, run: TaskRun) -> None:
         self.completed.append(run)
@@ -257,6 +284,7 @@ class Agent:
         framework_id = framework.id.value
         self.frameworks[framework_id] = framework
         self.store.save_framework(self.agent_id, framework)
+        self.groups.update_framework(framework)
         for run in self.runs.values():
             if run.run.framework_id == framework_id:
                 run.framework = framework
@@ -267,20 +295,32 @@ class Agent:
         """End all tasks of a framework; nobody is told."""
         log.info("Asked to shut down framework %s", framework_id)
         self.store.shut_down(self.agent_id, framework_id)
-        self.end_all([run for run in self.live() if run.run.framework_id == framework_id])
+        self.end_all(framework_id)
 
-    def end_all(self, runs: Iterable[TaskRun]) -> None:
-        """End tasks without a word to anyone."""
+    def end_all(self, framework_id: str | None = None) -> None:
+        """End all tasks, or those of a framework, without a word to anyone."""
+        self.groups.end(framework_id)
+        self._end(run for run in self.live() if framework_id in (None, run.run.framework_id))
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether no container is left."""
+        executors = self.groups.executors.values()
+        return all(run.ended for run in self.live()) and all(e.ended for e in executors)
+
+    def _end(self, runs: Iterable[TaskRun]) -> None:
         grace = self.settings.flags.seconds("executor_shutdown_grace_period")
         for run in runs:
+            if run.group is not None:
+                continue
             run.silent = True
             if run.ended:
-                self._settle(run)
+                self.settle(run)
             elif run.launching is None or not run.launching.cancel():
                 run.send({"shutdown": grace})
-                self._spawn(self._end_after(run, grace + SHUTDOWN_SLACK))
+                self.spawn(self._end_after(run, grace + SHUTDOWN_SLACK))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` beside everything else; the loop itself keeps only weak references."""
         task = asyncio.create_task(work)
         self._background.add(task)
@@ -313,17 +353,23 @@ class Agent:
         for entry in unknown:
             if entry.framework.id is None:
                 continue
-            aware = "PARTITION_AWARE" in {c.type for c in entry.framework.capabilities}
             for task_id in entry.task_ids:
                 key = entry.framework.id.value, task_id.value
                 if key in self.runs:
                     continue
                 task = TaskInfo(task_id.value, task_id, AgentID(self.agent_id))
-                run = self._ghost(Run(*key, str(uuid.uuid4())), task, entry.framework)
+                run = Run(*key, str(uuid.uuid4()))
                 message = "Reconciliation: task unknown to the agent"
-                state = "TASK_DROPPED" if aware else "TASK_LOST"
-                now = self.clock.time()
-                run.stream.add(run.from_agent(now, state, "REASON_RECONCILIATION", message))
+                self.drop(run, task, entry.framework, "REASON_RECONCILIATION", message)
+
+    def drop(
+        self, run: Run, task: TaskInfo, framework: FrameworkInfo, reason: str, message: str
+    ) -> None:
+        """Tell a framework that its task never came to be: TASK_DROPPED, or TASK_LOST."""
+        aware = "PARTITION_AWARE" in {c.type for c in framework.capabilities}
+        state = "TASK_DROPPED" if aware else "TASK_LOST"
+        ghost = self._ghost(run, task, framework)
+        ghost.stream.add(ghost.from_agent(self.clock.time(), state, reason, message))
         self.changed()
 
     def _ghost(self, run: Run, task: TaskInfo, framework: FrameworkInfo) -> TaskRun:
@@ -336,14 +382,16 @@ class Agent:
 
     # Recovery
 
-    def recover(self, info: AgentInfo, stored: Iterable[StoredRun]) -> None:
+    def recover(
+        self, info: AgentInfo, stored: Iterable[StoredRun], executors: Iterable[StoredExecutor]
+    ) -> None:
         """Take over what an earlier agent process left; call before the first registration."""
         self.info = info
         for entry in stored:
             run = self._taskrun(entry.run, entry.task, entry.framework)
             append = self.store.updates(self.agent_id, entry.run)
             run.stream = UpdateStream.recover(entry.records, append)
-            run.silent = entry.silent
+            run.silent, run.recovered = entry.silent, True
             run.read_journal()
             run.ended = run.stream.terminated
             if run.done:
@@ -354,14 +402,15 @@ class Agent:
             if not run.ended:
                 log.info("Recovering container %s", entry.run.container_id)
                 run.watching = asyncio.create_task(self._watch(run))
-        self.end_all([run for run in self.live() if run.silent])
+        self._end([run for run in self.live() if run.silent])
+        self.groups.recover(executors)
 
     def destroy_orphans(self) -> None:
         """End containers that no task of ours belongs to, such as those of an older agent id."""
-        ours = {run.run.container_id for run in self.live()}
+        ours = {run.run.container_id for run in self.live()} | self.groups.containers()
         for container_id in self.containers.found() - ours:
             log.info("Destroying orphan container %s", container_id)
-            self._spawn(self._destroy_orphan(Run("-", "-", container_id)))
+            self.spawn(self._destroy_orphan(Run("-", "-", container_id)))
 
     async def _destroy_orphan(self, run: Run) -> None:
         try:
@@ -378,5 +427,6 @@ class Agent:
             run.stream.resend()
         self.changed()
 
-    def _count(self, name: str) -> None:
+    def count(self, name: str) -> None:
+        """Count an event for the metrics."""
         self.counters[name] = self.counters.get(name, 0) + 1

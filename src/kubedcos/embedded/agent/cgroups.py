@@ -53,10 +53,23 @@ class Cgroups:
             if hierarchy.unified:
                 _make(directory / LEAF)
                 self._enable(directory)
+        self._limit(container_id, limits, kept=frozenset())
+
+    def update(self, container_id: str, limits: Limits) -> None:
+        """Set other limits; the hard one of memory only grows, as in Mesos; raises CgroupError."""
+        name = "memory.limit_in_bytes" if self.plan.version == 1 else "memory.max"
+        hierarchy, wanted = self.plan.hierarchy("memory"), limits.hard_memory
+        kept: frozenset[str] = frozenset()
+        if hierarchy is not None and wanted is not None:
+            now = _text(self._directory(hierarchy, container_id) / name).strip()
+            kept = frozenset({name} if not now.isdigit() or int(now) > wanted else ())
+        self._limit(container_id, limits, kept=kept)
+
+    def _limit(self, container_id: str, limits: Limits, *, kept: frozenset[str]) -> None:
         for controller, name, text in limit_files(self.plan, limits):
-            hierarchy_of = self.plan.hierarchy(controller)
-            if hierarchy_of is not None:
-                _write(self._directory(hierarchy_of, container_id) / name, text)
+            hierarchy = self.plan.hierarchy(controller)
+            if hierarchy is not None and name not in kept:
+                _write(self._directory(hierarchy, container_id) / name, text)
 
     def join_files(self, container_id: str) -> list[str]:
         """The `cgroup.procs` files that the container's first process joins."""

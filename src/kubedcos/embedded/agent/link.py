@@ -150,12 +150,17 @@ class MasterLink:
             call = AgentCall("REGISTER", register=part)
         else:
             runs = [run for run in agent.live() if not run.silent]
+            executors = agent.groups.listed()
             frameworks = {run.run.framework_id: run.framework for run in runs}
+            for entry in executors:
+                framework_id = entry.framework_id.value
+                frameworks[framework_id] = agent.frameworks[framework_id]
             again = Reregister(
                 agent_info=msgspec.structs.replace(self.info, id=agent.info.id),
                 address=agent.settings.advertise_ip,
                 version=MESOS_VERSION,
                 tasks=tuple(run.view() for run in runs),
+                executors=executors,
                 frameworks=tuple(frameworks.values()),
                 checkpointed_resources=agent.resources,
                 capabilities=_CAPABILITIES,
@@ -216,12 +221,18 @@ class MasterLink:
     async def _send_updates(self, master: Master, session: str) -> None:
         while True:
             self._wake.clear()
+            agent_id = self.agent.info.id if self.agent.info else None
+            exits = self.agent.groups.exits
+            while exits:
+                part = exits[0]
+                call = AgentCall("EXITED_EXECUTOR", agent_id=agent_id, exited_executor=part)
+                await self._post(master, call, session)
+                exits.remove(part)
             for run in self.agent.live():
                 status = None if run.silent else run.stream.take(self.clock.monotonic())
                 if status is None:
                     continue
                 update = StatusUpdate(FrameworkID(run.run.framework_id), status, run.state)
-                agent_id = self.agent.info.id if self.agent.info else None
                 call = AgentCall("STATUS_UPDATE", agent_id=agent_id, status_update=update)
                 await self._post(master, call, session)
             due = [at for run in self.agent.live() if (at := run.stream.due_at()) is not None]

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kubedcos.clock import SystemClock
-from kubedcos.embedded.agent import reconfigure
+from kubedcos.embedded.agent import group_store, reconfigure
 from kubedcos.embedded.agent.agent import SHUTDOWN_SLACK, Agent
 from kubedcos.embedded.agent.cgroup_layout import parse_mounts, plan_cgroups
 from kubedcos.embedded.agent.cgroups import Cgroups
@@ -143,7 +143,11 @@ class _Process:
         detector = detector_of(flags.required("master"), flags.seconds("zk_session_timeout"))
         link = MasterLink(agent, detector, info, self.clock)
         if old is not None and old.id is not None:
-            agent.recover(old, self.store.runs(old.id.value))
+            agent.recover(
+                old,
+                self.store.runs(old.id.value),
+                group_store.executors(self.store, old.id.value),
+            )
         agent.destroy_orphans()
         if flags.required("recover") == "cleanup":
             await self._clean_up(agent)
@@ -179,7 +183,7 @@ class _Process:
 
     async def _clean_up(self, agent: Agent) -> None:
         """`--recover=cleanup`: end everything, and be a new agent next time."""
-        agent.end_all(agent.live())
+        agent.end_all()
         await _all_ended(agent, self._patience() + 10)
         self.store.forget_identity()
 
@@ -202,7 +206,7 @@ class _Process:
 
         def end_for_good(_message: str) -> None:
             self.status = 1
-            agent.end_all(agent.live())
+            agent.end_all()
             loop.create_task(_stop_when_ended(agent, self._patience() + 10, stop))  # noqa: RUF006
 
         def unregister() -> None:
@@ -223,7 +227,7 @@ class _Process:
         if linking in done and isinstance(linking.exception(), Refused):
             error = linking.exception()
             log.error("%s", error)
-            agent.end_all(agent.live())
+            agent.end_all()
             await _all_ended(agent, self._patience() + 10)
             self.status = 1
             done -= {linking}
@@ -254,7 +258,7 @@ async def _all_ended(agent: Agent, seconds: float) -> None:
     """Wait until no container is left, or so long."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            while any(not run.ended for run in agent.live()):  # noqa: ASYNC110  rare
+            while not agent.all_ended:  # noqa: ASYNC110  rare
                 await asyncio.sleep(0.05)
 
 

@@ -175,8 +175,10 @@ READS: Final[dict[str, Callable[[Agent, Json], Json]]] = {
     "GET_TASKS": lambda agent, _part: {"get_tasks": views.tasks_view(agent)},
     "GET_EXECUTORS": lambda agent, _part: {"get_executors": views.executors_view(agent)},
     "GET_FRAMEWORKS": lambda agent, _part: {"get_frameworks": views.frameworks_view(agent)},
-    "GET_CONTAINERS": lambda agent, _part: {
-        "get_containers": views.get_containers_view(agent, time.time())
+    "GET_CONTAINERS": lambda agent, part: {
+        "get_containers": views.get_containers_view(
+            agent, time.time(), nested=bool(part.get("show_nested"))
+        )
     },
     "GET_OPERATIONS": lambda _agent, _part: {"get_operations": {}},
     "GET_RESOURCE_PROVIDERS": lambda _agent, _part: {"get_resource_providers": {}},

@@ -100,17 +100,7 @@ class Store:
 
     def updates(self, agent_id: str, run: Run) -> Callable[[Record], None]:
         """A function that appends to the record of the run's update stream."""
-        path = self.layout.run(agent_id, run) / UPDATES
-
-        def append(record: Record) -> None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o600)
-            try:
-                os.write(descriptor, json.dumps(record, separators=(",", ":")).encode() + b"\n")
-            finally:
-                os.close(descriptor)
-
-        return append
+        return appender(self.layout.run(agent_id, run) / UPDATES)
 
     def journal(self, agent_id: str, run: Run) -> Path:
         """Where the run's executor writes."""
@@ -132,12 +122,15 @@ class Store:
                 task,
                 framework,
                 silent,
-                _records(path.parent / UPDATES),
+                read_records(path.parent / UPDATES),
             )
 
 
-def _records(path: Path) -> list[Record]:
-    """Complete lines; a torn last one is cut off, so that what follows starts a line of its own."""
+def read_records(path: Path) -> list[Record]:
+    """The records of an update stream: complete lines.
+
+    A torn last one is cut off, so that what follows starts a line of its own.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -146,3 +139,17 @@ def _records(path: Path) -> list[Record]:
     if len(whole) < len(data):
         os.truncate(path, len(whole))
     return [json.loads(line) for line in whole.splitlines() if line.strip()]
+
+
+def appender(path: Path) -> Callable[[Record], None]:
+    """A function that appends records to the file of an update stream."""
+
+    def append(record: Record) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            os.write(descriptor, json.dumps(record, separators=(",", ":")).encode() + b"\n")
+        finally:
+            os.close(descriptor)
+
+    return append

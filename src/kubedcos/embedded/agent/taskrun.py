@@ -7,7 +7,7 @@ import base64
 import json
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,6 +30,9 @@ from kubedcos.mesos.messages import (
     TaskStatus,
 )
 from kubedcos.mesos.task_messages import IPAddress
+
+if TYPE_CHECKING:
+    from kubedcos.embedded.agent.groups import GroupExecutor
 
 MB = 1 << 20
 
@@ -54,6 +57,9 @@ class TaskRun:
         held: the terminal status, until the container is gone.
         memory: the executor's report when the memory limit was exceeded.
         ended: the container is gone.
+        recovered: an earlier agent process launched it.
+        group: the executor of task groups that the task runs under, None for a command task.
+        nested_id: the task's own container in that of its group's executor.
     """
 
     run: Run
@@ -71,12 +77,15 @@ class TaskRun:
     held: TaskStatus | None = None
     memory: dict[str, Any] | None = None
     ended: bool = False
+    recovered: bool = False
+    group: GroupExecutor | None = None
+    nested_id: str | None = None
     unsent: list[bytes] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, str]:
         """Framework and task id."""
-        return self.run.framework_id, self.run.executor_id
+        return self.run.framework_id, self.task.task_id.value
 
     @property
     def state(self) -> str:
@@ -98,10 +107,18 @@ class TaskRun:
         else:
             self.channel.write(line)
 
-    def container_status(self) -> ContainerStatus:
-        """What the agent adds to the executor's statuses."""
+    def container_status(self, state: str = "TASK_RUNNING") -> ContainerStatus:
+        """What the agent adds to the executor's statuses.
+
+        A nested container is there between its start and its end only, which is what Mesos shows.
+        """
+        container_id = ContainerID(self.run.container_id)
+        if self.nested_id is not None:
+            container_id = ContainerID(self.nested_id, container_id)
+            if state == "TASK_STARTING" or state in TERMINAL_STATES:
+                return ContainerStatus(container_id)
         network = NetworkInfo(ip_addresses=(IPAddress("IPv4", self.address),))
-        return ContainerStatus(ContainerID(self.run.container_id), (network,), self.executor_pid)
+        return ContainerStatus(container_id, (network,), self.executor_pid)
 
     def from_executor(self, status: dict[str, Any]) -> TaskStatus:
         """A journal's status, completed."""
@@ -109,7 +126,7 @@ class TaskRun:
             msgspec.convert(status, TaskStatus),
             agent_id=AgentID(self.agent_id),
             executor_id=ExecutorID(self.run.executor_id),
-            container_status=self.container_status(),
+            container_status=self.container_status(status["state"]),
         )
 
     def from_agent(
@@ -121,7 +138,8 @@ class TaskRun:
         limitation: Limitation | None = None,
     ) -> TaskStatus:
         """A status that the agent itself has to tell."""
-        executor = None if state == "TASK_DROPPED" else ExecutorID(self.run.executor_id)
+        nameless = state == "TASK_DROPPED" and reason != "REASON_AGENT_RESTARTED"
+        executor = None if nameless else ExecutorID(self.run.executor_id)
         return TaskStatus(
             task_id=self.task.task_id,
             state=state,
@@ -162,6 +180,15 @@ class TaskRun:
                 elif not self.silent:
                     self.stream.add(status)
 
+    def newest_by_state(self) -> tuple[TaskStatus, ...]:
+        """Its statuses as Mesos keeps them: of several in a row with the same state the newest."""
+        kept: list[TaskStatus] = []
+        for status in self.stream.statuses:
+            if kept and kept[-1].state == status.state:
+                kept.pop()
+            kept.append(status)
+        return tuple(kept)
+
     def view(self) -> Task:
         """The task as the master and the views list it."""
         forwarded = self.stream.forwarded
@@ -183,6 +210,7 @@ class TaskRun:
             health_check=task.health_check,
             kill_policy=task.kill_policy,
             limits=task.limits,
+            executor_id=ExecutorID(self.run.executor_id) if self.group is not None else None,
         )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
 
+from kubedcos.embedded.agent import group_views
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.container_rules import executor_name, limits_of
 from kubedcos.embedded.agent.files import Files
+from kubedcos.embedded.agent.groups import GroupExecutor
 from kubedcos.embedded.agent.machine import memory_info
 from kubedcos.embedded.agent.paths import virtual_path
 from kubedcos.embedded.agent.statistics import container_statistics
@@ -18,21 +20,12 @@ from kubedcos.embedded.agent.taskrun import TaskRun
 from kubedcos.embedded.master.views import BUILD, amounts, full, task_view
 from kubedcos.embedded.protocol import AGENT_CAPABILITIES
 from kubedcos.embedded.protojson import to_json
-from kubedcos.mesos.messages import TERMINAL_STATES, Attribute, Resource, TaskStatus
+from kubedcos.mesos.messages import TERMINAL_STATES, Attribute, Resource
 from kubedcos.mesos.resources import Resources, value_text
 
 Json = dict[str, Any]
+Executor = TaskRun | GroupExecutor
 _STATES: Final = ("finished", "failed", "killed", "lost", "gone")
-
-
-def collapsed(statuses: Iterable[TaskStatus]) -> tuple[TaskStatus, ...]:
-    """Statuses as Mesos keeps them: of several in a row with the same state the newest."""
-    kept: list[TaskStatus] = []
-    for status in statuses:
-        if kept and kept[-1].state == status.state:
-            kept.pop()
-        kept.append(status)
-    return tuple(kept)
 
 
 def total_resources(agent: Agent) -> Resources:
@@ -67,7 +60,8 @@ def _attribute(attribute: Attribute) -> Any:
 
 def used_resources(agent: Agent) -> Resources:
     """What tasks hold whose container is still there."""
-    return Resources(r for run in agent.live() if not run.ended for r in run.task.resources)
+    tasks = Resources(r for run in agent.live() if not run.ended for r in run.task.resources)
+    return tasks + group_views.resources(agent)
 
 
 def state_view(agent: Agent, *, start_time: float, pid: str, master_hostname: str | None) -> Json:
@@ -96,8 +90,10 @@ def state_view(agent: Agent, *, start_time: float, pid: str, master_hostname: st
         view["master_hostname"] = master_hostname
     view["flags"] = settings.flags.shown()
     ids = list(dict.fromkeys(run.run.framework_id for run in agent.live()))
+    ids += [name for name in agent.groups.frameworks() if name not in ids]
     view["frameworks"] = [_framework_view(agent, framework_id) for framework_id in ids]
-    done = dict.fromkeys(run.run.framework_id for run in agent.completed)
+    over: list[Executor] = [*agent.completed, *agent.groups.completed]
+    done = dict.fromkeys(entry.run.framework_id for entry in over)
     view["completed_frameworks"] = [
         _framework_view(agent, framework_id) for framework_id in done if framework_id not in ids
     ]
@@ -105,9 +101,14 @@ def state_view(agent: Agent, *, start_time: float, pid: str, master_hostname: st
 
 
 def _framework_view(agent: Agent, framework_id: str) -> Json:
-    live = [run for run in agent.live() if run.run.framework_id == framework_id]
+    live = [run for run in commands(agent) if run.run.framework_id == framework_id]
     done = [run for run in agent.completed if run.run.framework_id == framework_id]
-    info = (live or done)[-1].framework
+    executors, completed = (
+        [entry for entry in listed if entry.run.framework_id == framework_id]
+        for listed in (agent.groups.executors.values(), agent.groups.completed)
+    )
+    everything: list[Executor] = [*done, *completed, *live, *executors]
+    info = everything[-1].framework
     view: Json = {
         "id": framework_id,
         "name": info.name,
@@ -120,12 +121,14 @@ def _framework_view(agent: Agent, framework_id: str) -> Json:
         view["principal"] = info.principal
     view |= {"roles": list(info.roles)} if info.roles else {"role": info.role or "*"}
     view["executors"] = [_executor_view(agent, run) for run in live]
+    view["executors"] += [group_views.executor_view(agent, entry) for entry in executors]
     view["completed_executors"] = [_executor_view(agent, run) for run in done]
+    view["completed_executors"] += [group_views.executor_view(agent, entry) for entry in completed]
     return view
 
 
 def _executor_view(agent: Agent, run: TaskRun) -> Json:
-    task = replace(run.view(), statuses=collapsed(run.stream.statuses))
+    task = replace(run.view(), statuses=run.newest_by_state())
     shown = task_view(task)
     resources = Resources(run.task.resources)
     executor = amounts(resources.where(lambda r: r.name != "ports"))
@@ -160,12 +163,17 @@ def containers_view(agent: Agent, now: float) -> list[Json]:
             "status": _container_status(run),
         }
         for run in running(agent)
-    ]
+    ] + [group_views.container_view(agent, entry, now) for entry in group_views.running(agent)]
+
+
+def commands(agent: Agent) -> list[TaskRun]:
+    """Command tasks whose end nobody has acknowledged yet."""
+    return [run for run in agent.live() if run.group is None]
 
 
 def running(agent: Agent) -> list[TaskRun]:
-    """Tasks that have a container now."""
-    return [run for run in agent.live() if run.executor_pid is not None and not run.ended]
+    """Command tasks that have a container now."""
+    return [run for run in commands(agent) if run.executor_pid is not None and not run.ended]
 
 
 def _container_status(run: TaskRun) -> Json:
@@ -196,7 +204,9 @@ def statistics_view(agent: Agent, now: float) -> list[Json]:
 def files_of(agent: Agent) -> Files:
     """All sandboxes, under their real and their virtual paths."""
     attached = {}
-    for run in (*agent.completed, *agent.live()):
+    everything: list[Executor] = [*agent.completed, *agent.groups.completed]
+    everything += [*agent.groups.executors.values(), *commands(agent)]
+    for run in everything:
         sandbox = agent.store.layout.sandbox(run.agent_id, run.run)
         attached[str(sandbox)] = sandbox
         attached[virtual_path(run.run)] = sandbox
@@ -214,20 +224,23 @@ def tasks_view(agent: Agent) -> Json:
         else:
             group = "queued" if run.executor_pid is None else "launched"
         groups[group].append(_task(run))
-    groups["completed"] = [_task(run) for run in agent.completed]
+    settled = [run for entry in agent.groups.completed for run in entry.settled]
+    settled += [run for entry in agent.groups.executors.values() for run in entry.settled]
+    groups["completed"] = [_task(run) for run in (*agent.completed, *settled)]
     return {f"{name}_tasks": tasks for name, tasks in groups.items()}
 
 
 def _task(run: TaskRun) -> Json:
-    shown: Json = to_json(replace(run.view(), statuses=collapsed(run.stream.statuses)))
+    shown: Json = to_json(replace(run.view(), statuses=run.newest_by_state()))
     return shown
 
 
 def executors_view(agent: Agent) -> Json:
     """GET_EXECUTORS."""
+    live, done = group_views.executor_infos(agent)
     return {
-        "executors": [_executor_info(run) for run in running(agent)],
-        "completed_executors": [_executor_info(run) for run in agent.completed],
+        "executors": [*live, *map(_executor_info, running(agent))],
+        "completed_executors": [*done, *map(_executor_info, agent.completed)],
     }
 
 
@@ -262,8 +275,9 @@ def agent_view(agent: Agent) -> Json:
     return {"agent_info": to_json(replace(agent.info, checkpoint=False))}
 
 
-def get_containers_view(agent: Agent, now: float) -> Json:
-    """GET_CONTAINERS."""
+def get_containers_view(agent: Agent, now: float, *, nested: bool) -> Json:
+    """GET_CONTAINERS; `nested`: also those of the tasks of a group."""
+    groups = group_views.get_containers(agent, now, nested=nested)
     return {
         "containers": [
             {
@@ -276,6 +290,7 @@ def get_containers_view(agent: Agent, now: float) -> Json:
             }
             for run in running(agent)
         ]
+        + groups
     }
 
 
@@ -293,8 +308,8 @@ def metrics_view(agent: Agent, *, uptime: float, registered: bool) -> dict[str, 
         "gc/path_removals_succeeded": gc.removed,
         "slave/container_launch_errors": 0,
         "slave/executor_directory_max_allowed_age_secs": gc.allowed_age(),
-        "slave/executors_running": len(running(agent)),
-        "slave/executors_terminated": len(agent.completed),
+        "slave/executors_running": len(running(agent)) + len(group_views.running(agent)),
+        "slave/executors_terminated": len(agent.completed) + len(agent.groups.completed),
         "slave/frameworks_active": len(agent.frameworks),
         "slave/recovery_errors": 0,
         "slave/registered": float(registered),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -21,6 +21,7 @@ from kubedcos.embedded.master.rules import (
 )
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState, OfferRecord
 from kubedcos.embedded.master.statuses import refused_task, state_for, update_event
+from kubedcos.embedded.master.task_groups import group_fault, launch_group
 from kubedcos.embedded.protocol import CheckpointResources, MasterCall, RunTasks
 from kubedcos.mesos import operations as convert
 from kubedcos.mesos.messages import (
@@ -29,6 +30,8 @@ from kubedcos.mesos.messages import (
     CallAccept,
     CallDecline,
     Event,
+    ExecutorID,
+    ExecutorInfo,
     FrameworkID,
     OfferID,
     Operation,
@@ -40,9 +43,8 @@ from kubedcos.mesos.messages import (
 )
 from kubedcos.mesos.resources import Resources, upgraded
 
-NO_TASK_GROUPS: Final = "The embedded engine does not support LAUNCH_GROUP: only command tasks"
-
 Conversion = Callable[[Resources, Sequence[Resource]], Resources]
+_Holder = TypeVar("_Holder", TaskInfo, ExecutorInfo)
 
 
 def decline(
@@ -205,8 +207,7 @@ class _Accepting:
         if operation.type == "LAUNCH":
             self._launch(operation)
         elif operation.type == "LAUNCH_GROUP":
-            for task in _tasks(operation):
-                self._refuse_task(task, "REASON_TASK_GROUP_INVALID", NO_TASK_GROUPS)
+            self._launch_group(operation)
         else:
             self._convert(operation)
 
@@ -262,16 +263,15 @@ class _Accepting:
         started: list[TaskInfo] = []
         for task in _tasks(operation):
             try:
-                resources = tuple(self._allocated(upgraded(r)) for r in task.resources)
+                info = self._with_allocation(task)
             except ValueError as error:
                 self._refuse_task(task, "REASON_TASK_INVALID", str(error))
                 continue
-            info = replace(task, resources=resources)
             fault = task_fault(
                 info,
                 agent_id=AgentID(self.agent.id),
                 available=self.available,
-                known=self._knows,
+                known=self._taken,
             )
             if fault is None and operation.id is not None:
                 fault = "The `id` field cannot be set on LAUNCH operations"
@@ -287,11 +287,59 @@ class _Accepting:
                 ToAgent(self.agent.id, MasterCall(type="RUN_TASKS", run_tasks=call))
             )
 
-    def _knows(self, task_id: str) -> bool:
-        key = (self.framework.id, task_id)
-        return key in self.state.tasks or task_id in self.framework.unreachable_tasks
+    def _launch_group(self, operation: Operation) -> None:
+        assert operation.launch_group is not None
+        executor, tasks = operation.launch_group.executor, _tasks(operation)
+        fault = None
+        if operation.id is not None:
+            fault = "The `id` field cannot be set on LAUNCH_GROUP operations"
+        try:
+            executor = self._with_allocation(executor)
+            tasks = tuple(self._with_allocation(task) for task in tasks)
+        except ValueError as error:
+            fault = str(error)
+        # Mesos puts the executor into each task itself.
+        members = tuple(
+            replace(
+                task,
+                executor=executor
+                if task.executor is None
+                else self._with_allocation(task.executor),
+            )
+            for task in tasks
+            if fault is None
+        )
+        fault = fault or group_fault(
+            self.state,
+            self.agent,
+            self.framework,
+            executor,
+            members,
+            available=self.available,
+            known=self._taken,
+        )
+        if fault is not None:
+            for task in tasks:
+                self._refuse_task(task, "REASON_TASK_GROUP_INVALID", fault)
+            return
+        taken, call = launch_group(self.state, self.agent, self.framework, executor, members)
+        self.available -= taken
+        for member in members:
+            self._enter(member, executor.executor_id)
+        self.effects.append(call)
 
-    def _enter(self, info: TaskInfo) -> None:
+    def _with_allocation(self, holder: _Holder) -> _Holder:
+        resources = tuple(self._allocated(upgraded(r)) for r in holder.resources)
+        return replace(holder, resources=resources)
+
+    def _taken(self, task_id: str) -> str | None:
+        if (self.framework.id, task_id) in self.state.tasks:
+            return f"Task has duplicate ID: {task_id}"
+        if task_id in self.framework.unreachable_tasks:
+            return f"Task reuses the ID of an unreachable task: {task_id}"
+        return None
+
+    def _enter(self, info: TaskInfo, executor_id: ExecutorID | None = None) -> None:
         self.state.count("messages_launch_tasks")
         user = info.command.user if info.command and info.command.user else None
         self.state.tasks[(self.framework.id, info.task_id.value)] = Task(
@@ -300,6 +348,7 @@ class _Accepting:
             framework_id=FrameworkID(self.framework.id),
             agent_id=info.agent_id,
             state="TASK_STAGING",
+            executor_id=executor_id,
             resources=info.resources,
             labels=info.labels,
             discovery=info.discovery,

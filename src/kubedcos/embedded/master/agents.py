@@ -23,6 +23,7 @@ from kubedcos.embedded.master.statuses import (
     update_event,
     with_status,
 )
+from kubedcos.embedded.master.task_groups import forget_executors, replace_executors
 from kubedcos.embedded.protocol import (
     AgentReply,
     MasterCall,
@@ -186,6 +187,7 @@ def reregister(
     forget_agent(state, agent_id)
     state.count("messages_reregister_slave")
     effects += _recover_frameworks(state, agent, call.frameworks, now=now)
+    replace_executors(state, agent_id, call.executors)
     effects += _take_tasks(state, agent, call.tasks, was_unreachable=was_unreachable, now=now)
     unknown = _unknown_tasks(state, framework_rules, agent, call.tasks)
     for key, order in list(agent.kills.items()):
@@ -304,4 +306,7 @@ def disconnected(
             status = removed_task(task, "TASK_LOST", "REASON_AGENT_DISCONNECTED", message, now=now)
             complete(state, framework_rules, framework, with_status(task, status, "TASK_LOST"))
             effects.append(update_event(framework.id, status))
+    for framework in state.frameworks.values():
+        if not framework.info.checkpoint:
+            forget_executors(state, framework_id=framework.id, agent_id=agent.id)
     return effects

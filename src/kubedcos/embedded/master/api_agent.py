@@ -15,6 +15,7 @@ from kubedcos.embedded.master.effects import Effects
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.responses import BadRequest, text
 from kubedcos.embedded.master.state import AgentRecord
+from kubedcos.embedded.master.task_groups import exited_executor
 from kubedcos.embedded.protocol import (
     SESSION_HEADER,
     AgentCall,
@@ -108,6 +109,8 @@ def take(engine: Engine, agent: AgentRecord, call: AgentCall) -> None:
     now = engine.clock.time()
     if call.type == "STATUS_UPDATE" and call.status_update is not None:
         engine.perform(agents.status_update(engine.state, call.status_update))
+    elif call.type == "EXITED_EXECUTOR" and call.exited_executor is not None:
+        engine.perform(exited_executor(engine.state, agent, call.exited_executor))
     elif call.type == "UNREGISTER":
         _log.info("agent %s unregistered", agent.named())
         engine.perform(removal.unregister(engine.state, engine.framework_rules, agent, now=now))

@@ -23,6 +23,7 @@ from kubedcos.embedded.master.responses import (
 from kubedcos.embedded.master.rules import UNSUPPORTED_OPERATIONS
 from kubedcos.embedded.master.state import FrameworkRecord
 from kubedcos.embedded.master.streams import Stream
+from kubedcos.embedded.master.task_groups import shutdown_executor
 from kubedcos.embedded.protojson import NotConvertible, from_json, parse_json
 from kubedcos.mesos.messages import Call, Event, OperationStatus, UpdateOperationStatus
 
@@ -233,6 +234,11 @@ def _kill(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
     return reconcile.kill(engine.state, framework, call.kill, now=engine.clock.time())
 
 
+def _shutdown(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    assert call.shutdown is not None
+    return shutdown_executor(engine.state, framework, call.shutdown)
+
+
 def _acknowledge(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
     assert call.acknowledge is not None
     return frameworks.acknowledge(engine.state, engine.framework_rules, framework, call.acknowledge)
@@ -270,7 +276,7 @@ def _reconcile_operations(engine: Engine, framework: FrameworkRecord, call: Call
 def without_effect(_engine: Engine, _framework: FrameworkRecord, _call: Call) -> Effects:
     """Accepted and without consequence, in Mesos too, as far as this engine's tasks go.
 
-    Command tasks take no messages and cannot be shut down as executors; inverse offers are never
+    The executors of command tasks and of task groups take no messages; inverse offers are never
     made; the default allocator ignores requests; no operation status ever awaits its
     acknowledgement.
     """
@@ -290,7 +296,7 @@ DECISIONS: Final[dict[str, Decision]] = {
     "RECONCILE_OPERATIONS": _reconcile_operations,
     "REQUEST": without_effect,
     "REVIVE": _revive,
-    "SHUTDOWN": without_effect,
+    "SHUTDOWN": _shutdown,
     "SUPPRESS": _suppress,
     "TEARDOWN": _teardown,
 }

@@ -25,6 +25,7 @@ from kubedcos.embedded.master.offers import rescind
 from kubedcos.embedded.master.rules import framework_fault, suppressed_fault
 from kubedcos.embedded.master.state import FrameworkRecord, MasterState
 from kubedcos.embedded.master.statuses import removed_task, with_status
+from kubedcos.embedded.master.task_groups import forget_executors
 from kubedcos.embedded.protocol import (
     Acknowledge,
     MasterCall,
@@ -213,6 +214,7 @@ def remove(
         shutdown_framework=ShutdownFramework(FrameworkID(framework.id)),
     )
     effects += [ToAgent(agent.id, call) for agent in state.agents.values() if agent.connected]
+    forget_executors(state, framework_id=framework.id)
     for task in state.tasks_of(framework_id=framework.id):
         ended = task
         if task.state not in TERMINAL_STATES:

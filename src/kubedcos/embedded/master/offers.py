@@ -22,6 +22,7 @@ from kubedcos.mesos.messages import (
     AgentID,
     AllocationInfo,
     Event,
+    ExecutorID,
     Filters,
     FrameworkID,
     Offer,
@@ -60,6 +61,10 @@ def make_offer(
         domain=agent.info.domain,
         resources=tuple(for_framework(framework, allocated)),
         attributes=agent.info.attributes,
+        executor_ids=tuple(
+            ExecutorID(key.executor_id)
+            for key, _ in state.executors_of(framework_id=framework.id, agent_id=agent.id)
+        ),
         allocation_info=AllocationInfo(role) if framework.can("MULTI_ROLE") else None,
     )
     record = OfferRecord(offer=offer, role=role, resources=allocated, created=now)

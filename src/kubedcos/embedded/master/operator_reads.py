@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from kubedcos.embedded.master import operator_views
 from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.executor_views import executors
 from kubedcos.embedded.master.metrics import snapshot
 from kubedcos.embedded.master.operator_calls import Caller, OperatorCall, OperatorCalls, read
 from kubedcos.embedded.master.responses import json_answer, text
@@ -67,7 +68,7 @@ CALLS: Final[OperatorCalls] = {
         "GET_FRAMEWORKS", lambda engine: operator_views.frameworks(engine.state)
     ),
     "GET_TASKS": read("GET_TASKS", lambda engine: operator_views.tasks(engine.state)),
-    "GET_EXECUTORS": read("GET_EXECUTORS", lambda _: operator_views.executors()),
+    "GET_EXECUTORS": read("GET_EXECUTORS", lambda engine: executors(engine.state)),
     "GET_MASTER": read("GET_MASTER", lambda engine: operator_views.master(engine.state)),
     "GET_ROLES": read(
         "GET_ROLES", lambda engine: operator_views.roles(engine.state, engine.options.roles)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kubedcos.embedded.master import quantities, role_views, views
+from kubedcos.embedded.master.executor_views import executors
 from kubedcos.embedded.master.sorter import DEFAULT_WEIGHT
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
 from kubedcos.embedded.protojson import to_json
@@ -89,16 +90,11 @@ def tasks(state: MasterState) -> Json:
     }
 
 
-def executors() -> Json:
-    """GET_EXECUTORS: command tasks have none that Mesos would list."""
-    return {"executors": []}
-
-
 def whole_state(state: MasterState) -> Json:
     """GET_STATE."""
     return {
         "get_tasks": tasks(state),
-        "get_executors": executors(),
+        "get_executors": executors(state),
         "get_frameworks": frameworks(state),
         "get_agents": agents(state),
     }

@@ -14,6 +14,7 @@ from kubedcos.embedded.master.statuses import (
     update_event,
     with_status,
 )
+from kubedcos.embedded.master.task_groups import forget_executors
 from kubedcos.embedded.protocol import MasterCall, Shutdown
 from kubedcos.mesos.messages import AgentID, Event, Failure, Task
 
@@ -60,6 +61,7 @@ def remove_agent(
             _keep_unreachable(rules, framework, ended)
         effects.append(update_event(framework.id, status))
     effects += rescind(state, state.offers_of(agent_id=agent.id))
+    forget_executors(state, agent_id=agent.id)
     del state.agents[agent.id]
     forget_agent(state, agent.id)
     event = Event(type="FAILURE", failure=Failure(agent_id=AgentID(agent.id)))

@@ -8,6 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from kubedcos.embedded.master.check_rules import (
+    check_fault,
+    command_fault,
+    health_check_fault,
+)
 from kubedcos.mesos.messages import (
     AgentID,
     FrameworkInfo,
@@ -284,27 +289,64 @@ def operation_body_fault(operation: Operation) -> str | None:
     return None
 
 
-def task_fault(
-    task: TaskInfo, *, agent_id: AgentID, available: Resources, known: Callable[[str], bool]
+def general_task_fault(
+    task: TaskInfo, *, agent_id: AgentID, known: Callable[[str], str | None]
 ) -> str | None:
-    """Rules for a task; `available` is what the offers still hold, marked as allocated."""
+    """Rules for a task but for its executor; `known` says why an id cannot be used."""
     resources = Resources(task.resources)
     return (
         id_fault(task.task_id.value)
-        or (f"Task has duplicate ID: {task.task_id.value}" if known(task.task_id.value) else None)
+        or known(task.task_id.value)
         or _agent_fault(task, agent_id)
-        or _command_fault(task)
-        or next(filter(None, map(resource_fault, task.resources)), None)
+        or _times_fault(task)
+        or _checks_fault(task)
         or (None if task.resources else "Task uses no resources")
+        or next(filter(None, map(resource_fault, task.resources)), None)
+        or _environment_fault(task)
         or _limits_fault(task, resources)
         or _unsupported_task(task)
-        or (
-            None
-            if available.contains(resources)
-            else f"Total resources {resources} required by task and its executor is more than "
-            f"available {available}"
-        )
     )
+
+
+def task_fault(
+    task: TaskInfo, *, agent_id: AgentID, available: Resources, known: Callable[[str], str | None]
+) -> str | None:
+    """Rules for a task; `available` is what the offers still hold, marked as allocated."""
+    fault = general_task_fault(task, agent_id=agent_id, known=known) or _command_fault(task)
+    if fault is None and task.executor is not None:
+        fault = "The embedded engine does not support Task.executor: only command tasks"
+    if fault is None and not available.contains(task.resources):
+        fault = (
+            f"Total resources {Resources(task.resources)} required by task and its executor is "
+            f"more than available {available}"
+        )
+    linux = task.container.linux_info if task.container is not None else None
+    if fault is None and linux is not None and not linux.share_cgroups:
+        fault = "Only tasks in a task group may have 'share_cgroups' set to 'false'"
+    return fault
+
+
+def _times_fault(task: TaskInfo) -> str | None:
+    grace = task.kill_policy.grace_period if task.kill_policy is not None else None
+    if grace is not None and grace.nanoseconds < 0:
+        return "Task's 'kill_policy.grace_period' must be non-negative"
+    longest = task.max_completion_time
+    if longest is not None and longest.nanoseconds < 0:
+        return "Task's `max_completion_time` must be non-negative"
+    return None
+
+
+def _checks_fault(task: TaskInfo) -> str | None:
+    if task.check is not None and (fault := check_fault(task.check)):
+        return f"Task uses invalid check: {fault}"
+    if task.health_check is not None and (fault := health_check_fault(task.health_check)):
+        return f"Task uses invalid health check: {fault}"
+    return None
+
+
+def _environment_fault(task: TaskInfo) -> str | None:
+    fault = command_fault(task.command) if task.command is not None else None
+    return f"Task's `CommandInfo` is invalid: {fault}" if fault else None
 
 
 def _agent_fault(task: TaskInfo, agent_id: AgentID) -> str | None:
@@ -320,12 +362,15 @@ def _command_fault(task: TaskInfo) -> str | None:
 
 
 def _limits_fault(task: TaskInfo, resources: Resources) -> str | None:
-    for name, limit in (task.limits or {}).items():
-        if name not in {"cpus", "mem"}:
-            return f"Unsupported resource limit '{name}'; only 'cpus' and 'mem' can be limited"
-        if _below(limit, resources.thousandths(name)):
-            word = {"cpus": "CPU", "mem": "memory"}[name]
-            return f"The {word} limit must be greater than or equal to the {word} request"
+    limits = task.limits or {}
+    if not limits.keys() <= {"cpus", "mem"}:
+        return "Only cpus and mem may be included in a task's resource limits"
+    for name, big, small in (("cpus", "CPU", "cpu"), ("mem", "memory", "memory")):
+        limit, request = limits.get(name), resources.thousandths(name)
+        if limit is not None and not request:
+            return f"When a {big} limit is specified, a {big} request must also be specified"
+        if limit is not None and _below(limit, request):
+            return f"The {small} limit must be greater than or equal to the {small} request"
     return None
 
 
@@ -333,18 +378,23 @@ def _below(limit: Scalar, request: int) -> bool:
     return limit.value != float("inf") and thousandths(limit.value) < request
 
 
+def _foreign_volumes(task: TaskInfo) -> bool:
+    """Whether there are volumes other than those that tasks of a group share."""
+    volumes = task.container.volumes if task.container is not None else ()
+    shared = [volume for volume in volumes if volume.source and volume.source.sandbox_path]
+    return len(shared) < len(volumes) or (bool(volumes) and task.executor is None)
+
+
 def _unsupported_task(task: TaskInfo) -> str | None:
     """What Mesos could run and this engine cannot; the text names it."""
     container = task.container
     found = None
-    if task.executor is not None:
-        found = "Task.executor: only command tasks"
-    elif container is not None and container.type == "DOCKER":
+    if container is not None and container.type == "DOCKER":
         found = "the Docker containerizer: only type MESOS without an image"
     elif container is not None and container.mesos is not None and container.mesos.image:
         found = "container images: only type MESOS without an image"
     elif container is not None and container.network_infos:
         found = "container networks: only the network of the host"
-    elif container is not None and (container.volumes or container.rlimit_info):
+    elif container is not None and (_foreign_volumes(task) or container.rlimit_info):
         found = "volumes and limits in ContainerInfo: only persistent volumes among the resources"
     return f"The embedded engine does not support {found}" if found else None

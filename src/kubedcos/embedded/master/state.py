@@ -14,12 +14,21 @@ from dataclasses import dataclass, field
 from kubedcos.embedded.master.capacity import Capacity
 from kubedcos.embedded.master.constraints import ALL_AGENTS, AgentFilter
 from kubedcos.embedded.master.quota import Quota
-from kubedcos.embedded.master.tables import AgentTable, Ledger, OfferTable, TaskKey, TaskTable
+from kubedcos.embedded.master.tables import (
+    AgentTable,
+    ExecutorKey,
+    ExecutorTable,
+    Ledger,
+    OfferTable,
+    TaskKey,
+    TaskTable,
+)
 from kubedcos.embedded.protocol import KillTask
 from kubedcos.mesos.messages import (
     TERMINAL_STATES,
     AgentInfo,
     Capability,
+    ExecutorInfo,
     FrameworkInfo,
     MasterInfo,
     Offer,
@@ -171,6 +180,7 @@ class MasterState:
         unreachable: time of loss by agent id.
         gone: time by agent id; these may never come back.
         tasks: those that live and those whose end is not acknowledged.
+        executors: of task groups; what they hold is in `tasks.used`, too.
         next_framework, next_agent, next_offer: numbers of the next identifiers.
         weights, quotas: by role, as set by flag or operator.
         capacity: sums over the agents; only its `follow` brings it up to date.
@@ -189,6 +199,7 @@ class MasterState:
     completed: dict[str, FrameworkRecord] = field(default_factory=dict)
     tasks: TaskTable = field(default_factory=TaskTable)
     offers: OfferTable = field(default_factory=OfferTable)
+    executors: ExecutorTable = field(init=False)
     next_framework: int = 0
     next_agent: int = 0
     next_offer: int = 0
@@ -197,6 +208,9 @@ class MasterState:
     quotas: dict[str, Quota] = field(default_factory=dict)
     capacity: Capacity = field(default_factory=Capacity)
     turns: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.executors = ExecutorTable(self.tasks.used)
 
     @property
     def region(self) -> str | None:
@@ -220,6 +234,18 @@ class MasterState:
             found = list(self.tasks.values())
         return (task for task in found if framework_id in (None, task.framework_id.value))
 
+    def executors_of(
+        self, *, framework_id: str | None = None, agent_id: str | None = None
+    ) -> Iterator[tuple[ExecutorKey, ExecutorInfo]]:
+        """Executors of task groups with their keys; the table may change meanwhile."""
+        if agent_id is not None:
+            found = list(self.executors.by_agent.get(agent_id).items())
+        elif framework_id is not None:
+            found = list(self.executors.by_framework.get(framework_id).items())
+        else:
+            found = list(self.executors.items())
+        return (entry for entry in found if framework_id in (None, entry[0].framework_id))
+
     def offers_of(
         self, *, framework_id: str | None = None, agent_id: str | None = None
     ) -> Iterator[OfferRecord]:
@@ -233,10 +259,12 @@ class MasterState:
         return (offer for offer in found if framework_id in (None, offer.framework_id))
 
     def used(self, *, framework_id: str | None = None, agent_id: str | None = None) -> Resources:
-        """Resources of tasks that run, marked with the roles that they are allocated to."""
+        """Resources of tasks and executors that run, marked with their roles."""
         if framework_id is not None and agent_id is not None:
             running = self.tasks_of(framework_id=framework_id, agent_id=agent_id)
-            lists = (task.resources for task in running if task.state not in TERMINAL_STATES)
+            lists = [task.resources for task in running if task.state not in TERMINAL_STATES]
+            executors = self.executors_of(framework_id=framework_id, agent_id=agent_id)
+            lists += [executor.resources for _, executor in executors]
             return Resources(itertools.chain.from_iterable(lists))
         return _held(self.tasks.used, framework_id, agent_id)
 

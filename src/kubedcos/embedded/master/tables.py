@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
-from kubedcos.mesos.messages import TERMINAL_STATES, Resource, Task
+from kubedcos.mesos.messages import TERMINAL_STATES, ExecutorInfo, Resource, Task
 from kubedcos.mesos.resources import Resources
 from kubedcos.mesos.tally import Tally
 
@@ -25,6 +25,15 @@ _V = TypeVar("_V")
 
 TaskKey = tuple[str, str]
 """Framework id and task id."""
+
+
+class ExecutorKey(NamedTuple):
+    """Which executor of task groups."""
+
+    agent_id: str
+    framework_id: str
+    executor_id: str
+
 
 _EMPTY: Final = Tally()
 
@@ -224,6 +233,28 @@ class TaskTable(Table[TaskKey, Task]):
     def _leave(self, row: Task) -> None:
         holder = (row.agent_id.value, row.framework_id.value, role_of(row.resources))
         self.used.leave(*holder, Resources(row.resources))
+
+
+class ExecutorTable(Table[ExecutorKey, ExecutorInfo]):
+    """Executors of task groups; what they hold is entered where that of their tasks is."""
+
+    def __init__(self, used: Ledger) -> None:
+        super().__init__()
+        self.by_agent: Index[ExecutorKey, ExecutorInfo] = Index()
+        self.by_framework: Index[ExecutorKey, ExecutorInfo] = Index()
+        self._used = used
+
+    def _entered(self, key: ExecutorKey, row: ExecutorInfo) -> None:
+        self.by_agent.set(key.agent_id, key, row)
+        self.by_framework.set(key.framework_id, key, row)
+        holder = (key.agent_id, key.framework_id, role_of(row.resources))
+        self._used.enter(*holder, Resources(row.resources))
+
+    def _left(self, key: ExecutorKey, row: ExecutorInfo) -> None:
+        self.by_agent.drop(key.agent_id, key)
+        self.by_framework.drop(key.framework_id, key)
+        holder = (key.agent_id, key.framework_id, role_of(row.resources))
+        self._used.leave(*holder, Resources(row.resources))
 
 
 class OfferTable(Table[str, "OfferRecord"]):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from kubedcos.embedded.master.executor_views import executor_view
 from kubedcos.embedded.master.options import MasterOptions
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
 from kubedcos.embedded.protojson import to_json
@@ -220,7 +221,10 @@ def framework_view(state: MasterState, framework: FrameworkRecord) -> Json:
             }
             for record in state.offers_of(framework_id=framework.id)
         ],
-        "executors": [],
+        "executors": [
+            executor_view(executor, amounts(executor.resources), framework.id, key.agent_id)
+            for key, executor in state.executors_of(framework_id=framework.id)
+        ],
         "offer_constraints": to_json(framework.constraints.constraints),
     }
     if info.labels is not None:

@@ -1,4 +1,4 @@
-"""One attempt of a check: a forked child does it, so that it can hang without harm."""
+"""The checks of a task at work. A forked child does each attempt: it may hang without harm."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from kubedcos.embedded.agent.executor.checks import Result, check_type, command_of
+from kubedcos.embedded.agent.executor.checks import (
+    Health,
+    Result,
+    Timetable,
+    check_type,
+    command_of,
+)
 from kubedcos.embedded.agent.executor.command import exec_command
+from kubedcos.embedded.agent.executor.lifecycle import Lifecycle, Status
 from kubedcos.embedded.agent.executor.proctree import signal_tree
 
 Spec = dict[str, Any]
@@ -54,6 +61,89 @@ class Attempt:
         if self.type == "TCP":
             return Result(connected=code == 0)
         return Result(exit_code=code) if code >= 0 else Result()
+
+
+class _Check:
+    """A check or health check at work: its timetable and the attempt under way."""
+
+    def __init__(self, spec: Spec, now: float) -> None:
+        self.spec = spec
+        self.type = check_type(spec)
+        self.timetable = Timetable.begin(spec, now)
+        self.attempt: Attempt | None = None
+
+    def deadline(self) -> float | None:
+        """When `step` is to be called again."""
+        return self.attempt.deadline if self.attempt else self.timetable.due
+
+    def step(self, now: float, launch: Spec) -> None:
+        """Start an attempt that is due, abandon one that takes too long."""
+        if self.attempt is None:
+            if now >= self.timetable.due:
+                timeout = self.timetable.timeout
+                self.attempt = Attempt(self.spec, launch, now + timeout if timeout else None)
+        elif self.attempt.deadline is not None and now >= self.attempt.deadline:
+            self.attempt.abandon()
+            self.attempt.deadline = None
+
+
+class CheckedTask:
+    """The check and the health check of one task, and what their results mean for its life."""
+
+    def __init__(self, life: Lifecycle, launch: Spec) -> None:
+        self._life = life
+        self._launch = launch
+        self._health: Health | None = None
+        self._health_check: _Check | None = None
+        self._checks: list[_Check] = []
+
+    def begin(self, now: float) -> None:
+        """The task runs since `now`."""
+        if spec := self._launch.get("health_check"):
+            self._health_check = _Check(spec, now)
+            self._health = Health(
+                grace=float(spec.get("grace_period_seconds", 10.0)),
+                limit=int(spec.get("consecutive_failures", 3)),
+                started=now,
+            )
+            self._checks.append(self._health_check)
+        if spec := self._launch.get("check"):
+            self._checks.append(_Check(spec, now))
+
+    @property
+    def _paused(self) -> bool:
+        return self._life.ended or self._life.killing_since is not None
+
+    def deadlines(self) -> list[float | None]:
+        """When `step` is to be called again."""
+        return [] if self._paused else [check.deadline() for check in self._checks]
+
+    def step(self, now: float) -> None:
+        """Start and abandon attempts as they are due."""
+        if not self._paused:
+            for check in self._checks:
+                check.step(now, self._launch)
+
+    def attempted(self, pid: int, wait_status: int, now: float) -> list[Status]:
+        """The statuses that follow from an attempt's end; none when `pid` was no attempt."""
+        for check in self._checks:
+            if check.attempt is None or check.attempt.pid != pid:
+                continue
+            result = check.attempt.finish(wait_status)
+            check.attempt = None
+            check.timetable.after_result(now)
+            if check is self._health_check and self._health is not None:
+                news = self._health.result(now, passed=result.healthy(check.type))
+                return self._life.health_changed(now, healthy=news[0], kill=news[1]) if news else []
+            status = result.check_status(check.type)
+            return self._life.check_changed(status) if status != self._life.check_status else []
+        return []
+
+    def abandon(self) -> None:
+        """End what is under way."""
+        for check in self._checks:
+            if check.attempt is not None:
+                check.attempt.abandon()
 
 
 def _child(kind: str, spec: Spec, launch: Spec, writer: int) -> NoReturn:

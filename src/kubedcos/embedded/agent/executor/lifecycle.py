@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 Status = dict[str, Any]
+
+ENDS: Final = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED")
+"""Terminal states that an executor gives."""
 
 DEFAULT_KILL_GRACE = 3.0
 """Seconds between TERM and KILL when the task has no kill policy."""
@@ -57,15 +60,21 @@ def empty_check_status(check_type: str) -> Status:
 
 @dataclass(slots=True)
 class Lifecycle:
-    """One task between STARTING and its terminal status."""
+    """One task between STARTING and its terminal status.
+
+    Attributes:
+        killing_since: when its end was begun, for whatever reason.
+        killed_by_health: it failed its health check too often.
+        by_time: it is being ended because of `max_completion_time`.
+    """
 
     rules: TaskRules
     check_status: Status | None = None
     healthy: bool | None = None
     killing_since: float | None = None
     ended: bool = False
-    _by_health: bool = False
-    _by_time: bool = False
+    killed_by_health: bool = False
+    by_time: bool = False
     _grace: float = 0.0
     _completion_at: float | None = None
     _sent: list[int] = field(default_factory=list)
@@ -100,7 +109,7 @@ class Lifecycle:
         status = self._status("TASK_RUNNING", reason="REASON_TASK_HEALTH_CHECK_STATUS_UPDATED")
         statuses = [self._with_health(status)]
         if kill:
-            self._by_health = True
+            self.killed_by_health = True
             statuses += self.kill(now)
         return statuses
 
@@ -147,7 +156,7 @@ class Lifecycle:
         if deadline is None or now < deadline:
             return None
         if self.killing_since is None:
-            self.killing_since, self._grace, self._by_time = now, 0.0, True
+            self.killing_since, self._grace, self.by_time = now, 0.0, True
         number = signal.SIGKILL if signal.SIGTERM in self._sent else signal.SIGTERM
         self._sent.append(number)
         return number
@@ -156,12 +165,12 @@ class Lifecycle:
         """The command ended: the terminal status."""
         self.ended = True
         message = describe_exit(wait_status)
-        if self._by_time:
+        if self.by_time:
             reason = "REASON_MAX_COMPLETION_TIME_REACHED"
             return [self._status("TASK_FAILED", message=message, reason=reason)]
         if self.killing_since is not None:
             status = self._status("TASK_KILLED", message=message)
-            if self._by_health:
+            if self.killed_by_health:
                 status["healthy"] = False
             return [status]
         finished = wait_status == 0

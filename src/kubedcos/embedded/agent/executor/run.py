@@ -1,14 +1,28 @@
 """Entry of the executor process: `python -I -S run.py LAUNCH_FILE LISTENING_FD`.
 
-Started by its path, without the site's packages, so that it is small and starts at once.
+Started by its path, without the site's packages, so that it is small and starts at once. With
+``group`` in the launch description it is the executor of task groups, else that of one command.
 """
 
+import json
+import socket
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
 
-from kubedcos.embedded.agent.executor.supervisor import main
+from kubedcos.embedded.agent.executor.group import GroupSupervisor
+from kubedcos.embedded.agent.executor.supervisor import Supervisor
+
+
+def main(arguments: list[str]) -> int:
+    """Run the launch description in the file `arguments[0]`; `arguments[1]` is the listener."""
+    launch = json.loads(Path(arguments[0]).read_text())
+    listener = socket.socket(fileno=int(arguments[1]))
+    listener.set_inheritable(False)
+    supervisor = GroupSupervisor if launch.get("group") else Supervisor
+    return supervisor(launch, listener).run()
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,553 @@
+"""Executors of task groups on this agent: launch, updates, kills, end, recovery.
+
+Each task of a group is a `TaskRun` among all others of the agent; what they share, their executor
+with its container, is a `GroupExecutor`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from kubedcos.embedded.agent import group_store
+from kubedcos.embedded.agent.container_rules import refusal
+from kubedcos.embedded.agent.containers import kill_marked
+from kubedcos.embedded.agent.executor.journal import JournalReader
+from kubedcos.embedded.agent.group_launching import GroupLauncher, group_limits
+from kubedcos.embedded.agent.group_store import StoredExecutor, StoredGroup
+from kubedcos.embedded.agent.launching import LaunchRefused, launch_failed
+from kubedcos.embedded.agent.paths import Run
+from kubedcos.embedded.agent.taskrun import TaskRun
+from kubedcos.embedded.agent.updates import UpdateStream
+from kubedcos.embedded.protocol import ExitedExecutor, KnownExecutor, RunTaskGroup
+from kubedcos.errors import KubedcosError
+from kubedcos.mesos.messages import (
+    TERMINAL_STATES,
+    ExecutorID,
+    ExecutorInfo,
+    FrameworkID,
+    FrameworkInfo,
+    KillPolicy,
+    TaskInfo,
+)
+
+if TYPE_CHECKING:
+    from kubedcos.embedded.agent.agent import Agent
+
+log = logging.getLogger("kubedcos.embedded.agent")
+
+KILLED = 9
+"""Wait status of an executor that did not end by itself."""
+NEVER_STARTED = -1
+SLACK = 1.0
+"""Seconds that an executor gets beyond the grace period before its container is ended anyway."""
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True, eq=False)
+class GroupExecutor:
+    """An executor of task groups from its first group to the last acknowledgement.
+
+    Attributes:
+        run: framework, executor and container.
+        members: tasks whose end is not acknowledged yet, by id.
+        settled: tasks that are over for everybody.
+        launching: group launches under way, by the ids of their tasks.
+        delivered: ids of tasks that the executor has taken on.
+        exit_status: as from wait(2).
+        ended: the container is gone.
+        recovered: an earlier agent process started it, and it has not said yet what it knows.
+    """
+
+    run: Run
+    agent_id: str
+    info: ExecutorInfo
+    framework: FrameworkInfo
+    journal: JournalReader
+    members: dict[str, TaskRun] = field(default_factory=dict)
+    settled: list[TaskRun] = field(default_factory=list)
+    launching: dict[tuple[str, ...], asyncio.Task[None]] = field(default_factory=dict)
+    delivered: set[str] = field(default_factory=set)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    groups: int = 0
+    executor_pid: int | None = None
+    watching: asyncio.Task[None] | None = None
+    channel: asyncio.StreamWriter | None = None
+    memory: dict[str, Any] | None = None
+    last_uuid: str | None = None
+    exit_status: int = KILLED
+    started: bool = False
+    ended: bool = False
+    silent: bool = False
+    recovered: bool = False
+    unsent: list[bytes] = field(default_factory=list)
+
+    @property
+    def key(self) -> Key:
+        """Framework and executor id."""
+        return self.run.framework_id, self.run.executor_id
+
+    def alive(self) -> list[TaskRun]:
+        """Tasks that have not ended."""
+        return [member for member in self.members.values() if not member.ended]
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Tell the executor something, now or as soon as it is connected."""
+        line = json.dumps(message).encode() + b"\n"
+        if self.channel is None:
+            self.unsent.append(line)
+        else:
+            self.channel.write(line)
+
+
+class Groups:
+    """All executors of task groups of one agent.
+
+    Attributes:
+        executors: by framework and executor id, until the last end is acknowledged.
+        completed: those that are over, newest last.
+        exits: ends that the master has not been told yet.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.launcher = GroupLauncher(agent.launcher)
+        self.executors: dict[Key, GroupExecutor] = {}
+        self.completed: list[GroupExecutor] = []
+        self.exits: list[ExitedExecutor] = []
+
+    def listed(self) -> tuple[KnownExecutor, ...]:
+        """The executors that the master has to hold for running, as REREGISTER wants them."""
+        leaving = {(end.framework_id.value, end.executor_id.value) for end in self.exits}
+        return tuple(
+            KnownExecutor(FrameworkID(executor.run.framework_id), executor.info)
+            for executor in self.executors.values()
+            if not executor.silent and (not executor.ended or executor.key in leaving)
+        )
+
+    def frameworks(self) -> set[str]:
+        """Ids of the frameworks that have executors here."""
+        return {framework_id for framework_id, _ in self.executors}
+
+    def containers(self) -> set[str]:
+        """Ids of the containers that are ours."""
+        return {executor.run.container_id for executor in self.executors.values()}
+
+    # Launching
+
+    def run_group(self, call: RunTaskGroup) -> None:
+        """Take a group on: it is on disk when this returns, and is launched after that."""
+        assert call.framework.id is not None
+        key = (call.framework.id.value, call.executor.executor_id.value)
+        tasks = call.tasks
+        if any((key[0], task.task_id.value) in self.agent.runs for task in tasks):
+            log.warning("Ignoring a group of executor %s: a task of it is here already", key[1])
+            return
+        existing = self.executors.get(key)
+        if call.launch_executor and existing is not None:
+            message = "Master wants to launch executor, but one already exists"
+            self._drop(call, message)
+            if existing.ended:
+                self._tell_exit(existing, NEVER_STARTED)
+            else:
+                self.shutdown(key)
+            return
+        if not call.launch_executor and (existing is None or existing.ended):
+            message = "No executor is expected to launch and there is none running"
+            self._drop(call, message)
+            return
+        log.info("Got a group of %d tasks for executor %s of framework %s", len(tasks), *key[::-1])
+        self.agent.save_framework(call.framework)
+        executor = existing or self._new(key, call.executor, call.framework)
+        members = self._take_on(executor, tasks)
+        launch = asyncio.create_task(self._launch(executor, members))
+        executor.launching[tuple(member.task.task_id.value for member in members)] = launch
+        self.agent.spawn(self._launched(executor, members, launch))
+
+    def _new(self, key: Key, info: ExecutorInfo, framework: FrameworkInfo) -> GroupExecutor:
+        run = Run(*key, str(uuid.uuid4()))
+        group_store.save_executor(self.agent.store, self.agent.agent_id, run, info)
+        executor = self._executor(run, info, framework)
+        self.executors[key] = executor
+        return executor
+
+    def _executor(self, run: Run, info: ExecutorInfo, framework: FrameworkInfo) -> GroupExecutor:
+        store, agent_id = self.agent.store, self.agent.agent_id
+        journal = JournalReader(store.journal(agent_id, run))
+        return GroupExecutor(run, agent_id, info, framework, journal)
+
+    def _take_on(self, executor: GroupExecutor, tasks: Iterable[TaskInfo]) -> list[TaskRun]:
+        store, agent_id = self.agent.store, self.agent.agent_id
+        plain = tuple(without_executor(task) for task in tasks)
+        containers = {task.task_id.value: str(uuid.uuid4()) for task in plain}
+        group = StoredGroup(plain, containers)
+        group_store.save_group(store, agent_id, executor.run, executor.groups, group)
+        executor.groups += 1
+        members = [self._member(executor, task, containers) for task in plain]
+        for member in members:
+            self.agent.runs[member.key] = member
+        return members
+
+    def _member(
+        self, executor: GroupExecutor, task: TaskInfo, containers: dict[str, str]
+    ) -> TaskRun:
+        task_id = task.task_id.value
+        agent = self.agent
+        append = group_store.updates(agent.store, agent.agent_id, executor.run, task_id)
+        member = TaskRun(
+            run=executor.run,
+            task=task,
+            framework=executor.framework,
+            stream=UpdateStream(append),
+            journal=executor.journal,
+            agent_id=agent.agent_id,
+            address=agent.settings.advertise_ip,
+            group=executor,
+            nested_id=containers[task_id],
+        )
+        executor.members[task_id] = member
+        return member
+
+    def _drop(self, call: RunTaskGroup, message: str) -> None:
+        """The tasks never come to be; their framework hears why."""
+        assert call.framework.id is not None
+        for task in call.tasks:
+            run = Run(call.framework.id.value, call.executor.executor_id.value, str(uuid.uuid4()))
+            self.agent.drop(run, task, call.framework, "REASON_EXECUTOR_TERMINATED", message)
+
+    async def _launch(self, executor: GroupExecutor, members: list[TaskRun]) -> None:
+        """Start the executor if need be, prepare the tasks, and hand them over.
+
+        Raises:
+            LaunchRefused: a task, and with it the group, cannot or may not be started.
+        """
+        for member in members:
+            refused = refusal(without_volumes(member.task), self.agent.settings.isolation)
+            if refused is not None:
+                raise LaunchRefused(refused)
+        async with executor.lock:
+            if not executor.started:
+                self.launcher.start_executor(executor, members)
+                executor.started = True
+                executor.watching = asyncio.create_task(self._watch(executor))
+            descriptions = [await self.launcher.prepare(executor, member) for member in members]
+            self._limit(executor)
+            if members:
+                executor.send({"launch": descriptions})
+            for member in members:
+                executor.delivered.add(member.task.task_id.value)
+
+    async def _launched(
+        self, executor: GroupExecutor, members: list[TaskRun], launch: asyncio.Task[None]
+    ) -> None:
+        """What a launch came to: nothing more to do, or the last statuses of its tasks."""
+        failure: tuple[str, str, str] | None = None
+        try:
+            await launch
+        except asyncio.CancelledError:
+            failure = (
+                "TASK_KILLED",
+                "REASON_TASK_KILLED_DURING_LAUNCH",
+                "A task within the task group was killed before delivery to the executor",
+            )
+        except LaunchRefused as error:
+            failure = error.status
+            self.agent.count("slave/container_launch_errors")
+        except Exception as error:
+            log.exception("Launching a group of executor %s", executor.run.executor_id)
+            failure = launch_failed(f"{type(error).__name__}: {error}").status
+        executor.launching.pop(tuple(member.task.task_id.value for member in members), None)
+        if failure is None:
+            return
+        for member in members:
+            if not executor.ended:
+                self._end_task(member, failure)
+        if executor.launching or executor.delivered:
+            return
+        if executor.started:
+            self.shutdown(executor.key)
+        else:
+            executor.exit_status = NEVER_STARTED
+            await self._finish(executor)
+
+    def _end_task(self, member: TaskRun, failure: tuple[str, str, str]) -> None:
+        status = member.from_agent(self.agent.clock.time(), *failure)
+        self._ended(member, status.state)
+        if not member.silent:
+            member.stream.add(status)
+        self.agent.settle(member)
+        self.agent.changed()
+
+    def _ended(self, member: TaskRun, state: str) -> None:
+        member.ended = True
+        self.agent.count("slave/tasks_" + state.removeprefix("TASK_").lower())
+
+    def _limit(self, executor: GroupExecutor) -> None:
+        """The container holds as much as the executor and its living tasks together."""
+        tasks = [member.task for member in executor.alive()]
+        with contextlib.suppress(KubedcosError):
+            limits = group_limits(executor.info, tasks)
+            self.agent.containers.cgroups.update(executor.run.container_id, limits)
+
+    # Following
+
+    async def _watch(self, executor: GroupExecutor) -> None:
+        """Follow an executor until it is gone, then end its container."""
+        connection = await self.agent.containers.connect(executor.run.container_id)
+        if connection is not None:
+            reader, executor.channel = connection
+            for line in executor.unsent:
+                executor.channel.write(line)
+            executor.unsent.clear()
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(4096):
+                    self._take_in(executor)
+            executor.channel.close()
+            executor.channel = None
+            executor.recovered = False
+        self._take_in(executor)
+        await self._finish(executor)
+
+    def _take_in(self, executor: GroupExecutor) -> None:
+        """Read on in the executor's journal."""
+        for record in executor.journal.read():
+            if "start" in record:
+                executor.executor_pid = int(record["start"]["pid"])
+            elif "launched" in record:
+                executor.delivered |= set(record["launched"])
+            elif "forked" in record:
+                self._forked(executor, record["forked"])
+            elif "status" in record:
+                self._status(executor, record["status"])
+            elif "memory" in record:
+                executor.memory = record["memory"]
+            elif "exit" in record:
+                executor.exit_status = int(record["exit"]["status"])
+            elif "sync" in record and executor.recovered:
+                executor.recovered = False
+                self._undelivered(executor)
+        self.agent.changed()
+
+    def _forked(self, executor: GroupExecutor, record: dict[str, Any]) -> None:
+        member = executor.members.get(record["task_id"])
+        if member is not None:
+            member.executor_pid = int(record["pid"])
+
+    def _status(self, executor: GroupExecutor, record: dict[str, Any]) -> None:
+        executor.last_uuid = record["uuid"]
+        member = executor.members.get(record["task_id"]["value"])
+        if member is None:
+            return
+        status = member.from_executor(record)
+        if not member.silent:
+            member.stream.add(status)
+        if status.state in TERMINAL_STATES:
+            if not member.ended:
+                self._ended(member, status.state)
+            self._limit(executor)
+            self.agent.settle(member)
+
+    def _undelivered(self, executor: GroupExecutor) -> None:
+        """Tasks that the agent took on, died over, and never handed to the executor."""
+        for task_id, member in list(executor.members.items()):
+            if task_id not in executor.delivered and not member.ended:
+                aware = "PARTITION_AWARE" in {c.type for c in executor.framework.capabilities}
+                state = "TASK_DROPPED" if aware else "TASK_LOST"
+                message = "Task launched during agent restart"
+                self._end_task(member, (state, "REASON_AGENT_RESTARTED", message))
+        if not executor.delivered:
+            self.shutdown(executor.key)
+
+    async def _finish(self, executor: GroupExecutor) -> None:
+        """End the container; only then tell the framework, so that what it held is free."""
+        agent = self.agent
+        oom_kills = agent.containers.cgroups.oom_kills(executor.run.container_id)
+        await self._destroy(executor)
+        executor.ended = True
+        group_store.save_end(agent.store, agent.agent_id, executor.run)
+        self._tell_exit(executor, executor.exit_status)
+        for member in list(executor.members.values()):
+            if member.ended or member.stream.terminated:
+                continue
+            now = agent.clock.time()
+            if executor.memory is not None or oom_kills:
+                limit = group_limits(executor.info, [m.task for m in executor.members.values()])
+                hard = limit.hard_memory
+                report = executor.memory or {"limit": hard, "peak": hard}
+                status = member.memory_exceeded(now, report)
+            else:
+                message = "Executor terminated"
+                if executor.recovered:
+                    message = "Abnormal executor termination: unknown container"
+                reason = "REASON_EXECUTOR_TERMINATED"
+                status = member.from_agent(now, "TASK_FAILED", reason, message)
+            if not member.silent:
+                member.stream.add(status)
+            self._ended(member, status.state)
+            agent.settle(member)
+        self._settle_executor(executor)
+        agent.changed()
+
+    async def _destroy(self, executor: GroupExecutor) -> None:
+        agent = self.agent
+        try:
+            await agent.containers.destroy(agent.agent_id, executor.run)
+        except KubedcosError as error:
+            agent.count("containerizer/mesos/container_destroy_errors")
+            text = "Destroying container %s: %s"
+            log.error(text, executor.run.container_id, error)  # noqa: TRY400
+        sandbox = agent.store.layout.sandbox(agent.agent_id, executor.run)
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(sandbox / "containers"):
+                await asyncio.to_thread(kill_marked, entry.path)
+
+    def _tell_exit(self, executor: GroupExecutor, status: int) -> None:
+        if not executor.silent:
+            ids = (FrameworkID(executor.run.framework_id), ExecutorID(executor.run.executor_id))
+            self.exits.append(ExitedExecutor(*ids, status))
+
+    def update_framework(self, framework: FrameworkInfo) -> None:
+        """The framework changed."""
+        for executor in self.executors.values():
+            if framework.id is not None and executor.run.framework_id == framework.id.value:
+                executor.framework = framework
+
+    # Ending
+
+    def kill(self, member: TaskRun, policy: KillPolicy | None) -> None:
+        """End a task; with it goes the rest of its group, as the executor sees to."""
+        executor = member.group
+        assert executor is not None
+        task_id = member.task.task_id.value
+        for ids, launch in executor.launching.items():
+            if task_id in ids and launch.cancel():
+                return
+        grace = policy.grace_period if policy is not None else None
+        seconds = None if grace is None else grace.nanoseconds / 1e9
+        executor.send({"kill": seconds, "task_id": task_id})
+
+    def shutdown(self, key: Key) -> None:
+        """End an executor; unknown ones are ignored."""
+        executor = self.executors.get(key)
+        if executor is None or executor.ended:
+            log.warning("Ignoring the shutdown of executor %s, which does not run here", key[1])
+            return
+        for launch in list(executor.launching.values()):
+            launch.cancel()
+        own = executor.info.shutdown_grace_period
+        grace = self.agent.settings.flags.seconds("executor_shutdown_grace_period")
+        if own is not None:
+            grace = own.nanoseconds / 1e9
+        executor.send({"shutdown": grace})
+        self.agent.spawn(self._end_after(executor, grace + SLACK))
+
+    async def _end_after(self, executor: GroupExecutor, seconds: float) -> None:
+        if executor.watching is not None:
+            await asyncio.wait({executor.watching}, timeout=seconds)
+            if not executor.ended:
+                await self.agent.containers.destroy(self.agent.agent_id, executor.run)
+
+    def end(self, framework_id: str | None = None) -> None:
+        """End all executors, or those of a framework, without a word to anyone."""
+        for executor in list(self.executors.values()):
+            if framework_id in (None, executor.run.framework_id):
+                executor.silent = True
+                for member in list(executor.members.values()):
+                    member.silent = True
+                    self.agent.settle(member)
+                if executor.ended:
+                    self._settle_executor(executor)
+                else:
+                    self.shutdown(executor.key)
+
+    def settled(self, member: TaskRun) -> None:
+        """A task is over for everybody."""
+        executor = member.group
+        assert executor is not None
+        executor.members.pop(member.task.task_id.value, None)
+        executor.settled.append(member)
+        if not executor.members:
+            if executor.ended:
+                self._settle_executor(executor)
+            else:
+                executor.send({"settled": executor.last_uuid})
+
+    def _settle_executor(self, executor: GroupExecutor) -> None:
+        if executor.ended and not executor.members and self.executors.get(executor.key) is executor:
+            del self.executors[executor.key]
+            self._retire(executor)
+            self.agent.forget_idle_framework(executor.run.framework_id)
+
+    def _retire(self, executor: GroupExecutor) -> None:
+        self.completed.append(executor)
+        limit = self.agent.settings.flags.integer("max_completed_executors_per_framework")
+        del self.completed[:-limit]
+        self.agent.gc.schedule(self.agent.agent_id, executor.run)
+
+    # Recovery
+
+    def recover(self, stored: Iterable[StoredExecutor]) -> None:
+        """Take over what an earlier agent process left."""
+        agent = self.agent
+        for entry in stored:
+            executor = self._executor(entry.run, entry.info, entry.framework)
+            executor.started = executor.recovered = True
+            executor.silent = entry.silent
+            executor.groups = len(entry.groups)
+            for group in entry.groups:
+                for task in group.tasks:
+                    self._recover_member(executor, task, group.containers)
+            executor.ended = entry.ended
+            self._take_in(executor)
+            if executor.ended and not executor.members:
+                self._retire(executor)
+                continue
+            self.executors[executor.key] = executor
+            agent.frameworks[entry.run.framework_id] = entry.framework
+            if not executor.ended:
+                log.info("Recovering executor %s of framework %s", *executor.key[::-1])
+                executor.send({"sync": str(uuid.uuid4())})
+                if not executor.members:
+                    executor.send({"settled": executor.last_uuid})
+                executor.watching = asyncio.create_task(self._watch(executor))
+            if executor.silent:
+                self.end(entry.run.framework_id)
+
+    def _recover_member(
+        self, executor: GroupExecutor, task: TaskInfo, containers: dict[str, str]
+    ) -> None:
+        agent = self.agent
+        member = self._member(executor, task, containers)
+        task_id = task.task_id.value
+        found = group_store.records(agent.store, agent.agent_id, executor.run, task_id)
+        append = group_store.updates(agent.store, agent.agent_id, executor.run, task_id)
+        member.stream = UpdateStream.recover(found, append)
+        member.silent = executor.silent
+        member.ended = member.stream.terminated
+        if member.done:
+            del executor.members[task_id]
+            executor.settled.append(member)
+        else:
+            agent.runs[member.key] = member
+
+
+def without_volumes(task: TaskInfo) -> TaskInfo:
+    """The task without the volumes that groups have rules of their own for."""
+    if task.container is None:
+        return task
+    return replace(task, container=replace(task.container, volumes=()))
+
+
+def without_executor(task: TaskInfo) -> TaskInfo:
+    """The task as the framework gave it, before the master put the executor into it."""
+    return replace(task, executor=None)
