@@ -1,0 +1,133 @@
+"""Checks and health checks of command tasks: checks.jsonl, health-checks.jsonl."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .client import Framework, launch, task
+from .recordings import same_status, status_of
+
+Json = dict[str, Any]
+
+BAD_CHECKS: dict[str, Json] = {
+    "bad-nocmd": {"health_check": {"type": "COMMAND"}},
+    "bad-neg": {
+        "health_check": {
+            "type": "COMMAND",
+            "command": {"value": "true"},
+            "timeout_seconds": -1,
+        }
+    },
+    "bad-http": {"health_check": {"type": "HTTP", "http": {"port": 80, "path": "no-slash"}}},
+    "bad-port": {"check": {"type": "TCP"}},
+}
+
+
+@pytest.mark.contract(operations="LAUNCH", recordings="checks.jsonl")
+def test_checks_that_cannot_work_are_refused(framework: Framework) -> None:
+    offer = framework.offers()[0]
+    tasks = [task(offer, name, "true", **wish) for name, wish in BAD_CHECKS.items()]
+    framework.accept([offer], [launch(*tasks)])
+    for name in BAD_CHECKS:
+        same_status(framework.status(name), status_of("checks.jsonl", name, "TASK_ERROR"))
+
+
+def check(kind: str, **part: Any) -> Json:
+    body = {"command": {"command": part}} if kind == "COMMAND" else {kind.lower(): part}
+    times = {"delay_seconds": 0, "interval_seconds": 0.2, "timeout_seconds": 5}
+    return {"check": {"type": kind, **times, **body}}
+
+
+@pytest.mark.contract(events="UPDATE", behaviour="checks", recordings="checks.jsonl")
+def test_a_check_reports_changes_and_never_kills(framework: Framework) -> None:
+    offer = framework.offers()[0]
+    code = check("COMMAND", value="test -e code && exit 5; exit 3", shell=True)
+    tasks = (
+        task(offer, "c-cmd", "sleep 1; touch code; sleep 100", **code),
+        # Nothing listens on port 1.
+        task(offer, "c-tcp", "sleep 100", **check("TCP", port=1)),
+        task(offer, "c-timeout", "sleep 100", **check("COMMAND", value="sleep 100", shell=True)),
+    )
+    framework.accept([offer], [launch(*tasks)])
+    for name in ("c-cmd", "c-tcp", "c-timeout"):
+        for state in ("TASK_STARTING", "TASK_RUNNING"):
+            theirs = status_of("checks.jsonl", name, state)
+            same_check(framework.status(name, state), theirs)
+    for exit_code in (3, 5):
+        ours = framework.status("c-cmd")
+        assert ours["check_status"] == {"type": "COMMAND", "command": {"exit_code": exit_code}}
+        same_check(ours, status_of("checks.jsonl", "c-cmd", "TASK_RUNNING", 2))
+    same_check(framework.status("c-tcp"), status_of("checks.jsonl", "c-tcp", "TASK_RUNNING", 1))
+    framework.call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": "c-cmd"}}]})
+    ours = framework.status("c-cmd")
+    assert ours["reason"] == "REASON_RECONCILIATION"
+    assert ours["check_status"]["command"] == {"exit_code": 5}
+
+
+def same_check(ours: Json, theirs: Json) -> None:
+    """The same status, the check's result included, but for an exit code."""
+    mine, recorded = ours["check_status"], theirs["check_status"]
+    if "exit_code" not in mine.get("command", {}):
+        assert mine == recorded
+    same_status(ours, theirs)
+
+
+def health(kind: str, **part: Any) -> Json:
+    times = {
+        "delay_seconds": 0,
+        "interval_seconds": 0.2,
+        "grace_period_seconds": 0,
+        "timeout_seconds": 5,
+        "consecutive_failures": 2,
+    }
+    return {"health_check": {"type": kind, **times, kind.lower(): part}}
+
+
+@pytest.mark.contract(events="UPDATE", behaviour="checks", recordings="health-checks.jsonl")
+def test_too_many_failures_kill_the_task(framework: Framework) -> None:
+    """Each failure is told, a success only when it is news; the end is TASK_KILLED, unhealthy."""
+    offer = framework.offers()[0]
+    failing = health("COMMAND", value="test -e ok", shell=True)
+    steady = health("COMMAND", value="exit 0", shell=True)
+    tasks = (
+        task(offer, "h-cmd", "sleep 100", **steady),
+        task(offer, "h-cmd-fail", "touch ok; sleep 1; rm ok; sleep 100", **failing),
+        task(offer, "h-tcp-fail", "sleep 100", **health("TCP", port=1)),
+    )
+    framework.accept([offer], [launch(*tasks)])
+    name = "health-checks.jsonl"
+    for failing_one in ("h-cmd-fail", "h-tcp-fail"):
+        framework.status(failing_one, "TASK_RUNNING")
+        ours = [framework.status(failing_one)]
+        while ours[-1]["state"] != "TASK_KILLED":
+            ours.append(framework.status(failing_one))
+        told = [status.get("healthy") for status in ours]
+        # At the start the file may not be there yet.
+        assert told[-4:] == [False, False, None, False]
+        theirs = status_of(name, failing_one, "TASK_RUNNING", -1)
+        same_status(ours[-3], theirs)
+        for position, state in ((-2, "TASK_KILLING"), (-1, "TASK_KILLED")):
+            same_status(ours[position], status_of(name, failing_one, state))
+    healthy = framework.wait(
+        lambda event: (
+            event.get("update", {}).get("status", {}).get("task_id") == {"value": "h-cmd"}
+            and event["update"]["status"].get("healthy") is True
+        )
+    )["update"]["status"]
+    same_status(healthy, status_of(name, "h-cmd", "TASK_RUNNING", 1))
+
+
+@pytest.mark.contract(events="UPDATE", behaviour="checks", recordings="health-checks.jsonl")
+def test_an_http_health_check(framework: Framework) -> None:
+    offer = framework.offers()[0]
+    ports = next(r for r in offer["resources"] if r["name"] == "ports")
+    port = ports["ranges"]["range"][0]["begin"]
+    server = f"exec python3 -m http.server --bind 127.0.0.1 {port}"
+    wish = health("HTTP", port=port, path="/")
+    wish["health_check"] |= {"grace_period_seconds": 30}
+    framework.accept([offer], [launch(task(offer, "h-http", server, **wish))])
+    framework.status("h-http", "TASK_RUNNING")
+    theirs = status_of("health-checks.jsonl", "h-http", "TASK_RUNNING", 1)
+    same_status(framework.status("h-http"), theirs)
