@@ -22,7 +22,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kubedcos.embedded.agent import operator_api, views
+from kubedcos.embedded.agent import executor_api, operator_api, views
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.files import FileProblem
 from kubedcos.embedded.agent.link import MasterLink
@@ -88,6 +88,9 @@ class AgentHttp:
             for suffix in ("", ".json"):
                 handler = self._readonly(getattr(self, f"files_{name}"))
                 routes.append(Route(f"/files/{name}{suffix}", handler, methods=["GET", "POST"]))
+        for prefix in ("/api/v1/executor", "/slave(1)/api/v1/executor"):
+            routes.append(Route(prefix, self.executor, methods=_METHODS))
+            routes.append(Route(prefix + "/{rest:path}", self.executor, methods=_METHODS))
         for prefix in ("/api/v1", "/slave(1)/api/v1"):
             routes.append(Route(prefix, self.operator, methods=_METHODS))
             routes.append(Route(prefix + "/{rest:path}", self.operator, methods=_METHODS))
@@ -200,15 +203,18 @@ class AgentHttp:
         ):
             return _unauthorized("mesos-agent-readwrite")
         if request.method != "POST":
-            body = (
-                "405 Method Not Allowed. Expecting one of { 'POST' }, but received "
-                f"'{request.method}'."
-            )
-            return text(405, body, {"Allow": "POST"})
+            return _only_post(request)
         answer = operator_api.answer(self.agent, request.headers, await request.body())
         if answer.json is None:
             return text(answer.status, answer.text)
         return _json(request, answer.json)
+
+    async def executor(self, request: Request) -> Response:
+        """The executor API, of which there is only what Mesos says to strangers."""
+        if request.method != "POST":
+            return _only_post(request)
+        answer = executor_api.answer(self.agent, request.headers, await request.body())
+        return text(*answer)
 
     async def master_call(self, request: Request) -> Response:
         """What the master wants; see `protocol`."""
@@ -222,6 +228,13 @@ class AgentHttp:
             log.exception("Carrying out %s", call.type)
             return text(500, str(error))
         return Response(status_code=202) if known else text(409, "unknown session")
+
+
+def _only_post(request: Request) -> Response:
+    body = (
+        f"405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{request.method}'."
+    )
+    return text(405, body, {"Allow": "POST"})
 
 
 def _number(request: Request, name: str) -> int | None:
