@@ -28,7 +28,6 @@ from kubedcos.embedded.agent.container_rules import refusal
 from kubedcos.embedded.agent.flag_table import AGENT_FLAGS, ISOLATORS, ISOLATORS_ON_DEMAND
 from kubedcos.embedded.agent.http import AgentHttp
 from kubedcos.embedded.flags import ANY, Flag, parse_flags
-from kubedcos.embedded.master.accept import NO_TASK_GROUPS
 from kubedcos.embedded.master.api_operator import CALLS, UNSUPPORTED
 from kubedcos.embedded.master.api_scheduler import DECISIONS, without_effect
 from kubedcos.embedded.master.app import MasterApp
@@ -47,9 +46,9 @@ CALL_NOTES: Final = {
     "ACCEPT_INVERSE_OFFERS": "inverse offers are never made",
     "DECLINE_INVERSE_OFFERS": "inverse offers are never made",
     "ACKNOWLEDGE_OPERATION_STATUS": "no status of an operation awaits it",
-    "MESSAGE": "command tasks take no messages",
+    "MESSAGE": "neither command tasks nor the default executor take messages",
     "REQUEST": "as with Mesos' own allocator",
-    "SHUTDOWN": "there are no executors but those of command tasks",
+    "SHUTDOWN": "of the executor of a task group",
     "RECONCILE_OPERATIONS": "the answer is always OPERATION_UNKNOWN, no operation has feedback",
 }
 EVENTS: Final = {
@@ -75,8 +74,15 @@ MASTER_ENDPOINTS: Final = (
     "/registrar(1)/registry",
 )
 AGENT_ENDPOINTS: Final = (
-    *("/api/v1", "/health", "/version", "/state", "/flags", "/containers", "/monitor/statistics"),
-    *("/metrics/snapshot", "/files/browse", "/files/read", "/files/download", "/files/debug"),
+    *("/api/v1", "/api/v1/executor", "/health", "/version", "/state", "/flags", "/containers"),
+    *(
+        "/monitor/statistics",
+        "/metrics/snapshot",
+        "/files/browse",
+        "/files/read",
+        "/files/download",
+        "/files/debug",
+    ),
     *("/containerizer/debug", "/logging/toggle", "/profiler/start", "/system/stats.json"),
 )
 BEHAVIOUR: Final = {
@@ -94,6 +100,12 @@ BEHAVIOUR: Final = {
     "master-restart": "a restarted master finds agents and tasks again",
     "election": "the leader is elected in ZooKeeper, in Mesos' nodes; the others redirect",
     "volumes": "persistent volumes keep their content until DESTROY",
+    "ends": "how command tasks end: exit, signal, KILL with and without grace, too long a run",
+    "checks": "checks and health checks, by command, HTTP and TCP",
+    "fetcher": "the fetcher: names, modes, archives, cache, and what cannot be fetched",
+    "fetcher-escape": "an `output_file` that leaves the sandbox is refused; Mesos writes there",
+    "unacknowledged": "updates are sent again after 10 s, doubling to 10 min, in order",
+    "groups": "task groups survive the agent; the master finds their executors again",
     "staging": "this project's framework scheduler: staged, restarted, deleted without a trace",
 }
 WISHES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -230,9 +242,8 @@ def call_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
 
 def operation_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
     """Operations of an ACCEPT."""
-    for name in ("LAUNCH", "RESERVE", "UNRESERVE", "CREATE", "DESTROY"):
+    for name in ("LAUNCH", "LAUNCH_GROUP", "RESERVE", "UNRESERVE", "CREATE", "DESTROY"):
         yield evidence.row("operations", name, "yes")
-    yield evidence.row("operations", "LAUNCH_GROUP", no("`TASK_ERROR`", NO_TASK_GROUPS))
     for name in sorted(UNSUPPORTED_OPERATIONS):
         accept = {"offer_ids": [], "operations": [{"type": name}]}
         body = {"type": "ACCEPT", "framework_id": {"value": "f"}, "accept": accept}
@@ -314,7 +325,7 @@ def wish_rows() -> Iterator[str]:
         task = msgspec.convert(plain | parts, TaskInfo)
         available = Resources(task.resources)
         fault = task_fault(
-            task, agent_id=AgentID("S0"), available=available, known=lambda _id: False
+            task, agent_id=AgentID("S0"), available=available, known=lambda _id: None
         )
         if fault is not None:
             yield row(wish, no("`TASK_ERROR`", fault))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .client import Framework, launch, subscribed, task
+from .client import Framework, launch, launch_group, scalar, subscribed, task
 from .engine import Cluster, free_port, start_agent, start_master, wait_for
 from .recordings import same_status, status_of
 
@@ -183,4 +183,73 @@ def test_a_restarted_master_finds_agents_and_tasks_again(lab: Cluster) -> None:
                 returned.status("survivor", "TASK_KILLED")
         finally:
             lab.agents[0].signal(signal.SIGCONT)
+        framework.id = ""
+
+
+def grouped(framework: Framework, *task_ids: str, command: str = "sleep 1000") -> dict[str, Any]:
+    """A group under the executor re-pod, up to TASK_RUNNING; the offer that it took."""
+    offer = framework.offers()[0]
+    resources = [scalar("cpus", 0.1), scalar("mem", 32), scalar("disk", 32)]
+    executor = {
+        "type": "DEFAULT",
+        "executor_id": {"value": "re-pod"},
+        "framework_id": {"value": framework.id},
+        "resources": resources,
+    }
+    tasks = [task(offer, name, command) for name in task_ids]
+    framework.accept([offer], [launch_group(executor, *tasks)])
+    for name in task_ids:
+        framework.status(name, "TASK_RUNNING")
+    return offer
+
+
+@pytest.mark.contract(
+    behaviour="groups", operations="LAUNCH_GROUP", recordings="agent-restart.jsonl"
+)
+def test_a_killed_agent_finds_its_groups_again(lab: Cluster) -> None:
+    with subscribed(lab.master, "groups", **DURABLE) as framework:
+        grouped(framework, "re-g1", "re-g2")
+        agent = lab.agents[0]
+        agent.kill()
+        wait_for(
+            lambda: not lab.master.get("/slaves").json["slaves"][0]["active"], "the loss is seen"
+        )
+        # A kill that nobody could hear is carried out at the return, and takes the group along.
+        framework.call("KILL", kill={"task_id": {"value": "re-g1"}})
+        agent.start()
+        for name in ("re-g1", "re-g2"):
+            for state in ("TASK_KILLING", "TASK_KILLED"):
+                theirs = status_of("agent-restart.jsonl", name, state)
+                same_status(framework.status(name, state), theirs)
+        failure = framework.wait_type("FAILURE")["failure"]
+        assert (failure["executor_id"], failure["status"]) == ({"value": "re-pod"}, 0)
+
+
+@pytest.mark.contract(behaviour="groups master-restart")
+def test_a_restarted_master_finds_executors_again(lab: Cluster) -> None:
+    """What an executor holds is held after the failover too; see `mesos-http-api.md`, 2."""
+    with subscribed(lab.master, "groups-failover", **DURABLE) as framework:
+        offer = grouped(framework, "left", "right")
+        lab.processes[0].kill()
+        framework.wait_end()
+        lab.processes[0].start()
+        wait_for(lambda: lab.master.get("/state").status == 200, "the master is back")
+        with subscribed(
+            lab.master, "groups-failover", id={"value": framework.id}, **DURABLE
+        ) as again:
+            later = again.offers()[0]
+            assert later["executor_ids"] == [{"value": "re-pod"}]
+            before, after = (
+                next(r for r in entry["resources"] if r["name"] == "cpus")["scalar"]["value"]
+                for entry in (offer, later)
+            )
+            assert after == pytest.approx(before - 0.3)
+            again.call("RECONCILE", reconcile={"tasks": []})
+            told = {again.wait_type("UPDATE")["update"]["status"]["state"] for _ in range(2)}
+            assert told == {"TASK_RUNNING"}
+            body = {"executor_id": {"value": "re-pod"}, "agent_id": later["agent_id"]}
+            again.call("SHUTDOWN", shutdown=body)
+            for name in ("left", "right"):
+                again.status(name, "TASK_KILLED")
+            assert again.wait_type("FAILURE")["failure"]["status"] == 0
         framework.id = ""

@@ -31,7 +31,11 @@ def task_of(master: Http, framework: Framework, kind: str = "tasks") -> Json | N
     return next(found, None)
 
 
-@pytest.mark.contract(behaviour="unacknowledged", calls="ACKNOWLEDGE RECONCILE", recordings=STORY)
+@pytest.mark.contract(
+    behaviour="unacknowledged",
+    calls="ACKNOWLEDGE RECONCILE",
+    recordings="unacknowledged-updates.jsonl",
+)
 @pytest.mark.contract(
     behaviour="unacknowledged takeover", recordings="unacknowledged-updates-after.jsonl"
 )
