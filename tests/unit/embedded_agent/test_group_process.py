@@ -181,6 +181,28 @@ def test_a_group_that_the_agent_died_over_is_dropped(
     play(story)
 
 
+def test_a_member_that_cannot_be_started_takes_its_group_along(
+    play: Play, agent_process: Any, wire: SimpleNamespace
+) -> None:
+    """``default_executor.cpp``: the error is the status' message, the others are killed."""
+
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        bad = wire.task("bad", "true", command={"uris": [{"value": "/no/such/file"}]})
+        await launch(master, wire, bad, wire.task("good", "sleep 600"))
+        failed = await master.until_state("bad", "TASK_FAILED")
+        assert failed["message"].startswith("Failed to fetch all URIs for container '")
+        assert failed["source"] == "SOURCE_EXECUTOR"
+        assert master.states("bad") == ["TASK_STARTING", "TASK_FAILED"]
+        await master.until_state("good", "TASK_KILLED")
+        states = ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_KILLED"]
+        assert master.states("good") == states
+        assert (await exited(master))["status"] == 0
+
+    play(story)
+
+
 def test_master_and_agent_disagree_about_the_executor(
     play: Play, agent_process: Any, wire: SimpleNamespace
 ) -> None:

@@ -80,13 +80,12 @@ class GroupLauncher:
     async def prepare(self, executor: GroupExecutor, member: TaskRun) -> dict[str, Any]:
         """Make everything ready for a task; its description for the executor.
 
-        Raises:
-            LaunchRefused: it cannot or may not be started.
+        A task that cannot be started has a description, too: the executor fails it, as in Mesos.
         """
         try:
             return await self._prepare(executor, member)
         except (FetchFailed, LaunchFailed, volumes.VolumeError, OSError) as error:
-            raise launch_failed(str(error)) from error
+            return {"task_id": member.task.task_id.value, "refused": str(error)}
 
     async def _prepare(self, executor: GroupExecutor, member: TaskRun) -> dict[str, Any]:
         task, around, flags = member.task, self.around, self.around.settings.flags

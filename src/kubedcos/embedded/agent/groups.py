@@ -48,6 +48,8 @@ log = logging.getLogger("kubedcos.embedded.agent")
 KILLED = 9
 """Wait status of an executor that did not end by itself."""
 NEVER_STARTED = -1
+COMPLETED_TASKS = 200
+"""Ended tasks of one executor that are remembered, as in Mesos."""
 SLACK = 1.0
 """Seconds that an executor gets beyond the grace period before its container is ended anyway."""
 
@@ -476,6 +478,7 @@ class Groups:
         assert executor is not None
         executor.members.pop(member.task.task_id.value, None)
         executor.settled.append(member)
+        del executor.settled[:-COMPLETED_TASKS]
         if not executor.members:
             if executor.ended:
                 self._settle_executor(executor)

@@ -6,7 +6,8 @@ Its launch description holds ``group`` (true), ``executor_id``, ``container_id``
 
 The agent sends, one JSON object a line (see `loop`):
 
-``{"launch": [description…]}``     start these tasks together; descriptions as for command tasks
+``{"launch": [description…]}``     start these tasks together; descriptions as for command tasks,
+                                 or ``task_id`` and ``refused``: why it cannot be started
 ``{"kill": seconds or null, "task_id": …}``
 ``{"shutdown": seconds}``          end everything
 ``{"settled": uuid}``              that status and all before it have been acknowledged
@@ -103,7 +104,8 @@ class GroupSupervisor(ExecutorLoop):
                 self._timers(time.monotonic())
         finally:
             for member in self.members.values():
-                signal_tree(member.pid, signal.SIGKILL)
+                if member.pid:
+                    signal_tree(member.pid, signal.SIGKILL)
                 member.checked.abandon()
         if self._ended:
             self.journal.append({"exit": {"status": 0}})
@@ -164,11 +166,17 @@ class GroupSupervisor(ExecutorLoop):
             self.members[member.task_id] = member
             self._tell(member, member.life.starting())
         for member in group:
+            if "refused" in member.launch:
+                continue
             member.spawn()
             log(f"Forked task {member.task_id} at {member.pid}")
             self.journal.append({"forked": {"task_id": member.task_id, "pid": member.pid}})
             self._tell(member, member.life.running(now))
             member.checked.begin(now)
+        for member in group:
+            if "refused" in member.launch and member.task_id in self.members:
+                log(f"Task {member.task_id} was not started: {member.launch['refused']}")
+                self._over_for(member, member.life.refused(member.launch["refused"]), now)
 
     def _kill(self, task_id: str, grace: float | None, now: float) -> None:
         log(f"Received KILL for task {task_id}")
@@ -189,7 +197,7 @@ class GroupSupervisor(ExecutorLoop):
 
     def _end(self, member: Member, now: float) -> None:
         """Kill a task on behalf of others; its own kill policy does not count then."""
-        if member.life.killing_since is None:
+        if member.life.killing_since is None and member.pid:
             self._tell(member, member.life.kill(now, DEFAULT_KILL_GRACE))
 
     def child_ended(self, pid: int, wait_status: int) -> None:
@@ -206,7 +214,10 @@ class GroupSupervisor(ExecutorLoop):
         log(f"Task {member.task_id}: {describe_exit(wait_status)}")
         signal_tree(member.pid, signal.SIGKILL)
         member.checked.abandon()
-        statuses = member.life.exited(wait_status)
+        self._over_for(member, member.life.exited(wait_status), now)
+
+    def _over_for(self, member: Member, statuses: list[Status], now: float) -> None:
+        """A task has ended; unless it ended well the rest of its group must go."""
         del self.members[member.task_id]
         self._tell(member, statuses)
         if statuses[-1]["state"] != "TASK_FINISHED" and not self._shutting_down:

@@ -89,7 +89,7 @@ class Lifecycle:
 
     def running(self, now: float) -> list[Status]:
         """The command was started."""
-        if self.rules.max_completion_time is not None:
+        if self.rules.max_completion_time:
             self._completion_at = now + self.rules.max_completion_time
         return [self._status("TASK_RUNNING")]
 
@@ -160,6 +160,11 @@ class Lifecycle:
         number = signal.SIGKILL if signal.SIGTERM in self._sent else signal.SIGTERM
         self._sent.append(number)
         return number
+
+    def refused(self, message: str) -> list[Status]:
+        """The command could not be started: the terminal status."""
+        self.ended = True
+        return [self._status("TASK_FAILED", message=message)]
 
     def exited(self, wait_status: int) -> list[Status]:
         """The command ended: the terminal status."""
