@@ -17,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mesos-master", metavar="HOST:PORT", help="leading master")
     group.addoption("--mesos-agent", metavar="HOST:PORT", help="an agent, for its own endpoints")
     group.addoption("--mesos-credential", metavar="FILE", help='{"principal": …, "secret": …}')
+    group.addoption(
+        "--all-points", action="store_true", help="survival: every point with every victim"
+    )
 
 
 @pytest.fixture(scope="session")
