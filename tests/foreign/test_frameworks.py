@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.contracts.mesos.engine import Cluster, free_port, start_agent, start_master, wait_for
 
 from .client import Client, avmesos, mesos_framework

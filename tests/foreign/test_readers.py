@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-
 from tests.contracts.mesos.client import Http, launch, subscribed, task
 from tests.contracts.mesos.engine import Cluster, free_port, wait_for
 

@@ -77,7 +77,9 @@ class Framework:
         elif "kill" in call:
             self.driver.kill(AGENTS[call["kill"]], call["kill"])
         elif "reconcile" in call:
-            self.driver.reconcile([{"task_id": {"value": task_id}} for task_id in call["reconcile"]])
+            self.driver.reconcile(
+                [{"task_id": {"value": task_id}} for task_id in call["reconcile"]]
+            )
         elif "teardown" in call:
             self.driver.tearDown()
             say("torn-down")

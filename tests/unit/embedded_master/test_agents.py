@@ -15,6 +15,7 @@ from kubedcos.mesos.messages import (
     CallAcknowledge,
     CallKill,
     CallReconcile,
+    FrameworkID,
     ReconcileTask,
     TaskID,
 )
@@ -113,6 +114,55 @@ def test_an_unreachable_agents_tasks_are_told_and_taken_up_again() -> None:
     assert world.state.unreachable == {}
 
 
+def test_an_unreachable_agent_that_returns_without_a_task_makes_it_unknown() -> None:
+    world = World()
+    agent = world.agent()
+    framework = world.framework()
+    world.launch(framework, "never-arrived")
+    world.perform(removal.unreachable(world.state, world.rules, agent, now=world.now))
+    assert list(framework.unreachable_tasks) == ["never-arrived"]
+    world.back(agent)
+    assert framework.unreachable_tasks == {}
+    assert asked(world, framework, "never-arrived", agent.id) == "TASK_GONE"
+
+
+def test_an_agent_that_no_registry_knows_has_its_tasks_told() -> None:
+    """As by a master with `--registry=in_memory` after its restart."""
+    world = World()
+    agent = world.agent()
+    framework = world.framework()
+    world.launch(framework, "t")
+    reported = replace(world.state.tasks[(framework.id, "t")], state="TASK_RUNNING")
+    forgetful = World()
+    known = forgetful.framework()
+    reported = replace(reported, framework_id=FrameworkID(known.id))
+    forgetful.back(agent, tasks=(reported,))
+    [told] = forgetful.statuses(known, "t")
+    assert (told.state, told.reason) == ("TASK_RUNNING", "REASON_AGENT_REREGISTERED")
+    assert told.message == "Unknown agent reregistered"
+    expecting = World()
+    expecting.state.recovered = {agent.id: agent.info}
+    known = expecting.framework()
+    expecting.back(agent, tasks=(replace(reported, framework_id=FrameworkID(known.id)),))
+    assert expecting.statuses(known, "t") == []
+
+
+def test_an_end_that_waits_for_its_acknowledgement_outlasts_the_loss_of_the_agent() -> None:
+    world = World()
+    agent = world.agent()
+    framework = world.framework()
+    world.launch(framework, "t")
+    world.update(framework, "t", "TASK_KILLED")
+    world.perform(removal.unreachable(world.state, world.rules, agent, now=world.now))
+    assert framework.unreachable_tasks["t"].state == "TASK_KILLED"
+    ended = framework.unreachable_tasks["t"]
+    framework.completed_tasks.append(ended)
+    world.back(agent, tasks=(replace(ended, status_update_state="TASK_STARTING"),))
+    last = world.statuses(framework, "t")[-1]
+    assert (last.state, last.reason) == ("TASK_KILLED", "REASON_AGENT_REREGISTERED")
+    assert list(framework.completed_tasks) == []
+
+
 def test_tasks_that_a_returning_agent_does_not_know_are_named_to_it() -> None:
     world = World()
     agent = world.agent()
@@ -180,7 +230,7 @@ def test_frameworks_of_a_returning_agent_are_recovered_or_shut_down() -> None:
     recovered = other.state.frameworks[framework.id]
     assert recovered.recovered
     assert not recovered.connected
-    assert recovered.failover_deadline == other.now + 600
+    assert recovered.failover_deadline is None
     assert (framework.id, "t") in other.state.tasks
     third = World()
     third.state.completed[framework.id] = framework

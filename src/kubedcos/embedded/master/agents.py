@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -45,6 +46,8 @@ from kubedcos.mesos.messages import (
 )
 from kubedcos.mesos.operations import NotApplicable, with_checkpointed
 from kubedcos.mesos.resources import Resources, upgraded
+
+_UNKNOWN_AGENT: Final = "Unknown agent reregistered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ def reregister(
     address = (call.address, call.agent_info.port)
     effects = _replaced(state, framework_rules, *address, now=now, but=agent_id)
     was_unreachable = state.unreachable.pop(agent_id, None) is not None
-    state.recovered.pop(agent_id, None)
+    expected = state.recovered.pop(agent_id, None) is not None
     known = state.agents.get(agent_id)
     agent = AgentRecord(
         id=agent_id,
@@ -188,7 +191,11 @@ def reregister(
     state.count("messages_reregister_slave")
     effects += _recover_frameworks(state, agent, call.frameworks, now=now)
     replace_executors(state, agent_id, call.executors)
-    effects += _take_tasks(state, agent, call.tasks, was_unreachable=was_unreachable, now=now)
+    news = None
+    if known is None and not expected:
+        # "re-reregistered" is Mesos' spelling.
+        news = "Unreachable agent re-reregistered" if was_unreachable else _UNKNOWN_AGENT
+    effects += _take_tasks(state, agent, call.tasks, news=news, now=now)
     unknown = _unknown_tasks(state, framework_rules, agent, call.tasks)
     for key, order in list(agent.kills.items()):
         if key in state.tasks:
@@ -217,7 +224,7 @@ def _recover_frameworks(
             info=info,
             registered_time=now,
             recovered=True,
-            failover_deadline=now + max(info.failover_timeout, 0.0),
+            # No deadline: Mesos does not keep failover timeouts across masters, such tasks run on.
         )
     return effects
 
@@ -227,31 +234,38 @@ def _take_tasks(
     agent: AgentRecord,
     tasks: tuple[Task, ...],
     *,
-    was_unreachable: bool,
+    news: str | None,
     now: float,
 ) -> Effects:
+    """Hold the tasks that an agent reports; `news` is told to their frameworks."""
     effects: Effects = []
+    for framework in state.frameworks.values():
+        lost = framework.unreachable_tasks
+        for task_id in [key for key, task in lost.items() if task.agent_id.value == agent.id]:
+            del lost[task_id]
     for reported in tasks:
         framework = state.frameworks.get(reported.framework_id.value)
         if framework is None:
             continue
         key = (framework.id, reported.task_id.value)
-        framework.unreachable_tasks.pop(key[1], None)
         mine = state.tasks.get(key)
         if mine is not None:
             # The agent keeps the newest status only; what was heard before stays with the master.
             state.tasks[key] = replace(mine, state=reported.state)
             continue
         state.tasks[key] = replace(reported, agent_id=AgentID(agent.id))
-        if was_unreachable:
-            status = known_task(
-                state.tasks[key],
-                "Unreachable agent re-reregistered",
-                "REASON_AGENT_REREGISTERED",
-                now=now,
-            )
+        if news is not None:
+            # What ended without the agent's knowledge, and is here nevertheless, did not end.
+            _forget_end(framework, key[1])
+            newest = replace(reported, status_update_state=reported.state)
+            status = known_task(newest, news, "REASON_AGENT_REREGISTERED", now=now)
             effects.append(update_event(framework.id, status))
     return effects
+
+
+def _forget_end(framework: FrameworkRecord, task_id: str) -> None:
+    for task in [one for one in framework.completed_tasks if one.task_id.value == task_id]:
+        framework.completed_tasks.remove(task)
 
 
 def _unknown_tasks(

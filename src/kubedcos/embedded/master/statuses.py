@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from kubedcos.embedded.master.effects import ToFramework
 from kubedcos.embedded.master.state import FrameworkRecord
 from kubedcos.mesos.messages import (
+    TERMINAL_STATES,
     AgentID,
     Event,
     Task,
@@ -118,13 +119,16 @@ def removed_task(
 
 
 def with_status(task: Task, status: TaskStatus, latest_state: str) -> Task:
-    """The task after an update; a status of the same state replaces the one before."""
+    """The task after an update; a status of the same state replaces the one before.
+
+    What has ended keeps its state, whatever is said of it later.
+    """
     statuses = task.statuses
     if statuses and statuses[-1].state == status.state:
         statuses = statuses[:-1]
     return replace(
         task,
-        state=latest_state,
+        state=task.state if task.state in TERMINAL_STATES else latest_state,
         statuses=(*statuses, replace(status, data=None)),
         status_update_state=status.state,
         status_update_uuid=status.uuid,

@@ -9,8 +9,17 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from ..client import Http
-from ..engine import REGIONS, Cluster, Process, domain, free_port, start_master, wait_for
+from tests.contracts.mesos.client import Http
+from tests.contracts.mesos.engine import (
+    REGIONS,
+    Cluster,
+    Process,
+    domain,
+    free_port,
+    start_master,
+    wait_for,
+)
+
 from .relay import Relay
 
 PATIENCE = 60.0
@@ -142,7 +151,9 @@ class Lab:
             if agent is not None and path.name == str(agent.pid):
                 continue
             with contextlib.suppress(OSError):
-                words = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                words = (
+                    (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
                 marks = (path / "environ").read_bytes().decode(errors="replace")
                 if f"{self.home}/work/" in words + marks and "embedded.agent " not in words:
                     found.append((int(path.name), words))
@@ -190,5 +201,3 @@ class Lab:
             for path in (*below, place):
                 with contextlib.suppress(OSError):
                     path.rmdir()
-
-

@@ -7,7 +7,7 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
-from ..client import DEADLINE
+from tests.contracts.mesos.client import DEADLINE
 
 
 @dataclass

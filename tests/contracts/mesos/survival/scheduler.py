@@ -7,8 +7,16 @@ import http.client
 import threading
 from typing import Any
 
-from ..client import Framework, framework_info, launch, open_subscription, scalar, task
-from ..engine import wait_for
+from tests.contracts.mesos.client import (
+    Framework,
+    framework_info,
+    launch,
+    open_subscription,
+    scalar,
+    task,
+)
+from tests.contracts.mesos.engine import wait_for
+
 from .lab import PATIENCE, Lab
 
 Json = dict[str, Any]
@@ -69,7 +77,9 @@ class Scheduler:
         """Accept the offer with the task, which writes down that it started."""
         ignore = "trap '' TERM; " if self.stubborn else ""
         script = f"{ignore}echo $$ >> {self.lab.starts}/{self.task_id}; sleep 1000"
-        command: Json = {"value": script if self.stubborn else script.replace("sleep", "exec sleep")}
+        command: Json = {
+            "value": script if self.stubborn else script.replace("sleep", "exec sleep")
+        }
         if uri:
             command["uris"] = [{"value": uri, "cache": False}]
         policy = {"grace_period": {"nanoseconds": int(KILL_GRACE * 1e9)}}
@@ -100,7 +110,9 @@ class Scheduler:
         """Once an offer holds it."""
         while True:
             self.take_offer()
-            mine = [one for one in self.offer["resources"] if one.get("disk", {}).get("persistence")]
+            mine = [
+                one for one in self.offer["resources"] if one.get("disk", {}).get("persistence")
+            ]
             if mine:
                 break
             self.framework.call("DECLINE", decline={"offer_ids": [self.offer["id"]]})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.contracts.mesos.engine import Cluster, wait_for
 
-from ..engine import Cluster, wait_for
 from .lab import PATIENCE, Lab
 from .points import POINTS, VICTIMS, Story, cells, slow_file
 from .scheduler import TERMINAL, Scheduler

@@ -111,10 +111,12 @@ class ExecutorLoop(ABC):
 
     def lonely_deadline(self) -> float | None:
         """When the executor gives up because no agent came back; None while it has one."""
-        if self.agent is not None or not self._had_agent:
+        if self.agent is not None:
             return None
+        # An agent that died before it ever connected may come back like any other.
+        waits = self.launch.get("checkpoint", True) or not self._had_agent
         patience = float(self.launch.get("recovery_timeout", 900.0))
-        return self._agent_seen + (patience if self.launch.get("checkpoint", True) else 0.0)
+        return self._agent_seen + (patience if waits else 0.0)
 
     @property
     def shutdown_grace(self) -> float:
