@@ -29,13 +29,19 @@ def exchanges() -> list[pytest.param]:
             headers = exchange.get("request_headers") or {}
             if (exchange["http"], headers.get("Content-Type")) not in SKIPPED:
                 name = f"{case['case']}: {exchange['http']} {headers or ''}"
-                found.append(pytest.param(case["config"], exchange, id=name))
+                found.append(pytest.param(OPTIONS["state"], case["config"], exchange, id=name))
+    for path in sorted(RECORDINGS.glob("zone-*.json")):
+        recording = json.loads(path.read_text(encoding="utf-8"))
+        for run in recording["runs"]:
+            for exchange in run.get("http") or ():
+                name = f"{path.stem} {run['name']}: {exchange['http']}"
+                found.append(pytest.param(recording["state"], run["config"], exchange, id=name))
     return found
 
 
-async def answer_of(settings: dict, exchange: dict) -> httpx2.Response:
+async def answer_of(state: dict, settings: dict, exchange: dict) -> httpx2.Response:
     effective = config.parse(settings)
-    made = records.generate(OPTIONS["state"], effective, lambda _: ())
+    made = records.generate(state, effective, lambda _: ())
     app = api.application(effective, "dev", lambda: api.Snapshot(made, 1))
     method, _, path = exchange["http"].partition(" ")
     transport = httpx2.ASGITransport(app=app)
@@ -56,9 +62,9 @@ def comparable(body: object) -> object:
     return body
 
 
-@pytest.mark.parametrize(("settings", "exchange"), exchanges())
-def test_same_answer_as_mesos_dns(settings: dict, exchange: dict) -> None:
-    answer = asyncio.run(answer_of(settings, exchange))
+@pytest.mark.parametrize(("state", "settings", "exchange"), exchanges())
+def test_same_answer_as_mesos_dns(state: dict, settings: dict, exchange: dict) -> None:
+    answer = asyncio.run(answer_of(state, settings, exchange))
     assert answer.status_code == exchange["status"]
     assert answer.headers["content-type"] == exchange["headers"]["Content-Type"]
     if answer.status_code == 307:
@@ -75,6 +81,6 @@ def test_the_secret_is_not_shown() -> None:
         "mesosAuthentication": "basic",
         "mesosCredentials": {"principal": "p", "secret": "hunter2"},
     }
-    answer = asyncio.run(answer_of(settings, {"http": "GET /v1/config"}))
+    answer = asyncio.run(answer_of(OPTIONS["state"], settings, {"http": "GET /v1/config"}))
     assert answer.status_code == 200
     assert "hunter2" not in answer.text

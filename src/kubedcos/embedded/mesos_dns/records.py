@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kubedcos.embedded.mesos_dns import labels
 from kubedcos.embedded.mesos_dns.config import Config
@@ -22,7 +21,7 @@ Lookup = Callable[[str], Sequence[str]]
 State = Mapping[str, Any]
 
 _RUNNING = "TASK_RUNNING"
-_PORT_RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
+MAX_PORT: Final = 65535
 
 
 class BadState(ValueError):
@@ -77,11 +76,12 @@ def generate(
     spec = labels.rfc952 if config.enforce_rfc952 else labels.rfc1123
     try:
         agents = _agents(records, state, config, lookup)
-        for framework in state.get("frameworks") or ():
+        frameworks = _list(state.get("frameworks"), "frameworks")
+        for framework in frameworks:
             _framework(records, framework, config, spec, lookup)
         _masters(records, state, config)
         _listener(records, config, local_addresses)
-        for framework in state.get("frameworks") or ():
+        for framework in frameworks:
             _tasks(records, framework, agents, config, spec)
     except (TypeError, AttributeError, KeyError) as error:
         raise BadState(f"unexpected type in the state: {error}") from error
@@ -119,26 +119,50 @@ def pid_host_port(pid: object) -> tuple[str, int]:
     """
     if not isinstance(pid, str):
         raise BadState(f"pid {pid!r} is no text")
-    _, at, place = pid.rpartition("@")
+    _, at, place = pid.partition("@")
     host, colon, port = place.rpartition(":")
-    if not at or not colon or not host or not port.isdigit():
+    if not at or "@" in place or not colon or not port.isdigit() or int(port) > MAX_PORT:
         raise BadState(f"pid {pid!r} is not of the form name@host:port")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def _list(value: object, what: str) -> list[Any]:
+    """A list that may be missing or null."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise BadState(f"{what} is no list")
+    return value
+
+
+def _object(value: object) -> State:
+    """An object that may be missing or null."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadState(f"{value!r} is no object")
+    return value
+
+
 def _agents(records: Records, state: State, config: Config, lookup: Lookup) -> dict[str, list[str]]:
     addresses: dict[str, list[str]] = {}
-    for agent in state.get("slaves") or ():
+    for agent in _list(state.get("slaves"), "slaves"):
         host, port = pid_host_port(agent["pid"])
-        found = _addresses(host, lookup)
-        if not found:
-            raise BadState(f"agent {agent['id']}: {host} does not resolve")
+        found = _resolved(host, lookup)
         name = f"slave.{config.domain}."
         for address in found:
             records.add_address(name, address)
         records.add_srv(f"_slave._tcp.{config.domain}.", f"{name}:{port}")
-        addresses[agent["id"]] = found
+        addresses[agent.get("id") or ""] = found
     return addresses
+
+
+def _resolved(host: str, lookup: Lookup) -> list[str]:
+    """Addresses of the host of a pid, none of none; a name without one spoils the whole state."""
+    found = _addresses(host, lookup)
+    if host and not found:
+        raise BadState(f"{host} in a pid does not resolve")
+    return found
 
 
 def _framework(
@@ -150,6 +174,7 @@ def _framework(
     port = 0
     if "pid" in framework:
         host, port = pid_host_port(pid)
+        _resolved(host, lookup)
     for address in _addresses(host, lookup):
         records.add_address(name, address)
     if port:
@@ -209,11 +234,12 @@ def _tasks(
     spec: labels.Spec,
 ) -> None:
     listed: list[TaskRecords] = []
-    for task in framework.get("tasks") or ():
+    for task in _list(framework.get("tasks"), "tasks"):
         agent_addresses = agents.get(task["slave_id"])
         if task["state"] != _RUNNING or not agent_addresses:
             continue
-        mine = TaskRecords(task["name"], task["id"])
+        task_name = task.get("name") or ""
+        mine = TaskRecords(task_name, task["id"])
         listed.append(mine)
         place = _Place(
             framework=labels.framework_name(framework["name"], spec),
@@ -225,7 +251,7 @@ def _tasks(
         )
         discovery = task.get("discovery") or {}
         raw = discovery.get("name") or ""
-        names = (raw, spec(raw)) if raw else (spec(task["name"]),)
+        names = (raw, spec(raw)) if raw else (spec(task_name),)
         for name in names:
             _task(_Writer(records, mine), task, name, place, spec, discovery if raw else None)
     records.frameworks.append((framework["name"], listed))
@@ -282,13 +308,15 @@ def _task(
 def _discovery_ports(
     discovery: State, name: str, framework: str, spec: labels.Spec
 ) -> Iterator[tuple[int, str]]:
-    for port in (discovery.get("ports") or {}).get("ports") or ():
+    for port in _list(_object(discovery.get("ports")).get("ports"), "discovery ports"):
+        if not isinstance(port["number"], int):
+            raise BadState(f"port number {port['number']!r} is no number")
         stated = port.get("protocol")
         for protocol in (f"_{spec(stated)}",) if stated else ("_tcp", "_udp"):
             base = f"_{name}.{protocol}.{framework}"
-            yield int(port["number"]), base
+            yield port["number"], base
             if port.get("name"):
-                yield int(port["number"]), f"_{spec(port['name'])}.{base}"
+                yield port["number"], f"_{spec(port['name'])}.{base}"
 
 
 def _ports(task: State) -> Iterable[int]:
@@ -296,16 +324,23 @@ def _ports(task: State) -> Iterable[int]:
     text = (task.get("resources") or {}).get("ports") or ""
     if not isinstance(text, str):
         raise BadState(f"ports {text!r} is no text")
-    if not text:
+    if text in {"", "[]"}:
         return ()
-    pieces = text.strip("[]").split(",")
+    _, bracket, rest = text.partition("[")
+    if not bracket:
+        raise BadState(f"ports {text!r} have no brackets")
     found: list[int] = []
-    for piece in pieces:
-        match = _PORT_RANGE.fullmatch(piece.strip())
-        if match is None:
+    for piece in rest.partition("]")[0].split(","):
+        low, dash, high = piece.strip().partition("-")
+        if not dash:
             raise BadState(f"ports {text!r} are no ranges")
-        found.extend(range(int(match[1]), int(match[2]) + 1))
+        found.extend(range(_number(low), _number(high.partition("-")[0]) + 1))
     return found
+
+
+def _number(text: str) -> int:
+    """A number as Mesos-DNS reads it: what is none counts as 0."""
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _task_addresses(task: State, sources: Sequence[str], agent: Sequence[str]) -> list[str]:
@@ -329,6 +364,8 @@ def _task_addresses(task: State, sources: Sequence[str], agent: Sequence[str]) -
 def _status_addresses(task: State, read: Callable[[State], list[str]]) -> list[str]:
     newest: State | None = None
     for status in task.get("statuses") or ():
+        if not isinstance(status.get("timestamp", 0), int | float):
+            raise BadState(f"timestamp {status['timestamp']!r} is no number")
         if status.get("state") != _RUNNING:
             continue
         if newest is None or status.get("timestamp", 0) > newest.get("timestamp", 0):

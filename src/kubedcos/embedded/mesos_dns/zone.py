@@ -61,7 +61,8 @@ def servable(name: str) -> bool:
 
 
 def _plain(label: str) -> bool:
-    return all(char.isascii() and (char.isalnum() or char in "-_") for char in label)
+    # A slash comes with names of Marathon's applications; Mesos-DNS answers for them.
+    return all(char.isascii() and (char.isalnum() or char in "-_/") for char in label)
 
 
 def _target(value: str) -> tuple[str, int]:
