@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import dns.name
-import dns.rdatatype
+import dns.reversename
 import dns.zone
 import pytest
 
-from kubedcos.embedded.mesos_dns import config, records, zone
+from kubedcos.embedded.mesos_dns import config, corefile, records, zone
 
 RECORDINGS = Path(__file__).parents[2] / "fixtures" / "mesos_dns"
 TYPES = {"A", "AAAA", "SRV"}
@@ -82,3 +82,32 @@ def test_recorded_answers_are_in_the_zone(state: dict, run: dict) -> None:
         if entry["status"] == "NXDOMAIN":
             assert ours == set()
     assert asked or "dns" not in run
+
+
+OPTIONS = json.loads((RECORDINGS / "options.json").read_text(encoding="utf-8"))
+REVERSED = [case for case in OPTIONS["cases"] if case.get("config", {}).get("reverseDnsOn")]
+
+
+@pytest.mark.parametrize("case", REVERSED, ids=[case["case"] for case in REVERSED])
+def test_recorded_reverse_answers_are_in_the_reverse_zones(case: dict) -> None:
+    settings = config.parse(case["config"])
+    made = records.generate(OPTIONS["state"], settings, lookup)
+    served = {
+        name: dns.zone.from_text(
+            zone.render_reverse(made, settings, 1, name),
+            f"{name}.",
+            relativize=False,
+            check_origin=False,
+        )
+        for name in zone.REVERSE_ZONES
+    }
+    corefile_text = corefile.render(settings, Path("/zones"))
+    assert all(f"{name}:{settings.port} {{" in corefile_text for name in zone.REVERSE_ZONES)
+    asked = [entry for entry in case["dns"] if entry["dig"].startswith("-x ")]
+    for entry in asked:
+        owner = dns.reversename.from_address(entry["dig"].removeprefix("-x "))
+        [name] = [name for name in served if str(owner).endswith(f"{name}.")]
+        found = served[name].get_rrset(owner, "PTR")
+        ours = rows(found.to_text().splitlines()) if found is not None else set()
+        assert ours == rows(entry.get("answer") or ()), entry["dig"]
+    assert asked

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from kubedcos.embedded.mesos_dns.config import Config, resolver_address
+from kubedcos.embedded.mesos_dns.zone import REVERSE_ZONES
 
 
 def render(config: Config, zone_directory: Path) -> str:
-    """Corefile text: the Mesos domain from `zone_directory`, other names to the resolvers.
+    """Corefile text: the Mesos domain and reverse zones from `zone_directory`, the rest forwarded.
 
     Without `externalon` nothing is forwarded, and CoreDNS answers REFUSED as Mesos-DNS does.
     """
-    blocks = [_zone(config, zone_directory)]
+    zones = (config.domain, *(REVERSE_ZONES if config.reverse_dns_on else ()))
+    blocks = [_zone(config, zone, zone_directory) for zone in zones]
     if config.external_on:
         for zone, resolvers in sorted(config.zone_resolvers.items()):
             blocks.append(_forward(config, zone.lower(), resolvers))
@@ -21,7 +23,7 @@ def render(config: Config, zone_directory: Path) -> str:
     return "\n".join(blocks)
 
 
-def _zone(config: Config, directory: Path) -> str:
+def _zone(config: Config, zone: str, directory: Path) -> str:
     lines = [
         *_bind(config),
         "errors",
@@ -32,7 +34,7 @@ def _zone(config: Config, directory: Path) -> str:
     ]
     if config.recurse_on:
         lines.append("header {\n        response set ra\n    }")
-    return _block(config, config.domain, lines)
+    return _block(config, zone, lines)
 
 
 def _forward(config: Config, zone: str, resolvers: tuple[str, ...]) -> str:

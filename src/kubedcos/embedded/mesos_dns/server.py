@@ -158,15 +158,18 @@ class Server:
         records = await asyncio.to_thread(generate, state, config, _lookup, local_addresses=local)
         serial = max(int(time.time()), self._snapshot.serial)
         self._snapshot = api.Snapshot(records, serial)
-        self._write_zone(zone.render(records, config, serial))
+        self._write_zone(config.domain, zone.render(records, config, serial))
+        if config.reverse_dns_on:
+            for name in zone.REVERSE_ZONES:
+                self._write_zone(name, zone.render_reverse(records, config, serial, name))
 
-    def _write_zone(self, text: str) -> None:
+    def _write_zone(self, name: str, text: str) -> None:
         zones = self._directory / "zones"
         zones.mkdir(exist_ok=True)
         # Written beside the directory that CoreDNS reads, then renamed into it: never half a zone.
         draft = self._directory / "zone.draft"
         draft.write_text(text, encoding="ascii")
-        draft.rename(zones / f"{self._config.domain}.zone")
+        draft.rename(zones / f"{name}.zone")
 
     async def _start_dns(self) -> asyncio.subprocess.Process:
         program = os.environ.get(COREDNS_VARIABLE) or shutil.which("coredns")

@@ -7,14 +7,17 @@ whole zone. SRV lines are written in random order, since CoreDNS shuffles only a
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from kubedcos.embedded.mesos_dns.config import Config
 from kubedcos.embedded.mesos_dns.records import Records
 
 MAX_LABEL = 63  # RFC 1035, 2.3.4
 MAX_NAME = 253
+REVERSE_ZONES: Final = ("in-addr.arpa", "ip6.arpa")
 
 
 def render(
@@ -24,15 +27,7 @@ def render(
     shuffle: Callable[[list[str]], None] = random.shuffle,
 ) -> str:
     """Zone text (RFC 1035, 5) of `config.domain` with the given SOA serial."""
-    # TTL -1 reads as 4294967295 in Mesos-DNS; the largest that DNS allows is 2^31-1 (RFC 2181, 8).
-    ttl = config.ttl if config.ttl >= 0 else 2**31 - 1
-    lines = [
-        f"$TTL {ttl}",
-        (
-            f"{config.domain}. IN SOA {config.soa_mname} {config.soa_rname} {serial} "
-            f"{config.soa_refresh} {config.soa_retry} {config.soa_expire} {ttl}"
-        ),
-    ]
+    lines = _head(config.domain, config, serial)
     zone = f".{config.domain}."
     for kind, table in (("A", records.a), ("AAAA", records.aaaa)):
         for name in sorted(table):
@@ -49,6 +44,31 @@ def render(
             )
     shuffle(services)
     return "\n".join([*lines, *_unique(services)]) + "\n"
+
+
+def render_reverse(records: Records, config: Config, serial: int, zone: str) -> str:
+    """Zone text of one of `REVERSE_ZONES`: the names of tasks by address.
+
+    An address with two names has none, as in Mesos-DNS.
+    """
+    lines = _head(zone, config, serial)
+    for address, names in sorted(records.ptr.items()):
+        owner = ipaddress.ip_address(address).reverse_pointer
+        if len(names) == 1 and owner.endswith(zone) and servable(names[0]):
+            lines.append(f"{owner}. IN PTR {names[0]}")
+    return "\n".join(lines) + "\n"
+
+
+def _head(zone: str, config: Config, serial: int) -> list[str]:
+    # TTL -1 reads as 4294967295 in Mesos-DNS; the largest that DNS allows is 2^31-1 (RFC 2181, 8).
+    ttl = config.ttl if config.ttl >= 0 else 2**31 - 1
+    return [
+        f"$TTL {ttl}",
+        (
+            f"{zone}. IN SOA {config.soa_mname} {config.soa_rname} {serial} "
+            f"{config.soa_refresh} {config.soa_retry} {config.soa_expire} {ttl}"
+        ),
+    ]
 
 
 def servable(name: str) -> bool:
