@@ -39,14 +39,18 @@ from kubedcos.mesos.messages import AgentID, TaskInfo
 from kubedcos.mesos.resources import Resources
 
 PAGE: Final = ROOT / "docs/mesos-compatibility.md"
-TESTS: Final = (ROOT / "tests/contracts/mesos", *sorted((ROOT / "tests/unit").glob("embedded_*")))
+TESTS: Final = (
+    ROOT / "tests/contracts/mesos",
+    ROOT / "tests/contracts/mesos/survival",
+    *sorted((ROOT / "tests/unit").glob("embedded_*")),
+)
 RECORDINGS: Final = ROOT / "tests/fixtures/mesos"
 
 CALL_NOTES: Final = {
     "ACCEPT_INVERSE_OFFERS": "inverse offers are never made",
     "DECLINE_INVERSE_OFFERS": "inverse offers are never made",
     "ACKNOWLEDGE_OPERATION_STATUS": "no status of an operation awaits it",
-    "MESSAGE": "neither command tasks nor the default executor take messages",
+    "MESSAGE": "as with Mesos' own executors, which drop what they are sent",
     "REQUEST": "as with Mesos' own allocator",
     "SHUTDOWN": "of the executor of a task group",
     "RECONCILE_OPERATIONS": "the answer is always OPERATION_UNKNOWN, no operation has feedback",
@@ -98,6 +102,8 @@ BEHAVIOUR: Final = {
     "agent-loss": "an agent that is silent becomes unreachable, and may come back",
     "agent-gone": "an agent marked gone never comes back",
     "master-restart": "a restarted master finds agents and tasks again",
+    "survival": "master, agent, executor or framework killed, or a connection cut, at any point of a "
+    "task's life",
     "election": "the leader is elected in ZooKeeper, in Mesos' nodes; the others redirect",
     "volumes": "persistent volumes keep their content until DESTROY",
     "ends": "how command tasks end: exit, signal, KILL with and without grace, too long a run",

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 number=0
-total=6
+total=7
 part() {
   number=$((number + 1))
   name="$1"
@@ -20,5 +20,6 @@ part lint sh scripts/lint.sh
 part unit pytest --quiet tests/unit
 part templates pytest --quiet tests/templates
 part contracts pytest --quiet tests/contracts
+part 'published clients' pytest --quiet tests/foreign
 part simulation pytest --quiet tests/simulation
 part 'whole lab' molecule test

@@ -20,6 +20,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--all-points", action="store_true", help="survival: every point with every victim"
     )
+    group.addoption("--soak", type=float, default=0, metavar="SECONDS", help="random kills so long")
+    group.addoption(
+        "--soak-seed", type=int, default=1, metavar="N", help="for the same kills again"
+    )
 
 
 @pytest.fixture(scope="session")

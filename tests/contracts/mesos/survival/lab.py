@@ -116,7 +116,11 @@ class Lab:
 
     def kill_executors(self) -> None:
         for pid in self.executors():
-            os.kill(pid, signal.SIGKILL)
+            self.kill(pid)
+
+    def kill(self, pid: int) -> None:
+        """One process of a container."""
+        os.kill(pid, signal.SIGKILL)
 
     def wait_for_agent(self) -> None:
         wait_for(lambda: self._agents(active=True), "the agent is registered", PATIENCE)

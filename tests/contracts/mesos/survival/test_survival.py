@@ -51,11 +51,7 @@ def lab(labs: list[Lab], tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return labs[-1]
 
 
-@pytest.mark.contract(
-    behaviour="survival",
-    recordings="agent-restart.jsonl agent-loss.jsonl master-failover-after.jsonl "
-    "unacknowledged-updates.jsonl",
-)
+@pytest.mark.contract(behaviour="survival", recordings="agent-restart.jsonl")
 @pytest.mark.parametrize(
     ("point", "victim", "outcome"), CELLS, ids=[f"{point}-{victim}" for point, victim, _ in CELLS]
 )
