@@ -134,15 +134,15 @@ class Scheduler:
 
         threading.Thread(target=run, daemon=True).start()
 
-    def until(self, state: str, *, acknowledge: bool = True) -> Json:
-        """The next status of that state; those before it are acknowledged, it only if wanted."""
+    def until(self, *states: str, acknowledge: bool = True) -> Json:
+        """The next status of such a state; those before it are acknowledged, it only if wanted."""
         while True:
             status = self.framework.wait_type("UPDATE", PATIENCE)["update"]["status"]
             self.told.append(status)
-            if status["state"] == state and not acknowledge:
+            if status["state"] in states and not acknowledge:
                 return status
             self.acknowledge(status)
-            if status["state"] == state:
+            if status["state"] in states:
                 return status
 
     def acknowledge(self, status: Json) -> None:

@@ -88,7 +88,8 @@ def never(story: Story) -> None:
 
 
 def dropped(story: Story) -> None:
-    story.scheduler.until("TASK_DROPPED")
+    # On a busy machine the agent may be away for so long that the master gives it up.
+    story.scheduler.until("TASK_DROPPED", "TASK_UNREACHABLE")
     never(story)
 
 
@@ -132,5 +133,7 @@ OUTCOMES = {
 def consistent(story: Story) -> None:
     """After an end there is only the same end, and only the framework's task is spoken of."""
     ends = [one for one in story.scheduler.told if one["state"] in TERMINAL]
-    assert len({(one["state"], one.get("uuid")) for one in ends}) <= 1, story.scheduler.told
+    # What the master says by itself has no uuid.
+    assert len({one["state"] for one in ends}) <= 1, story.scheduler.told
+    assert len({one["uuid"] for one in ends if "uuid" in one}) <= 1, story.scheduler.told
     assert {one["task_id"]["value"] for one in story.scheduler.told} <= {story.scheduler.task_id}
