@@ -23,7 +23,7 @@ Record = dict[str, Any]
 class Executor:
     """One executor process and a connection to it."""
 
-    def __init__(self, directory: Path, **launch: Any) -> None:
+    def __init__(self, directory: Path, *, connects: bool = True, **launch: Any) -> None:
         self.directory = directory
         self.journal = JournalReader(directory / "journal")
         self.records: list[Record] = []
@@ -49,7 +49,7 @@ class Executor:
                 stderr=err,
                 start_new_session=True,
             )
-        self.connection = self.connect()
+        self.connection = self.connect() if connects else socket.socket(socket.AF_UNIX)
 
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -251,6 +251,15 @@ def test_an_agent_that_stays_away_is_not_awaited_for_ever(start: Start) -> None:
     executor.until_state("RUNNING")
     executor.connection.close()
     executor.until_state("KILLED")
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_an_agent_that_died_before_it_connected_is_not_awaited_for_ever(
+    start: Start, checkpoint: bool
+) -> None:
+    executor = start("sleep 600", connects=False, recovery_timeout=0.2, checkpoint=checkpoint)
+    executor.until_state("KILLED")
+    assert executor.process.wait(15) == 0
 
 
 def test_max_completion_time(start: Start) -> None:
