@@ -102,8 +102,8 @@ BEHAVIOUR: Final = {
     "agent-loss": "an agent that is silent becomes unreachable, and may come back",
     "agent-gone": "an agent marked gone never comes back",
     "master-restart": "a restarted master finds agents and tasks again",
-    "survival": "master, agent, executor or framework killed, or a connection cut, at any point of a "
-    "task's life",
+    "survival": "master, agent, executor or framework killed, or a connection cut, at any point of "
+    "a task's life",
     "election": "the leader is elected in ZooKeeper, in Mesos' nodes; the others redirect",
     "volumes": "persistent volumes keep their content until DESTROY",
     "ends": "how command tasks end: exit, signal, KILL with and without grace, too long a run",

@@ -239,8 +239,8 @@ def _take_tasks(
 ) -> Effects:
     """Hold the tasks that an agent reports; `news` is told to their frameworks."""
     effects: Effects = []
-    for framework in state.frameworks.values():
-        lost = framework.unreachable_tasks
+    for known in state.frameworks.values():
+        lost = known.unreachable_tasks
         for task_id in [key for key, task in lost.items() if task.agent_id.value == agent.id]:
             del lost[task_id]
     for reported in tasks:

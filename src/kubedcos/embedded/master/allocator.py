@@ -8,7 +8,7 @@ limits allow and without what is still missing for guarantees (the headroom).
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kubedcos.embedded.master.effects import Effects
