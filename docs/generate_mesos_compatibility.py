@@ -47,8 +47,8 @@ TESTS: Final = (
 RECORDINGS: Final = ROOT / "tests/fixtures/mesos"
 
 CALL_NOTES: Final = {
-    "ACCEPT_INVERSE_OFFERS": "inverse offers are never made",
-    "DECLINE_INVERSE_OFFERS": "inverse offers are never made",
+    "ACCEPT_INVERSE_OFFERS": "those of another framework are ignored",
+    "DECLINE_INVERSE_OFFERS": "those of another framework are ignored",
     "ACKNOWLEDGE_OPERATION_STATUS": "no status of an operation awaits it",
     "MESSAGE": "as with Mesos' own executors, which drop what they are sent",
     "REQUEST": "as with Mesos' own allocator",
@@ -65,8 +65,8 @@ EVENTS: Final = {
     "ERROR": "",
     "HEARTBEAT": "every 15 s",
     "MESSAGE": "never sent: only executors of frameworks send messages",
-    "INVERSE_OFFERS": "never sent: there is no maintenance",
-    "RESCIND_INVERSE_OFFER": "never sent: there is no maintenance",
+    "INVERSE_OFFERS": "",
+    "RESCIND_INVERSE_OFFER": "",
 }
 MASTER_ENDPOINTS: Final = (
     *("/api/v1/scheduler", "/api/v1", "/health", "/version", "/redirect", "/state"),
@@ -104,7 +104,12 @@ BEHAVIOUR: Final = {
     "master-restart": "a restarted master finds agents and tasks again",
     "survival": "master, agent, executor or framework killed, or a connection cut, at any point of "
     "a task's life",
-    "election": "the leader is elected in ZooKeeper, in Mesos' nodes; the others redirect",
+    "election": "the leader is elected in ZooKeeper, in Mesos' nodes; the others redirect; a "
+    "deposed leader ends",
+    "master-failover": "another master takes over with all that was decided: the registry is in "
+    "ZooKeeper, in a node beside the masters' (Mesos has a replicated log)",
+    "maintenance": "machines in maintenance have no agents, whoever leads",
+    "drain": "a drain goes on across restarts of agent and master",
     "volumes": "persistent volumes keep their content until DESTROY",
     "ends": "how command tasks end: exit, signal, KILL with and without grace, too long a run",
     "checks": "checks and health checks, by command, HTTP and TCP",

@@ -27,7 +27,8 @@ Answers to the agent:
 401   credentials missing or wrong: the agent ends with status 1
 403   registration refused; text says why: the agent logs it and tries again later
 409   unknown session: the agent re-registers
-410   the agent was marked gone: it must kill its tasks and end with status 1
+410   the agent was marked gone, or its machine is in maintenance (text says which): it must kill
+      its tasks and end with status 1
 503   no leader yet, or the leader is recovering: try again
 ====  =============================================================================
 """
@@ -43,6 +44,7 @@ from kubedcos.mesos.messages import (
     AgentID,
     AgentInfo,
     Capability,
+    DurationInfo,
     ExecutorID,
     ExecutorInfo,
     FrameworkID,
@@ -67,6 +69,7 @@ AGENT_CAPABILITIES: Final = (
     "MULTI_ROLE",
     "HIERARCHICAL_ROLE",
     "RESERVATION_REFINEMENT",
+    "AGENT_DRAINING",
     "TASK_RESOURCE_LIMITS",
 )
 """Capabilities of the embedded agent."""
@@ -272,8 +275,31 @@ class Ping(Part, frozen=True):
     connected: bool
 
 
+class DrainConfig(Part, frozen=True):
+    """How an agent is drained; in Mesos' own form, as views show it.
+
+    Attributes:
+        max_grace_period: the longest time between TERM and KILL, whatever a task's policy says.
+        mark_gone: the agent will be marked gone when it is drained.
+    """
+
+    max_grace_period: DurationInfo | None = None
+    mark_gone: bool = False
+
+
+class Drain(Part, frozen=True):
+    """DRAIN: kill all tasks and take no new ones until they are gone and acknowledged.
+
+    Sent after each (re-)registration of an agent that drains or is drained. The kills and ends of
+    tasks carry REASON_AGENT_DRAINING; with `mark_gone` they are told as TASK_GONE_BY_OPERATOR to
+    frameworks that are PARTITION_AWARE. A later one replaces the configuration.
+    """
+
+    config: DrainConfig
+
+
 class Shutdown(Part, frozen=True):
-    """SHUTDOWN: marked gone. Kill all tasks and end with status 1."""
+    """SHUTDOWN: marked gone, or maintenance begins. Kill all tasks and end with status 1."""
 
     message: str
 
@@ -291,6 +317,7 @@ class MasterCall(Part, frozen=True):
         "CHECKPOINT_RESOURCES",
         "UPDATE_FRAMEWORK",
         "SHUTDOWN_FRAMEWORK",
+        "DRAIN",
         "SHUTDOWN",
     ]
     ping: Ping | None = None
@@ -302,6 +329,7 @@ class MasterCall(Part, frozen=True):
     checkpoint_resources: CheckpointResources | None = None
     update_framework: UpdateFramework | None = None
     shutdown_framework: ShutdownFramework | None = None
+    drain: Drain | None = None
     shutdown: Shutdown | None = None
 
 

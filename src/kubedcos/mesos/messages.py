@@ -272,6 +272,29 @@ class Rescind(Message, frozen=True):
     offer_id: OfferID
 
 
+class InverseOffer(Message, frozen=True):
+    """Resources that an agent wants back: its machine is to be maintained."""
+
+    id: OfferID
+    framework_id: FrameworkID
+    unavailability: Unavailability
+    url: URL | None = None
+    agent_id: AgentID | None = None
+    resources: tuple[Resource, ...] = ()
+
+
+class InverseOffers(Message, frozen=True):
+    """New inverse offers."""
+
+    inverse_offers: tuple[InverseOffer, ...] = ()
+
+
+class RescindInverseOffer(Message, frozen=True):
+    """An inverse offer that is no more."""
+
+    inverse_offer_id: OfferID
+
+
 class Update(Message, frozen=True):
     """News of a task."""
 
@@ -315,6 +338,8 @@ class Event(Message, frozen=True):
     subscribed: Subscribed | None = None
     offers: Offers | None = None
     rescind: Rescind | None = None
+    inverse_offers: InverseOffers | None = None
+    rescind_inverse_offer: RescindInverseOffer | None = None
     update: Update | None = None
     update_operation_status: UpdateOperationStatus | None = None
     message: FrameworkMessage | None = None
@@ -407,6 +432,8 @@ __all__ = [
     "FrameworkMessage",
     "HTTPCheck",
     "HealthCheck",
+    "InverseOffer",
+    "InverseOffers",
     "KillPolicy",
     "Label",
     "Labels",
@@ -440,6 +467,7 @@ __all__ = [
     "ReconcileTask",
     "RegionInfo",
     "Rescind",
+    "RescindInverseOffer",
     "ReservationInfo",
     "Resource",
     "ResourceProviderID",

@@ -10,12 +10,14 @@ import pytest
 
 from .client import Framework, Http, subscribed
 from .engine import Cluster, embedded_cluster
+from .ensemble import Ensemble, OwnEnsemble
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mesos", "Mesos to test instead of the embedded engine")
     group.addoption("--mesos-master", metavar="HOST:PORT", help="leading master")
     group.addoption("--mesos-agent", metavar="HOST:PORT", help="an agent, for its own endpoints")
+    group.addoption("--mesos-zk", metavar="HOSTS/PATH", help="where its masters are in ZooKeeper")
     group.addoption("--mesos-credential", metavar="FILE", help='{"principal": …, "secret": …}')
     group.addoption(
         "--all-points", action="store_true", help="survival: every point with every victim"
@@ -60,6 +62,36 @@ def agent(cluster: Cluster, request: pytest.FixtureRequest) -> Http:
     if given is None:
         given = cluster.master.get("/slaves").json["slaves"][0]["pid"].partition("@")[2]
     return Http(given, cluster.master.credential)
+
+
+@pytest.fixture(scope="module")
+def ensemble(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ensemble]:
+    """Several masters, and where they are in ZooKeeper."""
+    zk = request.config.getoption("--mesos-zk", default=None)
+    if zk is not None:
+        others = Ensemble(zk.removeprefix("zk://"), _credential(request.config))
+        yield others
+        others.stop()
+        return
+    if request.config.getoption("--mesos-master", default=None) is not None:
+        pytest.skip("needs --mesos-zk, the place of the masters in ZooKeeper")
+    own = OwnEnsemble(tmp_path_factory.mktemp("masters"))
+    try:
+        own.complete()
+        yield own
+    finally:
+        own.stop()
+
+
+@pytest.fixture
+def own_ensemble(ensemble: Ensemble) -> OwnEnsemble:
+    """For tests that kill masters; all are there at the beginning of each."""
+    if not isinstance(ensemble, OwnEnsemble):
+        pytest.skip("kills masters; runs against the embedded engine only")
+    ensemble.complete()
+    return ensemble
 
 
 @pytest.fixture

@@ -19,8 +19,6 @@ WITHOUT_EFFECT = {
         "operation_id": {"value": "o-1"},
         "uuid": "AAAAAAAAAAAAAAAAAAAAAA==",
     },
-    "ACCEPT_INVERSE_OFFERS": {"inverse_offer_ids": [{"value": "O"}]},
-    "DECLINE_INVERSE_OFFERS": {"inverse_offer_ids": [{"value": "O"}]},
 }
 
 # Set for the recording, or by these tests for their own master.
@@ -39,7 +37,6 @@ def test_an_operator_reads(master: Http, kind: str) -> None:
 
 
 @pytest.mark.contract(calls="ACKNOWLEDGE_OPERATION_STATUS MESSAGE SHUTDOWN")
-@pytest.mark.contract(calls="ACCEPT_INVERSE_OFFERS DECLINE_INVERSE_OFFERS")
 @pytest.mark.parametrize("kind", WITHOUT_EFFECT)
 def test_calls_that_concern_nothing_of_ours_are_accepted(framework: Framework, kind: str) -> None:
     answer = framework.call(kind, **{kind.lower(): WITHOUT_EFFECT[kind]})
@@ -70,7 +67,7 @@ def test_what_is_attached_is_an_object(master: Http) -> None:
     assert (answer.status, type(answer.json)) == (200, dict)
 
 
-@pytest.mark.parametrize("kind", ["RESERVE_RESOURCES", "DRAIN_AGENT"])
+@pytest.mark.parametrize("kind", ["RESERVE_RESOURCES", "GROW_VOLUME"])
 def test_a_refusal_names_what_is_missing(own_cluster: Cluster, kind: str) -> None:
     answer = own_cluster.master.operator(kind, **{kind.lower(): {}})
     assert (answer.status, f"does not support {kind}" in answer.text) == (501, True)

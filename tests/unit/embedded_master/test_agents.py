@@ -73,6 +73,7 @@ def test_nothing_is_said_while_agents_recover() -> None:
     assert asked(world, framework, "x", "m0-S1") is None
     assert asked(world, framework, "x", "other") == "TASK_UNKNOWN"
     world.perform(removal.not_recovered(world.state, now=world.now))
+    assert [event.agent_id for event in world.told(framework, "FAILURE")] == [AgentID("m0-S1")]
     assert asked(world, framework, "x", "m0-S1") == "TASK_UNREACHABLE"
 
 
@@ -265,7 +266,7 @@ def test_an_agent_marked_gone_may_not_return() -> None:
     assert [call.type for _, call in world.calls] == ["SHUTDOWN"]
     with pytest.raises(agents.RegistrationRefused) as caught:
         world.back(agent)
-    assert caught.value.gone
+    assert caught.value.final
 
 
 def test_an_old_client_hears_of_an_unreachable_agent_as_lost() -> None:

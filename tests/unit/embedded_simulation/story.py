@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import looptime
 
 from kubedcos.embedded.master.options import read_options
+from kubedcos.embedded.master.registry import Registry
 from kubedcos.embedded.simulation.agent import SimulatedAgent
 from kubedcos.embedded.simulation.behaviour import Behaviour
 from kubedcos.embedded.simulation.cluster import SimulatedCluster
@@ -56,7 +57,7 @@ def cluster_of(
         resources = tuple(parse_resources("cpus:4;mem:4096;ports:[31000-31009]"))
         info = wire.AgentInfo(hostname=f"a{number}", resources=resources, checkpoint=True)
         cluster.add(info, f"10.0.0.{number + 1}")
-    cluster.engine.elect()
+    cluster.engine.elect(Registry())
     return cluster
 
 

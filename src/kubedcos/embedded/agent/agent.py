@@ -18,6 +18,7 @@ from kubedcos.clock import Clock
 from kubedcos.embedded.agent import volumes
 from kubedcos.embedded.agent.container_rules import limits_of
 from kubedcos.embedded.agent.containers import Containers
+from kubedcos.embedded.agent.draining import TOO_LATE, Draining
 from kubedcos.embedded.agent.executor.journal import JournalReader
 from kubedcos.embedded.agent.fetching.fetcher import Fetcher
 from kubedcos.embedded.agent.group_store import StoredExecutor
@@ -56,6 +57,7 @@ class Agent:
         completed: ended and acknowledged, newest last.
         frameworks: by id, those with tasks here.
         resources: dynamic reservations and persistent volumes, as the master says.
+        draining: kills tasks, and changes how their ends are told, when an operator wants it.
         counters: for `/metrics/snapshot`.
         changed: called whenever an update may have to be sent.
         on_shutdown: called when the master wants the agent to end, with its message.
@@ -79,6 +81,7 @@ class Agent:
         self.info: AgentInfo | None = None
         self.launcher = Launcher(Surroundings(settings, store.layout, containers, fetcher))
         self.runs: dict[tuple[str, str], TaskRun] = {}
+        self.draining = Draining(self)
         self.groups = Groups(self)
         self._background: set[asyncio.Task[None]] = set()
         self.completed: list[TaskRun] = []
@@ -119,6 +122,8 @@ class Agent:
             self.update_framework(call.update_framework.framework)
         elif call.shutdown_framework is not None:
             self.shutdown_framework(call.shutdown_framework.framework_id.value)
+        elif call.drain is not None:
+            self.draining.start(call.drain.config)
         elif call.shutdown is not None:
             log.warning("The master asked us to shut down: %s", call.shutdown.message)
             self.on_shutdown(call.shutdown.message)
@@ -134,6 +139,9 @@ class Agent:
             return
         log.info("Got task %s of framework %s", task.task_id.value, framework_id)
         run = Run(framework_id, task.task_id.value, str(uuid.uuid4()))
+        if self.draining.config is not None:
+            self.drop(run, task, framework, "REASON_AGENT_DRAINING", TOO_LATE)
+            return
         self.save_framework(framework)
         self.store.save_task(self.agent_id, run, task)
         taskrun = self._taskrun(run, task, framework)
@@ -148,7 +156,7 @@ class Agent:
         self.store.save_framework(self.agent_id, framework)
 
     def _taskrun(self, run: Run, task: TaskInfo, framework: FrameworkInfo) -> TaskRun:
-        return TaskRun(
+        made = TaskRun(
             run=run,
             task=task,
             framework=framework,
@@ -157,6 +165,8 @@ class Agent:
             agent_id=self.agent_id,
             address=self.settings.advertise_ip,
         )
+        made.told = self.draining.tell_of(made)
+        return made
 
     async def _launch(self, run: TaskRun, launching: asyncio.Task[None]) -> None:
         """From a task that was taken on to a running executor, or to the reason why not."""
@@ -209,7 +219,7 @@ class Agent:
             self.count("containerizer/mesos/container_destroy_errors")
             log.error("Destroying container %s: %s", run.run.container_id, error)  # noqa: TRY400
         if not run.silent and not run.stream.terminated:
-            status = self._terminal_status(run, oom_kills)
+            status = run.told(self._terminal_status(run, oom_kills))
             run.stream.add(status)
             self.count("slave/tasks_" + status.state.removeprefix("TASK_").lower())
         run.ended = True
@@ -268,6 +278,7 @@ class Agent:
         busy = {key[0] for key in self.runs} | self.groups.frameworks()
         if framework_id not in busy:
             self.frameworks.pop(framework_id, None)
+        self.draining.end_when_done()
 
     def _retire(self, run: TaskRun) -> None:
         self.completed.append(run)
@@ -404,6 +415,7 @@ class Agent:
                 run.watching = asyncio.create_task(self._watch(run))
         self._end([run for run in self.live() if run.silent])
         self.groups.recover(executors)
+        self.draining.recover()
 
     def destroy_orphans(self) -> None:
         """End containers that no task of ours belongs to, such as those of an older agent id."""

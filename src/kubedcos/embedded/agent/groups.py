@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from kubedcos.embedded.agent import group_store
 from kubedcos.embedded.agent.container_rules import refusal
 from kubedcos.embedded.agent.containers import kill_marked
+from kubedcos.embedded.agent.draining import TOO_LATE
 from kubedcos.embedded.agent.executor.journal import JournalReader
 from kubedcos.embedded.agent.group_launching import GroupLauncher, group_limits
 from kubedcos.embedded.agent.group_store import StoredExecutor, StoredGroup
@@ -152,6 +153,13 @@ class Groups:
         assert call.framework.id is not None
         key = (call.framework.id.value, call.executor.executor_id.value)
         tasks = call.tasks
+        if self.agent.draining.config is not None:
+            self._drop(call, TOO_LATE, "REASON_AGENT_DRAINING")
+            if call.launch_executor:
+                self.exits.append(
+                    ExitedExecutor(call.framework.id, call.executor.executor_id, NEVER_STARTED)
+                )
+            return
         if any((key[0], task.task_id.value) in self.agent.runs for task in tasks):
             log.warning("Ignoring a group of executor %s: a task of it is here already", key[1])
             return
@@ -217,15 +225,18 @@ class Groups:
             group=executor,
             nested_id=containers[task_id],
         )
+        member.told = agent.draining.tell_of(member)
         executor.members[task_id] = member
         return member
 
-    def _drop(self, call: RunTaskGroup, message: str) -> None:
+    def _drop(
+        self, call: RunTaskGroup, message: str, reason: str = "REASON_EXECUTOR_TERMINATED"
+    ) -> None:
         """The tasks never come to be; their framework hears why."""
         assert call.framework.id is not None
         for task in call.tasks:
             run = Run(call.framework.id.value, call.executor.executor_id.value, str(uuid.uuid4()))
-            self.agent.drop(run, task, call.framework, "REASON_EXECUTOR_TERMINATED", message)
+            self.agent.drop(run, task, call.framework, reason, message)
 
     async def _launch(self, executor: GroupExecutor, members: list[TaskRun]) -> None:
         """Start the executor if need be, prepare the tasks, and hand them over.
@@ -286,7 +297,7 @@ class Groups:
         status = member.from_agent(self.agent.clock.time(), *failure)
         self._ended(member, status.state)
         if not member.silent:
-            member.stream.add(status)
+            member.stream.add(member.told(status))
         self.agent.settle(member)
         self.agent.changed()
 
@@ -352,7 +363,7 @@ class Groups:
             return
         status = member.from_executor(record)
         if not member.silent:
-            member.stream.add(status)
+            member.stream.add(member.told(status))
         if status.state in TERMINAL_STATES:
             if not member.ended:
                 self._ended(member, status.state)

@@ -50,6 +50,10 @@ class Layout:
         """AgentInfo as first registered."""
         return self.identity(agent_id) / "slave.info"
 
+    def drain(self, agent_id: str) -> Path:
+        """How the agent is being drained."""
+        return self.identity(agent_id) / "drain.config"
+
     def framework(self, agent_id: str, framework_id: str) -> Path:
         """Meta directory of a framework."""
         return self.identity(agent_id) / "frameworks" / framework_id

@@ -11,6 +11,7 @@ from pathlib import Path
 from kubedcos.embedded.agent.durable import link, read_json, write_file, write_json
 from kubedcos.embedded.agent.paths import Layout, Run
 from kubedcos.embedded.agent.updates import Record
+from kubedcos.embedded.protocol import DrainConfig
 from kubedcos.mesos.messages import AgentInfo, FrameworkInfo, Resource, TaskInfo
 
 TASK = "task.info"
@@ -53,6 +54,18 @@ class Store:
         assert info.id is not None
         write_json(self.layout.info(info.id.value), info)
         link(self.layout.latest, info.id.value)
+
+    def save_drain(self, agent_id: str, config: DrainConfig) -> None:
+        """A drain goes on."""
+        write_json(self.layout.drain(agent_id), config)
+
+    def drain(self, agent_id: str) -> DrainConfig | None:
+        """The drain that went on when the agent ended."""
+        return read_json(self.layout.drain(agent_id), DrainConfig)
+
+    def forget_drain(self, agent_id: str) -> None:
+        """The drain is over."""
+        self.layout.drain(agent_id).unlink(missing_ok=True)
 
     def forget_identity(self) -> None:
         """The next start is that of a new agent."""

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ class TaskRun:
         recovered: an earlier agent process launched it.
         group: the executor of task groups that the task runs under, None for a command task.
         nested_id: the task's own container in that of its group's executor.
+        told: changes a status into what the framework is to hear.
     """
 
     run: Run
@@ -81,6 +83,7 @@ class TaskRun:
     group: GroupExecutor | None = None
     nested_id: str | None = None
     unsent: list[bytes] = field(default_factory=list)
+    told: Callable[[TaskStatus], TaskStatus] = lambda status: status
 
     @property
     def key(self) -> tuple[str, str]:
@@ -178,7 +181,7 @@ class TaskRun:
                 if status.state in TERMINAL_STATES:
                     self.held = self.held or status
                 elif not self.silent:
-                    self.stream.add(status)
+                    self.stream.add(self.told(status))
 
     def newest_by_state(self) -> tuple[TaskStatus, ...]:
         """Its statuses as Mesos keeps them: of several in a row with the same state the newest."""

@@ -86,6 +86,9 @@ def state_view(agent: Agent, *, start_time: float, pid: str, master_hostname: st
         "resource_providers": [],
         "attributes": {a.name: _attribute(a) for a in settings.attributes},
     }
+    if agent.draining.config is not None:
+        view["drain_config"] = to_json(agent.draining.config)
+        view["estimated_drain_start_time_seconds"] = agent.draining.started
     if master_hostname is not None:
         view["master_hostname"] = master_hostname
     view["flags"] = settings.flags.shown()
@@ -272,7 +275,13 @@ def agent_view(agent: Agent) -> Json:
     """GET_AGENT."""
     if agent.info is None:
         return {}
-    return {"agent_info": to_json(replace(agent.info, checkpoint=False))}
+    view: Json = {"agent_info": to_json(replace(agent.info, checkpoint=False))}
+    drain = agent.draining
+    if drain.config is not None and drain.started is not None:
+        view["drain_config"] = to_json(drain.config)
+        started = int(drain.started) * 10**9  # whole seconds, as Mesos tells it here
+        view["estimated_drain_start_time"] = {"nanoseconds": started}
+    return view
 
 
 def get_containers_view(agent: Agent, now: float, *, nested: bool) -> Json:

@@ -19,10 +19,7 @@ from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.options import MasterOptions, read_options
 from kubedcos.embedded.protocol import MESOS_VERSION
 from kubedcos.errors import KubedcosError
-from kubedcos.mesos.messages import MasterInfo
 from kubedcos.mesos.zookeeper import zookeeper_address
-
-_log = logging.getLogger("kubedcos.embedded.master")
 
 
 class _Server(uvicorn.Server):
@@ -47,15 +44,15 @@ async def serve(
     engine: Engine | None = None,
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
-    """Run the master until a signal ends it or it has lost its leadership.
+    """Run the master until a signal ends it.
+
+    A master that must not lead any longer ends the process at once with status 1, as Mesos does:
+    whoever is connected sees the connection break, and nothing more is answered.
 
     Args:
         options: from the flags.
         engine: the one to serve; one of its own by default.
         beside: runs beside it until the end.
-
-    Returns:
-        Exit status: 0 after a signal, 1 after lost leadership.
     """
     engine = engine or Engine(options, SystemClock())
     config = uvicorn.Config(
@@ -71,41 +68,24 @@ async def serve(
     server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.end)
-    status = 0
-
-    def end(reason: str) -> None:
-        nonlocal status
-        _log.error("%s: this master ends, its supervisor is to start it again", reason)
-        status, server.should_exit = 1, True
-
-    def lead(leader: MasterInfo | None) -> None:
-        ours = leader is not None and leader.id == engine.state.info.id
-        if engine.elected and not ours:
-            end("leadership lost")
-        engine.leader = leader
-        if ours:
-            engine.elect()
-        elif leader is not None and _region(leader) != _region(engine.state.info):
-            end(f"the leader is in region {_region(leader)}, this master is not")
-
-    def lost() -> None:
-        if engine.elected:
-            end("ZooKeeper session lost")
-        engine.leader = None
-
+    engine.unfit = _exit
     election = None
     if options.zk is None:
-        engine.elect()
+        engine.elect(engine.store.load())
     else:
         from kubedcos.embedded.master.election import Election  # noqa: PLC0415
+        from kubedcos.embedded.master.leadership import Leadership  # noqa: PLC0415
 
+        leadership = Leadership(engine, _exit)
         election = Election(
             zookeeper_address(options.zk, "flag --zk"),
             engine.state.info,
             options.zk_session_timeout,
-            lead,
-            lost,
+            leadership.led_by,
+            leadership.lost,
         )
+        if not options.in_memory:
+            engine.store = election.registry(options.registry_store_timeout)
         engine.spawn(election.start())
     if beside is not None:
         engine.spawn(beside())
@@ -113,12 +93,12 @@ async def serve(
     await engine.close()
     if election is not None:
         await election.stop()
-    return status
+    return 0
 
 
-def _region(info: MasterInfo) -> str | None:
-    domain = info.domain
-    return domain.fault_domain.region.name if domain and domain.fault_domain else None
+def _exit(reason: str) -> None:
+    print(f"EXIT with status 1: {reason}", file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(1)
 
 
 def main(arguments: list[str]) -> int:

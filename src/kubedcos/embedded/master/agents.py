@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from kubedcos.embedded.master import draining, maintenance
 from kubedcos.embedded.master.effects import (
     Allocate,
     Effects,
@@ -15,8 +16,10 @@ from kubedcos.embedded.master.effects import (
     ToAgent,
 )
 from kubedcos.embedded.master.frameworks import FrameworkRules, complete
+from kubedcos.embedded.master.inverse_offers import rescind_of_agent
+from kubedcos.embedded.master.machines import DOWN_MESSAGE
 from kubedcos.embedded.master.offers import forget_agent, rescind
-from kubedcos.embedded.master.removal import Removal, remove_agent
+from kubedcos.embedded.master.removal import Removal, forget_drain, remove_agent
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
 from kubedcos.embedded.master.statuses import (
     known_task,
@@ -60,11 +63,16 @@ class AgentRules:
 
 
 class RegistrationRefused(Exception):
-    """The agent may not register; `gone` when it must never come back."""
+    """The agent may not register; `final` when it must end instead of trying again."""
 
-    def __init__(self, text: str, *, gone: bool = False) -> None:
+    def __init__(self, text: str, *, final: bool = False) -> None:
         super().__init__(text)
-        self.gone = gone
+        self.final = final
+
+
+def _refuse_down(state: MasterState, info: AgentInfo, address: str) -> None:
+    if maintenance.is_down(state, info.hostname, address):
+        raise RegistrationRefused(DOWN_MESSAGE, final=True)
 
 
 def _checked_total(
@@ -95,6 +103,7 @@ def register(
     Raises:
         RegistrationRefused: with the reason.
     """
+    _refuse_down(state, call.agent_info, call.address)
     total = _checked_total(state, rules, call.agent_info, call.checkpointed_resources)
     effects = _replaced(state, framework_rules, call.address, call.agent_info.port, now=now)
     agent_id = f"{state.info.id}-S{state.next_agent}"
@@ -110,6 +119,7 @@ def register(
         capabilities=call.capabilities,
     )
     state.agents[agent_id] = agent
+    maintenance.enter(state, agent)
     state.count("messages_register_slave")
     effects = [OpenChannel(agent), *effects, SaveRegistry(), Allocate(agent_id)]
     return _reply(rules, agent_id, session), effects
@@ -145,6 +155,7 @@ def _replaced(
             # TASK_LOST even for PARTITION_AWARE frameworks: so does Mesos.
             removal = Removal("TASK_LOST", "REASON_AGENT_REMOVED", message)
             effects += remove_agent(state, framework_rules, agent, removal, now=now)
+            forget_drain(state, agent.id)
     return effects
 
 
@@ -166,7 +177,8 @@ def reregister(
         raise RegistrationRefused("The agent re-registers without its id")
     agent_id = call.agent_info.id.value
     if agent_id in state.gone:
-        raise RegistrationRefused("Agent has been marked gone", gone=True)
+        raise RegistrationRefused("Agent has been marked gone", final=True)
+    _refuse_down(state, call.agent_info, call.address)
     total = _checked_total(state, rules, call.agent_info, call.checkpointed_resources)
     address = (call.address, call.agent_info.port)
     effects = _replaced(state, framework_rules, *address, now=now, but=agent_id)
@@ -184,9 +196,13 @@ def reregister(
         reregistered_time=now,
         capabilities=call.capabilities,
         kills=known.kills if known else {},
+        deactivated=agent_id in state.deactivated,
+        drain_started=known.drain_started if known else None,
     )
     effects += rescind(state, state.offers_of(agent_id=agent_id))
+    effects += rescind_of_agent(state, agent_id)
     state.agents[agent_id] = agent
+    maintenance.enter(state, agent)
     forget_agent(state, agent_id)
     state.count("messages_reregister_slave")
     effects += _recover_frameworks(state, agent, call.frameworks, now=now)
@@ -202,6 +218,7 @@ def reregister(
             effects.append(ToAgent(agent_id, MasterCall(type="KILL_TASK", kill_task=order)))
         else:
             del agent.kills[key]
+    effects += draining.drain_call(state, agent)
     reply = _reply(rules, agent_id, session, unknown)
     # The channel comes first: the effects may already hold calls for the agent.
     return reply, [OpenChannel(agent), *effects, SaveRegistry(), Allocate(agent_id)]
@@ -313,6 +330,7 @@ def disconnected(
         return []
     agent.connected = False
     effects = rescind(state, state.offers_of(agent_id=agent.id))
+    effects += rescind_of_agent(state, agent.id)
     message = f"Agent {agent.info.hostname} disconnected"
     for task in state.tasks_of(agent_id=agent.id):
         framework = state.frameworks[task.framework_id.value]

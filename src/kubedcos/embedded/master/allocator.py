@@ -84,7 +84,7 @@ def allocate(
 
 def _offerable(rules: AllocationRules, agent: AgentRecord) -> bool:
     listed = rules.whitelist is None or agent.info.hostname in rules.whitelist
-    return listed and agent.connected
+    return listed and agent.active
 
 
 def _wanted_roles(framework: FrameworkRecord) -> Sequence[str]:

@@ -63,7 +63,7 @@ async def _register(engine: Engine, call: AgentCall) -> Response:
     try:
         return _reply(await admit(engine, call))
     except agents.RegistrationRefused as error:
-        raise BadRequest(text(410 if error.gone else 403, str(error))) from None
+        raise BadRequest(text(410 if error.final else 403, str(error))) from None
 
 
 def admit(engine: Engine, call: AgentCall) -> asyncio.Future[AgentReply]:

@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from kubedcos.embedded.master import (
     operator_agents,
+    operator_draining,
+    operator_maintenance,
     operator_quota,
     operator_reads,
     operator_resources,
@@ -31,6 +33,8 @@ CALLS: Final[OperatorCalls] = {
     **operator_resources.CALLS,
     **operator_agents.CALLS,
     **operator_quota.CALLS,
+    **operator_draining.CALLS,
+    **operator_maintenance.CALLS,
 }
 """Everything that is answered."""
 
@@ -38,9 +42,7 @@ UNSUPPORTED: Final = frozenset(
     {
         *("SET_LOGGING_LEVEL", "GET_LOGGING_LEVEL", "GET_OPERATIONS"),
         *("RESERVE_RESOURCES", "CREATE_VOLUMES", "GROW_VOLUME", "SHRINK_VOLUME"),
-        *("GET_MAINTENANCE_SCHEDULE", "GET_MAINTENANCE_STATUS", "UPDATE_MAINTENANCE_SCHEDULE"),
-        *("START_MAINTENANCE", "STOP_MAINTENANCE", "DRAIN_AGENT", "DEACTIVATE_AGENT"),
-        *("REACTIVATE_AGENT", "SUBSCRIBE"),
+        "SUBSCRIBE",
     }
 )
 """Calls of Mesos that are refused with 501."""

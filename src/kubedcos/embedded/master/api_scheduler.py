@@ -9,7 +9,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kubedcos.embedded.master import accept, frameworks, reconcile
+from kubedcos.embedded.master import accept, frameworks, inverse_offers, reconcile
 from kubedcos.embedded.master.effects import Effects, ToFramework
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.responses import (
@@ -214,6 +214,22 @@ def _decline(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
     )
 
 
+def _accept_inverse_offers(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    assert call.accept_inverse_offers is not None
+    now = engine.clock.time()
+    return inverse_offers.answer(
+        engine.state, framework, call.accept_inverse_offers, "ACCEPT", now=now
+    )
+
+
+def _decline_inverse_offers(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    assert call.decline_inverse_offers is not None
+    now = engine.clock.time()
+    return inverse_offers.answer(
+        engine.state, framework, call.decline_inverse_offers, "DECLINE", now=now
+    )
+
+
 def _revive(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
     roles = call.revive.roles if call.revive is not None else ()
     return frameworks.revive(engine.state, framework, roles)
@@ -276,8 +292,8 @@ def _reconcile_operations(engine: Engine, framework: FrameworkRecord, call: Call
 def without_effect(_engine: Engine, _framework: FrameworkRecord, _call: Call) -> Effects:
     """Accepted and without consequence, in Mesos too, as far as this engine's tasks go.
 
-    The executors of command tasks and of task groups take no messages; inverse offers are never
-    made; the default allocator ignores requests; no operation status ever awaits its
+    The executors of command tasks and of task groups take no messages; the default allocator
+    ignores requests; no operation status ever awaits its
     acknowledgement.
     """
     return []
@@ -285,11 +301,11 @@ def without_effect(_engine: Engine, _framework: FrameworkRecord, _call: Call) ->
 
 DECISIONS: Final[dict[str, Decision]] = {
     "ACCEPT": _accept,
-    "ACCEPT_INVERSE_OFFERS": without_effect,
+    "ACCEPT_INVERSE_OFFERS": _accept_inverse_offers,
     "ACKNOWLEDGE": _acknowledge,
     "ACKNOWLEDGE_OPERATION_STATUS": without_effect,
     "DECLINE": _decline,
-    "DECLINE_INVERSE_OFFERS": without_effect,
+    "DECLINE_INVERSE_OFFERS": _decline_inverse_offers,
     "KILL": _kill,
     "MESSAGE": without_effect,
     "RECONCILE": _reconcile,

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from kubedcos.embedded.master.zookeeper_registry import ZooKeeperStore
 from kubedcos.embedded.protojson import encode_json
 from kubedcos.mesos.messages import MasterInfo
 from kubedcos.mesos.zookeeper import ZooKeeperAddress, candidates
@@ -51,6 +52,10 @@ class Election:
             hosts=address.hosts, timeout=session_timeout, auth_data=address.auth_data
         )
 
+    def registry(self, patience: float) -> ZooKeeperStore:
+        """The registry below the masters' nodes, in this session; see `ZooKeeperStore`."""
+        return ZooKeeperStore(self._client, self._address.path, self._acl(private=True), patience)
+
     async def start(self) -> None:
         """Connect and enter the election; waits for ZooKeeper as long as it takes."""
         await asyncio.to_thread(self._connect)
@@ -68,16 +73,23 @@ class Election:
         self._client.stop()
         self._client.close()
 
+    def _acl(self, *, private: bool) -> Any:
+        """Who may touch a node: with credentials its creator; others may read what is not private.
+
+        Without credentials everybody may do everything.
+        """
+        if not self._address.credentials:
+            return None
+        from kazoo.security import CREATOR_ALL_ACL, READ_ACL_UNSAFE  # noqa: PLC0415
+
+        return list(CREATOR_ALL_ACL if private else (*CREATOR_ALL_ACL, *READ_ACL_UNSAFE))
+
     def _connect(self) -> None:
         self._client.add_listener(self._session_changed)
         self._client.start(timeout=10**6)
 
     def _enter(self) -> None:
-        acl = None
-        if self._address.credentials:
-            from kazoo.security import CREATOR_ALL_ACL, READ_ACL_UNSAFE  # noqa: PLC0415
-
-            acl = [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE]
+        acl = self._acl(private=False)
         self._client.ensure_path(self._address.path, acl=acl)
         self._client.create(
             f"{self._address.path}/json.info_",

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from kubedcos.embedded.flags import duration
 from kubedcos.embedded.master import (
     operator_agents,
+    operator_maintenance,
     operator_quota,
     operator_reads,
     role_views,
@@ -117,6 +118,18 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     ),
     "/weights": Endpoint(
         operator_quota.weights_endpoint, READWRITE, leader=True, methods=("GET", "PUT")
+    ),
+    "/maintenance/schedule": Endpoint(
+        operator_maintenance.schedule_endpoint, READWRITE, leader=True, methods=("GET", "POST")
+    ),
+    "/maintenance/status": Endpoint(
+        operator_maintenance.status_endpoint, leader=True, methods=("GET",)
+    ),
+    "/machine/down": Endpoint(
+        operator_maintenance.down_endpoint, READWRITE, leader=True, methods=("POST",)
+    ),
+    "/machine/up": Endpoint(
+        operator_maintenance.up_endpoint, READWRITE, leader=True, methods=("POST",)
     ),
     "/teardown": Endpoint(_teardown, READWRITE, leader=True, methods=("POST",)),
 }

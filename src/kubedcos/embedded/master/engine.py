@@ -8,11 +8,12 @@ import itertools
 import logging
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from kubedcos.clock import Clock
-from kubedcos.embedded.master import agents, frameworks, removal
+from kubedcos.embedded.master import agents, draining, frameworks, inverse_offers, removal
 from kubedcos.embedded.master.allocation_limits import AllocationPause, Whitelist
 from kubedcos.embedded.master.allocator import AllocationRules, allocate
 from kubedcos.embedded.master.channels import Channel, HttpChannel
@@ -34,6 +35,9 @@ from kubedcos.embedded.master.registrar import Registrar
 from kubedcos.embedded.master.registry import (
     FileStore,
     MemoryStore,
+    Registry,
+    RegistryLost,
+    RegistryStore,
     forget_old,
     recover,
     registry_of,
@@ -61,7 +65,7 @@ def master_info(options: MasterOptions, identity: str) -> MasterInfo:
         version=MESOS_VERSION,
         address=Address(hostname=options.hostname, ip=options.address, port=options.advertise_port),
         domain=options.domain,
-        capabilities=(Capability("AGENT_UPDATE"), Capability("QUOTA_V2")),
+        capabilities=tuple(map(Capability, ("AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"))),
     )
 
 
@@ -73,6 +77,10 @@ class Engine:
         clock: source of time.
         chance: source of all identifiers, secrets among them, and of the order of agents.
         channel: how agents are reached.
+
+    Attributes:
+        store: where the registry is; to be set before the election, if not as the flags say.
+        unfit: called with the reason when this master must not lead any longer.
     """
 
     def __init__(
@@ -111,7 +119,8 @@ class Engine:
             excluded=options.fair_sharing_excluded,
         )
         store_dir = None if options.in_memory else options.work_dir
-        self._store = MemoryStore() if store_dir is None else FileStore(store_dir)
+        self.store: RegistryStore = MemoryStore() if store_dir is None else FileStore(store_dir)
+        self.unfit: Callable[[str], None] = _log.error
         self.registrar = Registrar(self._save_registry, self.perform, clock)
         # SystemRandom would ask the kernel for each of thousands of agents.
         self._shuffle = random.Random(self._chance.getrandbits(64))  # noqa: S311  no secret
@@ -127,12 +136,11 @@ class Engine:
         """Whether this master leads and has read its registry."""
         return self.state.elected_time is not None
 
-    def elect(self) -> None:
-        """Begin to lead: read the registry and let time pass."""
+    def elect(self, registry: Registry) -> None:
+        """Begin to lead with the registry of the last leader, and let time pass."""
         if self.elected:
             return
         now = self.clock.time()
-        registry = self._store.load()
         self.state.weights = dict(self.options.weights)
         recover(self.state, registry)
         if self.state.weights != registry.weights:
@@ -150,11 +158,12 @@ class Engine:
             self.spawn(self._time_out(self.options.offer_timeout))
         _log.info("elected; %d agents are expected back", len(self.state.recovered))
 
-    def spawn(self, work: object) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine beside everything else."""
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     def new_uuid(self) -> str:
         """An identifier that nobody has."""
@@ -179,6 +188,9 @@ class Engine:
         """Carry out effects, in order; allocation, if asked for, once and last."""
         for effect in effects:
             self._perform(effect)
+        settled = draining.settle(self.state, self.framework_rules, now=self.clock.time())
+        if settled:
+            self.perform(settled)
         asked = [effect.agent_id for effect in effects if isinstance(effect, Allocate)]
         if asked:
             some = tuple(agent_id for agent_id in asked if agent_id is not None)
@@ -208,7 +220,11 @@ class Engine:
                 pass
 
     def _save_registry(self) -> None:
-        self._store.save(registry_of(self.state))
+        try:
+            self.store.save(registry_of(self.state))
+        except RegistryLost as error:
+            self.unfit(f"{error}... committing suicide!")
+            raise
 
     def _to_stream(self, stream_id: str | None, event: Event) -> None:
         if stream_id is not None and stream_id in self.streams:
@@ -224,6 +240,7 @@ class Engine:
         self.perform(
             allocate(self.state, rules, now=now, shuffle=self._shuffle, agent_ids=agent_ids)
         )
+        self.perform(inverse_offers.make(self.state, now=self.clock.time()))
 
     def _open_channel(self, agent: AgentRecord) -> None:
         old = self.channels.get(agent.id)
@@ -302,6 +319,9 @@ class Engine:
 
     def _pass_time(self, now: float) -> None:
         self.perform(frameworks.expired(self.state, self.framework_rules, now=now))
+        if self.options.offer_timeout is not None:
+            oldest = now - self.options.offer_timeout
+            self.perform(inverse_offers.late(self.state, oldest=oldest))
         if self._recovery_deadline is not None and now >= self._recovery_deadline:
             self._recovery_deadline = None
             self.perform(removal.not_recovered(self.state, now=now))

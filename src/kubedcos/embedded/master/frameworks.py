@@ -21,6 +21,7 @@ from kubedcos.embedded.master.effects import (
     ToFramework,
     ToStream,
 )
+from kubedcos.embedded.master.inverse_offers import forget_filters, forget_framework
 from kubedcos.embedded.master.offers import rescind
 from kubedcos.embedded.master.rules import framework_fault, suppressed_fault
 from kubedcos.embedded.master.state import FrameworkRecord, MasterState
@@ -160,6 +161,7 @@ def _return(
         ]
     for offer in state.offers_of(framework_id=framework.id):
         del state.offers[offer.id]
+    forget_framework(state, framework.id)
     # Mesos keeps these two from the first subscription without a word.
     framework.info = replace(
         info,
@@ -189,6 +191,7 @@ def disconnected(state: MasterState, stream_id: str, *, now: float) -> Effects:
             framework.filters.clear()
             for offer in state.offers_of(framework_id=framework.id):
                 del state.offers[offer.id]
+            forget_framework(state, framework.id)
     return []
 
 
@@ -209,6 +212,7 @@ def remove(
     effects: Effects = []
     for offer in state.offers_of(framework_id=framework.id):
         del state.offers[offer.id]
+    forget_framework(state, framework.id)
     call = MasterCall(
         type="SHUTDOWN_FRAMEWORK",
         shutdown_framework=ShutdownFramework(FrameworkID(framework.id)),
@@ -258,6 +262,7 @@ def revive(state: MasterState, framework: FrameworkRecord, roles: tuple[str, ...
     framework.suppressed -= wanted
     for key in [key for key in framework.filters if key[0] in wanted]:
         del framework.filters[key]
+    forget_filters(state, framework.id)
     state.count("messages_revive_offers")
     return [Allocate()]
 

@@ -27,7 +27,8 @@ def snapshot(
     """All metrics, sorted by name."""
     agents = list(state.agents.values())
     frameworks = list(state.frameworks.values())
-    active = sum(agent.connected for agent in agents)
+    active = sum(agent.active for agent in agents)
+    linked = sum(agent.connected for agent in agents)
     connected = sum(framework.connected for framework in frameworks)
     shown: dict[str, float] = {
         "master/elected": float(elected),
@@ -35,8 +36,8 @@ def snapshot(
         # As with Mesos, whose standbys follow the leader's log: a standby has nothing to recover.
         "registrar/log/recovered": float(recovered or not elected),
         "master/slaves_active": float(active),
-        "master/slaves_connected": float(active),
-        "master/slaves_disconnected": float(len(agents) - active),
+        "master/slaves_connected": float(linked),
+        "master/slaves_disconnected": float(len(agents) - linked),
         "master/slaves_inactive": float(len(agents) - active),
         "master/slaves_unreachable": float(len(state.unreachable)),
         "master/frameworks_active": float(connected),

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from kubedcos.embedded.master.effects import Effects, ToFramework
+from kubedcos.embedded.master.machines import unavailability_at
 from kubedcos.embedded.master.state import (
     AgentRecord,
     Filter,
@@ -53,11 +54,7 @@ def make_offer(
         framework_id=FrameworkID(framework.id),
         agent_id=AgentID(agent.id),
         hostname=agent.info.hostname,
-        url=URL(
-            scheme="http",
-            address=Address(hostname=agent.info.hostname, ip=agent.address, port=agent.info.port),
-            path="/slave(1)",
-        ),
+        url=agent_url(agent),
         domain=agent.info.domain,
         resources=tuple(for_framework(framework, allocated)),
         attributes=agent.info.attributes,
@@ -65,11 +62,21 @@ def make_offer(
             ExecutorID(key.executor_id)
             for key, _ in state.executors_of(framework_id=framework.id, agent_id=agent.id)
         ),
+        unavailability=unavailability_at(state.machines, agent.info.hostname, agent.address),
         allocation_info=AllocationInfo(role) if framework.can("MULTI_ROLE") else None,
     )
     record = OfferRecord(offer=offer, role=role, resources=allocated, created=now)
     state.offers[record.id] = record
     return record
+
+
+def agent_url(agent: AgentRecord) -> URL:
+    """Where frameworks reach an agent."""
+    return URL(
+        scheme="http",
+        address=Address(hostname=agent.info.hostname, ip=agent.address, port=agent.info.port),
+        path="/slave(1)",
+    )
 
 
 def for_framework(framework: FrameworkRecord, resources: Iterable[Resource]) -> list[Resource]:

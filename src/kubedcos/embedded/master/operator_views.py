@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kubedcos.embedded.master import quantities, role_views, views
+from kubedcos.embedded.master.draining import drain_info
 from kubedcos.embedded.master.executor_views import executors
 from kubedcos.embedded.master.sorter import DEFAULT_WEIGHT
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
@@ -21,8 +22,8 @@ def agent(state: MasterState, record: AgentRecord) -> Json:
     """One agent."""
     shown: Json = {
         "agent_info": to_json(record.info),
-        "active": record.connected,
-        "deactivated": False,
+        "active": record.active,
+        "deactivated": record.deactivated,
         "version": record.version,
         "pid": record.pid,
         "registered_time": _time(record.registered_time),
@@ -35,7 +36,14 @@ def agent(state: MasterState, record: AgentRecord) -> Json:
         "offered_resources": state.offered(agent_id=record.id),
     }
     shown |= {name: views.full(resources) for name, resources in held.items() if len(resources)}
-    return shown | {"capabilities": to_json(record.capabilities)}
+    shown["capabilities"] = to_json(record.capabilities)
+    drain = drain_info(state, record.id)
+    if drain is not None:
+        shown["drain_info"] = drain
+        if record.drain_started is not None:
+            # Mesos tells whole seconds here.
+            shown["estimated_drain_start_time"] = _time(float(int(record.drain_started)))
+    return shown
 
 
 def agents(state: MasterState) -> Json:

@@ -91,7 +91,7 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("registry_gc_interval", "duration", "15mins", harmless=ANY),
     Flag("registry_max_agent_age", "duration", "2weeks"),
     Flag("registry_max_agent_count", "int", "102400"),
-    Flag("registry_store_timeout", "duration", "20secs", harmless=ANY),
+    Flag("registry_store_timeout", "duration", "20secs"),
     Flag("registry_strict", "bool", "false", harmless=("false",)),
     Flag("require_agent_domain", "bool", "false"),
     Flag("role_sorter", default="drf", harmless=("drf",)),
@@ -105,7 +105,7 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("zk"),
     Flag("zk_session_timeout", "duration", "10secs"),
 )
-"""Sorted; `quorum` is without effect because the registry is one file per master."""
+"""Sorted; `quorum` is without effect: ZooKeeper has the registry, and a quorum of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,7 @@ class MasterOptions:
     max_unreachable_tasks: int
     registry_max_agent_age: float
     registry_max_agent_count: int
+    registry_store_timeout: float
     require_agent_domain: bool
     root_submissions: bool
     authenticate_agents: bool
@@ -333,6 +334,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Ma
         max_unreachable_tasks=flags.integer("max_unreachable_tasks_per_framework"),
         registry_max_agent_age=flags.seconds("registry_max_agent_age"),
         registry_max_agent_count=flags.integer("registry_max_agent_count"),
+        registry_store_timeout=flags.seconds("registry_store_timeout"),
         require_agent_domain=flags.boolean("require_agent_domain"),
         root_submissions=flags.boolean("root_submissions"),
         authenticate_agents=flags.boolean("authenticate_agents"),

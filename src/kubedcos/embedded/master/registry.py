@@ -4,31 +4,60 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, Protocol
 
 import msgspec
 
+from kubedcos.embedded.master.machines import Machine, MachineID, Schedule
 from kubedcos.embedded.master.quota import NO_QUOTA, Quota
-from kubedcos.embedded.master.state import MasterState
-from kubedcos.errors import InvalidInput, Problem
-from kubedcos.mesos.messages import AgentInfo
+from kubedcos.embedded.master.state import Drain, MasterState
+from kubedcos.embedded.protocol import DrainConfig
+from kubedcos.errors import InvalidInput, KubedcosError, Problem
+from kubedcos.mesos.messages import AgentInfo, Unavailability
 
 FILE_NAME: Final = "registry.json"
 
 
-class Registry(msgspec.Struct, frozen=True):
-    """Agents by what became of them; quota and weights by role. Times are seconds since 1970."""
+class StoredDrain(msgspec.Struct, frozen=True):
+    """A drain, as far as it is."""
+
+    config: DrainConfig
+    drained: bool = False
+
+
+class StoredMachine(msgspec.Struct, frozen=True):
+    """A machine that is scheduled for maintenance, or in it."""
+
+    id: MachineID
+    mode: Literal["DRAINING", "DOWN"]
+    unavailability: Unavailability | None = None
+
+
+class Registry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What operators and time have decided; times are seconds since 1970.
+
+    Attributes:
+        admitted: agents that are registered, or expected back.
+        quotas, weights: by role.
+        drains: by id of agents that are admitted or unreachable.
+        deactivated: ids of such agents.
+    """
 
     admitted: tuple[AgentInfo, ...] = ()
     unreachable: dict[str, float] = {}
     gone: dict[str, float] = {}
     quotas: dict[str, Quota] = {}
     weights: dict[str, float] = {}
+    drains: dict[str, StoredDrain] = {}
+    deactivated: tuple[str, ...] = ()
+    machines: tuple[StoredMachine, ...] = ()
+    schedule: Schedule = Schedule()
 
 
 def registry_of(state: MasterState) -> Registry:
     """What of the state is to be stored."""
     registered = [agent.info for agent in state.agents.values()]
+    known = state.agents.keys() | state.recovered.keys() | state.unreachable.keys()
     return Registry(
         admitted=(*registered, *state.recovered.values()),
         unreachable=dict(state.unreachable),
@@ -36,6 +65,18 @@ def registry_of(state: MasterState) -> Registry:
         # A role that was reset stays listed until the master restarts, as with Mesos.
         quotas={role: quota for role, quota in state.quotas.items() if quota != NO_QUOTA},
         weights=dict(state.weights),
+        drains={
+            agent_id: StoredDrain(drain.config, drain.drained)
+            for agent_id, drain in state.drains.items()
+            if agent_id in known
+        },
+        deactivated=tuple(sorted(state.deactivated & known)),
+        machines=tuple(
+            StoredMachine(machine.id, machine.mode, machine.unavailability)
+            for machine in state.machines.values()
+            if machine.mode != "UP"
+        ),
+        schedule=state.schedule,
     )
 
 
@@ -47,6 +88,16 @@ def recover(state: MasterState, registry: Registry) -> None:
     state.quotas = dict(registry.quotas)
     # Those of the flag count until there are any in the registry.
     state.weights = dict(registry.weights) or state.weights
+    state.drains = {
+        agent_id: Drain(stored.config, stored.drained)
+        for agent_id, stored in registry.drains.items()
+    }
+    state.deactivated = set(registry.deactivated)
+    state.machines = {
+        stored.id.key: Machine(stored.id, stored.mode, stored.unavailability)
+        for stored in registry.machines
+    }
+    state.schedule = registry.schedule
 
 
 def forget_old(state: MasterState, *, now: float, max_age: float, max_count: int) -> bool:
@@ -60,6 +111,20 @@ def forget_old(state: MasterState, *, now: float, max_age: float, max_count: int
                 del known[agent_id]
                 dropped = True
     return dropped
+
+
+class RegistryLost(KubedcosError):
+    """The registry could not be read or stored: this master cannot lead any more."""
+
+
+class RegistryStore(Protocol):
+    """Where the registry is. Both methods may block."""
+
+    def load(self) -> Registry:
+        """The registry, empty when there is none yet; raises `RegistryLost`, `InvalidInput`."""
+
+    def save(self, registry: Registry) -> None:
+        """Store durably; raises `RegistryLost`."""
 
 
 class FileStore:

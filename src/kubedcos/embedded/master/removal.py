@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kubedcos.embedded.master.effects import DropAgent, Effects, SaveRegistry, ToAgent, ToFramework
 from kubedcos.embedded.master.frameworks import FrameworkRules, complete
+from kubedcos.embedded.master.inverse_offers import rescind_of_agent
 from kubedcos.embedded.master.offers import forget_agent, rescind
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
 from kubedcos.embedded.master.statuses import (
@@ -62,6 +63,8 @@ def remove_agent(
         effects.append(update_event(framework.id, status))
     effects += rescind(state, state.offers_of(agent_id=agent.id))
     forget_executors(state, agent_id=agent.id)
+    effects += rescind_of_agent(state, agent.id)
+    state.inverse_answers.pop(agent.id, None)
     del state.agents[agent.id]
     forget_agent(state, agent.id)
     event = Event(type="FAILURE", failure=Failure(agent_id=AgentID(agent.id)))
@@ -73,6 +76,12 @@ def _keep_unreachable(rules: FrameworkRules, framework: FrameworkRecord, task: T
     framework.unreachable_tasks[task.task_id.value] = task
     while len(framework.unreachable_tasks) > rules.max_unreachable_tasks:
         del framework.unreachable_tasks[next(iter(framework.unreachable_tasks))]
+
+
+def forget_drain(state: MasterState, agent_id: str) -> None:
+    """The agent will not come back under this id: nobody needs to drain or reactivate it."""
+    state.drains.pop(agent_id, None)
+    state.deactivated.discard(agent_id)
 
 
 def unreachable(
@@ -95,6 +104,7 @@ def unregister(
 ) -> Effects:
     """UNREGISTER: the agent goes for good and takes its tasks along."""
     state.count("messages_unregister_slave")
+    forget_drain(state, agent.id)
     removal = Removal("TASK_LOST", "REASON_AGENT_REMOVED", "the agent unregistered")
     return remove_agent(state, rules, agent, removal, now=now)
 
@@ -109,7 +119,8 @@ def mark_gone(
     if agent is None and agent_id not in state.unreachable and agent_id not in state.recovered:
         return None
     state.gone[agent_id] = now
-    state.unreachable.pop(agent_id, None)
+    if state.unreachable.pop(agent_id, None) is not None:
+        forget_drain(state, agent_id)
     state.recovered.pop(agent_id, None)
     if agent is None:
         return [SaveRegistry()]
@@ -122,10 +133,13 @@ def mark_gone(
 
 
 def not_recovered(state: MasterState, *, now: float) -> Effects:
-    """The time for agents of the registry to come back is over."""
+    """The time for agents of the registry to come back is over; what ran there nobody knows."""
     if not state.recovered:
         return []
+    effects: Effects = [SaveRegistry()]
     for agent_id in list(state.recovered):
         del state.recovered[agent_id]
         state.unreachable[agent_id] = now
-    return [SaveRegistry()]
+        event = Event(type="FAILURE", failure=Failure(agent_id=AgentID(agent_id)))
+        effects += [ToFramework(framework_id, event) for framework_id in state.frameworks]
+    return effects

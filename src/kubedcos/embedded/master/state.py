@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from kubedcos.embedded.master.capacity import Capacity
 from kubedcos.embedded.master.constraints import ALL_AGENTS, AgentFilter
+from kubedcos.embedded.master.machines import Machine, MachineKey, Schedule
 from kubedcos.embedded.master.quota import Quota
 from kubedcos.embedded.master.tables import (
     AgentTable,
@@ -23,13 +24,14 @@ from kubedcos.embedded.master.tables import (
     TaskKey,
     TaskTable,
 )
-from kubedcos.embedded.protocol import KillTask
+from kubedcos.embedded.protocol import DrainConfig, KillTask
 from kubedcos.mesos.messages import (
     TERMINAL_STATES,
     AgentInfo,
     Capability,
     ExecutorInfo,
     FrameworkInfo,
+    InverseOffer,
     MasterInfo,
     Offer,
     Task,
@@ -47,6 +49,8 @@ class AgentRecord:
         connected: whether its link stands; a disconnected agent gets no offers and no calls.
         missed_pings: pings in a row without an answer.
         kills: kills asked for, by task, for the case that they were lost.
+        deactivated: by an operator: its tasks go on, its resources are not offered.
+        drain_started: when this master asked it to drain.
     """
 
     id: str
@@ -61,9 +65,16 @@ class AgentRecord:
     connected: bool = True
     missed_pings: int = 0
     kills: dict[TaskKey, KillTask] = field(default_factory=dict)
+    deactivated: bool = False
+    drain_started: float | None = None
     _free: tuple[tuple[Resources, Resources, Resources], Resources] | None = field(
         default=None, repr=False, compare=False
     )
+
+    @property
+    def active(self) -> bool:
+        """Whether its resources are offered."""
+        return self.connected and not self.deactivated
 
     @property
     def pid(self) -> str:
@@ -172,6 +183,46 @@ class OfferRecord:
 
 
 @dataclass(slots=True)
+class InverseOfferRecord:
+    """An inverse offer that is out."""
+
+    offer: InverseOffer
+    agent_id: str
+    created: float
+
+    @property
+    def id(self) -> str:
+        """Identifier of the inverse offer."""
+        return self.offer.id.value
+
+    @property
+    def framework_id(self) -> str:
+        """Whom it was made to."""
+        return self.offer.framework_id.value
+
+
+@dataclass(slots=True)
+class Drain:
+    """How far an agent's drain is."""
+
+    config: DrainConfig
+    drained: bool = False
+
+
+@dataclass(slots=True)
+class InverseAnswers:
+    """What frameworks said about the coming maintenance of one agent.
+
+    Attributes:
+        statuses: ACCEPT or DECLINE, and when, by framework id.
+        filters: until when no inverse offer is wanted, by framework id.
+    """
+
+    statuses: dict[str, tuple[str, float]] = field(default_factory=dict)
+    filters: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class MasterState:
     """Everything that the master decides upon.
 
@@ -181,6 +232,10 @@ class MasterState:
         gone: time by agent id; these may never come back.
         tasks: those that live and those whose end is not acknowledged.
         executors: of task groups; what they hold is in `tasks.used`, too.
+        machines: those that have an agent or were ever scheduled for maintenance.
+        inverse_answers: by agent id.
+        drains: by agent id; of agents marked gone, too, as long as this master lives.
+        deactivated: ids of agents.
         next_framework, next_agent, next_offer: numbers of the next identifiers.
         weights, quotas: by role, as set by flag or operator.
         capacity: sums over the agents; only its `follow` brings it up to date.
@@ -200,6 +255,12 @@ class MasterState:
     tasks: TaskTable = field(default_factory=TaskTable)
     offers: OfferTable = field(default_factory=OfferTable)
     executors: ExecutorTable = field(init=False)
+    machines: dict[MachineKey, Machine] = field(default_factory=dict)
+    schedule: Schedule = field(default_factory=Schedule)
+    inverse_offers: dict[str, InverseOfferRecord] = field(default_factory=dict)
+    inverse_answers: dict[str, InverseAnswers] = field(default_factory=dict)
+    drains: dict[str, Drain] = field(default_factory=dict)
+    deactivated: set[str] = field(default_factory=set)
     next_framework: int = 0
     next_agent: int = 0
     next_offer: int = 0

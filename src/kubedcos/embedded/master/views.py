@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from kubedcos.embedded.master.draining import drain_info
 from kubedcos.embedded.master.executor_views import executor_view
 from kubedcos.embedded.master.options import MasterOptions
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
@@ -104,11 +105,16 @@ def agent_view(state: MasterState, agent: AgentRecord, *, detailed: bool = False
         "offered_resources": amounts(offered),
         "reserved_resources": {role: amounts(held) for role, held in reserved.items()},
         "unreserved_resources": amounts(agent.total.unreserved()),
-        "active": agent.connected,
-        "deactivated": False,
+        "active": agent.active,
+        "deactivated": agent.deactivated,
         "version": agent.version,
         "capabilities": [capability.type for capability in agent.capabilities],
     }
+    drain = drain_info(state, agent.id)
+    if drain is not None:
+        view["drain_info"] = drain
+        if agent.drain_started is not None:
+            view["estimated_drain_start_time_seconds"] = agent.drain_started
     if detailed:
         view |= {
             "reserved_resources_full": {role: full(held) for role, held in reserved.items()},
@@ -239,7 +245,7 @@ def state_view(state: MasterState, options: MasterOptions) -> Json:
     view: Json = {**BUILD, "start_time": state.start_time}
     if state.elected_time is not None:
         view["elected_time"] = state.elected_time
-    active = sum(agent.connected for agent in state.agents.values())
+    active = sum(agent.active for agent in state.agents.values())
     view |= {
         "id": info.id,
         "pid": info.pid,

@@ -197,6 +197,9 @@ class SimulatedAgent:
             case MasterCall(shutdown_framework=order) if order is not None:
                 framework_id = order.framework_id.value
                 self._end_all(task for task in self._live() if task.key[0] == framework_id)
+            case MasterCall(type="DRAIN"):
+                for task in self._live():
+                    self.kill(task.key)
             case MasterCall(type="SHUTDOWN"):
                 self._end_all(self._live())
                 self.reachable = False
