@@ -30,10 +30,15 @@ from kubedcos.scheduler.workload import Command, Launch, Readiness, RunningTask
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.store import Change
 
-from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedConnection, SimulatedMesos
+from .simulated_mesos import (
+    Behaviour,
+    LoopClock,
+    SimulatedAgent,
+    SimulatedConnection,
+    SimulatedMesos,
+)
 
 _T = TypeVar("_T")
-EPOCH = 1_800_000_000.0
 
 
 def play(story: Callable[[], Awaitable[_T]]) -> _T:
@@ -44,19 +49,6 @@ def play(story: Callable[[], Awaitable[_T]]) -> _T:
 
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
         return runner.run(main())
-
-
-class LoopClock:
-    """The event loop's virtual time."""
-
-    def time(self) -> float:
-        return EPOCH + self.monotonic()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 def task(name: str, cpus: float = 0.5, mem_mb: int = 512, **more: object) -> TaskSpec:
@@ -279,7 +271,7 @@ class Stage:
         assert self._running is not None
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
-        self.mesos.disconnect()
+        await self.mesos.disconnect()
 
     async def close(self) -> None:
         if self._running is not None and not self._running.done():

@@ -19,7 +19,7 @@ async def _staged_with_crash_at(limit: int | None) -> tuple[Stage, int]:
         with pytest.raises(Crash):
             async with asyncio.timeout(600):
                 await stage.running
-        stage.mesos.disconnect()
+        await stage.mesos.disconnect()
         await asyncio.sleep(3)
         stage.start()
     await stage.until_complete()
@@ -57,7 +57,7 @@ def test_killed_again_and_again_it_comes_to_the_end() -> None:
                 await stage.until_complete(60)
                 break
             except Crash:
-                stage.mesos.disconnect()
+                await stage.mesos.disconnect()
                 await asyncio.sleep(1)
         else:
             pytest.fail("never complete")

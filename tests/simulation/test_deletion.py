@@ -131,17 +131,20 @@ def test_an_offer_made_before_the_end_of_a_task_does_not_prove_its_volume_gone()
         stage.start()
         await stage.until_complete()
 
-        def kill(body: wire.CallKill) -> None:
-            """Offer what etcd does not use, then end it; both are heard at once."""
-            task = stage.mesos.tasks[body.task_id.value]
-            if task.info.name == "etcd-0-peer":
-                stage.mesos._refused.clear()
-                stage.mesos._suppressed = False
-                stage.mesos.allocate()
-                stage.mesos._suppressed = True
-            stage.mesos._set(task, "TASK_KILLED")
+        real = stage.mesos.take
 
-        stage.mesos._kill = kill  # type: ignore[method-assign]
+        async def take(call: wire.Call) -> None:
+            """Offer what etcd does not use, then end it; both are heard at once."""
+            if call.kill is None:
+                await real(call)
+                return
+            name = stage.mesos.tasks[call.kill.task_id.value].info.name
+            if name == "etcd-0-peer":
+                stage.mesos.offer_again()
+            if name in stage.mesos.live:
+                stage.mesos.fail(name, "TASK_KILLED")
+
+        stage.mesos.take = take  # type: ignore[method-assign]
         await asyncio.wait_for(stage.scheduler.delete(), 120)
         _assert_no_trace(stage)
         await stage.close()

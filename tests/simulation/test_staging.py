@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+from kubedcos.mesos import messages as wire
 from kubedcos.model.service import PlanSpec, PodSpec, ServiceSpec, Strategy
 
 from .simulated_mesos import Behaviour, SimulatedAgent
@@ -208,14 +209,23 @@ def test_etcd_waits_for_the_agent_that_has_its_data() -> None:
         stage = Stage()
         stage.start()
         await stage.until_complete()
-        agent = stage.mesos.live["etcd-0-peer"].agent
+        killed = stage.mesos.live["etcd-0-peer"]
+        agent = killed.agent
+        real = stage.mesos.take
+
+        async def take(call: wire.Call) -> None:
+            await real(call)
+            if call.acknowledge and call.acknowledge.task_id == killed.info.task_id:
+                stage.mesos.take = real  # type: ignore[method-assign]
+                stage.mesos.lose_agent(agent.hostname)
+
+        stage.mesos.take = take  # type: ignore[method-assign]
         stage.mesos.fail("etcd-0-peer", "TASK_KILLED")
-        agent.reachable = False
         await asyncio.sleep(120)
         step = stage.steps()["etcd-0:[peer]"]
         assert step["status"] == "PENDING"
         assert step["reason"] == f"needs an offer on {agent.hostname}; there is none"
-        agent.reachable = True
+        stage.mesos.return_agent(agent.hostname)
         await stage.until_complete()
         assert stage.mesos.live["etcd-0-peer"].agent is agent
         assert stage.mesos.violations == []
@@ -251,7 +261,7 @@ def test_a_pod_instance_whose_agent_has_no_room_is_moved_as_a_whole() -> None:
         stage.start()
         await stage.until_complete()
         old = stage.mesos.live["kube-node-0-kubelet"].agent
-        old.total = old.total - [part for part in old.total if part.name == "mem"]
+        stage.mesos.shrink(old.hostname, "mem")
         stage.mesos.fail("kube-node-0-kubelet")
         await stage.until(lambda: stage.plan()["status"] != "COMPLETE")
         await stage.until_complete()

@@ -8,7 +8,6 @@ from collections import Counter
 
 from kubedcos.mesos import messages as wire
 
-from .simulated_mesos import SimulatedTask
 from .stage import Stage, play
 
 
@@ -30,7 +29,7 @@ def test_lost_updates_only_take_time() -> None:
     async def story(seed: int) -> None:
         chance = random.Random(seed)
         stage = Stage()
-        stage.mesos.lose_update = lambda _: chance.random() < 0.5
+        stage.mesos.lose_update = lambda _: chance.random() < 0.3
         stage.start()
         await stage.until_complete(3600)
         started = Counter(name for _, name, _ in stage.mesos.launches)
@@ -48,7 +47,7 @@ def test_every_update_is_acknowledged() -> None:
         stage.start()
         await stage.until_complete()
         await asyncio.sleep(5)
-        assert [task.unsent for task in stage.mesos.tasks.values() if task.unsent] == []
+        assert [task.info.name for task in stage.mesos.tasks.values() if task.unsent] == []
         await stage.close()
 
     play(story)
@@ -60,15 +59,13 @@ def test_a_dropped_launch_is_repeated() -> None:
         dropped = []
         real = stage.mesos.take
 
-        def take(call: wire.Call) -> None:
+        async def take(call: wire.Call) -> None:
             if call.type == "ACCEPT" and not dropped:
                 dropped.append(call)
                 assert call.accept is not None
                 for offer_id in call.accept.offer_ids:
-                    stage.mesos.take(
-                        wire.Call(type="DECLINE", decline=wire.CallDecline((offer_id,)))
-                    )
-            real(call)
+                    await real(wire.Call(type="DECLINE", decline=wire.CallDecline((offer_id,))))
+            await real(call)
 
         stage.mesos.take = take  # type: ignore[method-assign]
         stage.start()
@@ -87,9 +84,7 @@ def test_a_task_that_nobody_knows_is_killed() -> None:
         stage = Stage()
         stage.start()
         await stage.until_complete()
-        agent = stage.mesos.agents["S-b2"]
-        stranger = wire.TaskInfo("stranger", wire.TaskID("stranger__1"), wire.AgentID("S-b2"))
-        stage.mesos._launch(agent, stranger, agent.total)
+        stage.mesos.plant("stranger", "b2")
         await stage.until(lambda: "stranger" not in stage.mesos.live, 60)
         assert stage.mesos.tasks["stranger__1"].state == "TASK_KILLED"
         await stage.close()
@@ -102,10 +97,7 @@ def test_even_a_silent_task_that_nobody_knows_is_found_and_killed() -> None:
         stage = Stage()
         stage.start()
         await stage.until_complete()
-        stranger = wire.TaskInfo("stranger", wire.TaskID("stranger__1"), wire.AgentID("S-b2"))
-        silent = SimulatedTask(stranger, stage.mesos.agents["S-b2"], stage.mesos.now)
-        silent.state = "TASK_RUNNING"
-        stage.mesos.tasks["stranger__1"] = silent
+        stage.mesos.plant("stranger", "b2", silent=True)
         await stage.until(lambda: "stranger" not in stage.mesos.live, 1000)
         await stage.close()
 
@@ -118,7 +110,7 @@ def test_a_lost_connection_is_made_anew() -> None:
         stage.start()
         for _ in range(6):
             await asyncio.sleep(2)
-            stage.mesos.disconnect()
+            await stage.mesos.disconnect()
         await stage.until_complete()
         started = Counter(name for _, name, _ in stage.mesos.launches)
         assert set(started.values()) == {1}
@@ -136,15 +128,7 @@ def test_an_operator_who_marks_an_agent_gone_lets_the_pod_move() -> None:
         host = stage.mesos.live["etcd-0-peer"].agent.hostname
         stage.mesos.lose_agent(host)
         await asyncio.sleep(30)
-        agent = stage.mesos.agents.pop(f"S-{host}")
-        for task in stage.mesos.tasks.values():
-            if task.agent is agent and task.live:
-                task.state = "TASK_GONE_BY_OPERATOR"
-                stage.mesos._answer(task.info.task_id, None, "")
-                status = wire.TaskStatus(
-                    task.info.task_id, "TASK_GONE_BY_OPERATOR", agent_id=task.info.agent_id
-                )
-                stage.mesos._event(wire.Event(type="UPDATE", update=wire.Update(status)))
+        stage.mesos.mark_gone(host)
         await stage.until_complete()
         assert stage.mesos.live["etcd-0-peer"].agent.hostname != host
         assert stage.mesos.violations == []

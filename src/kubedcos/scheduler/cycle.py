@@ -75,6 +75,8 @@ class Cycle:
         self._give_up_unknown()
         await self._reconcile(connection)
         done = await self._kill(connection)
+        # Before anything is launched: what shows that a reservation is gone are unused offers.
+        self._note_released()
         found = self.plans()
         wanted = staging.due(found, self.world)
         for at, item in enumerate(wanted):
@@ -102,6 +104,7 @@ class Cycle:
         self._give_up_unknown()
         await self._reconcile(connection)
         done = await self._kill(connection)
+        self._note_released()
         done += await self._release(connection)
         waiting = {f"reservation {id_}" for id_ in self.world.reservations}
         done += await self._decline(connection, more=bool(waiting))
@@ -228,7 +231,7 @@ class Cycle:
         return {pod.reservation_id for pod in self.world.pods.values()}
 
     async def _release(self, connection: Connection) -> list[str]:
-        """Destroy and unreserve what is ours and not in use, and note what is gone for sure."""
+        """Destroy and unreserve what is ours and not in use."""
         done = []
         for offers in self.world.offers():
             found = leftovers(
@@ -247,11 +250,14 @@ class Cycle:
                     f"released {len(found.unreserve)} resources and destroyed"
                     f" {len(found.destroy)} volumes on {offers.agent.hostname}"
                 )
-            else:
-                self._note_released(offers)
         return done
 
-    def _note_released(self, offers: AgentOffers) -> None:
+    def _note_released(self) -> None:
+        """Forget reservations that are gone for sure."""
+        for offers in self.world.offers():
+            self._note_released_there(offers)
+
+    def _note_released_there(self, offers: AgentOffers) -> None:
         """An agent that offers without a reservation does not have it.
 
         Only if the offers are newer than the end of every task there: resources in use are not

@@ -288,10 +288,20 @@ class Engine:
             lost = agent.missed_pings >= self.options.max_agent_ping_timeouts
             if lost and self.clock.monotonic() >= self._next_removal:
                 self._next_removal = self.clock.monotonic() + self.options.removal_interval
-                _log.warning("agent %s is unreachable", agent.named())
-                now = self.clock.time()
-                self.perform(removal.unreachable(self.state, self.framework_rules, agent, now=now))
-                return
+                if await self._lose(agent):
+                    return
+
+    async def _lose(self, agent: AgentRecord) -> bool:
+        """Give up an agent; False when it came back at the last moment."""
+
+        def decide() -> tuple[bool, Effects]:
+            if self.state.agents.get(agent.id) is not agent:
+                return False, []
+            _log.warning("agent %s is unreachable", agent.named())
+            now = self.clock.time()
+            return True, removal.unreachable(self.state, self.framework_rules, agent, now=now)
+
+        return await self.registrar.submit(decide)
 
     async def _tick(self) -> None:
         """What happens each allocation interval."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -345,13 +345,18 @@ def _counts(tasks: Iterable[Task]) -> Json:
 def summary_view(state: MasterState, options: MasterOptions) -> Json:
     """`/state-summary`."""
     tasks = [task for f in state.frameworks.values() for task in _all_tasks(state, f)]
+    by_agent: dict[str, list[Task]] = defaultdict(list)
+    by_framework: dict[str, list[Task]] = defaultdict(list)
+    for task in tasks:
+        by_agent[task.agent_id.value].append(task)
+        by_framework[task.framework_id.value].append(task)
     slaves, frameworks = [], []
     for agent in state.agents.values():
-        mine = [task for task in tasks if task.agent_id.value == agent.id]
+        mine = by_agent[agent.id]
         ids = sorted({task.framework_id.value for task in mine})
         slaves.append(agent_view(state, agent) | _counts(mine) | {"framework_ids": ids})
     for framework in state.frameworks.values():
-        mine = [task for task in tasks if task.framework_id.value == framework.id]
+        mine = by_framework[framework.id]
         ids = sorted({task.agent_id.value for task in mine})
         frameworks.append(_framework_summary(state, framework) | _counts(mine) | {"slave_ids": ids})
     view: Json = {"hostname": state.info.hostname}

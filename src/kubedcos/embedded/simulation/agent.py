@@ -51,6 +51,7 @@ from kubedcos.mesos.messages import (
 )
 from kubedcos.mesos.task_messages import IPAddress
 
+_SOONEST: Final = 0.001
 _CAPABILITIES: Final = tuple(Capability(name) for name in AGENT_CAPABILITIES)
 
 TaskKey = tuple[str, str]
@@ -81,6 +82,10 @@ class Outside(Protocol):
 
     def behaviour(self, task: TaskInfo) -> Behaviour:
         """How a task goes."""
+        ...
+
+    def launched(self, agent: SimulatedAgent, task: SimulatedTask) -> None:
+        """A task has come."""
         ...
 
 
@@ -248,6 +253,7 @@ class SimulatedAgent:
         if task.key in self.tasks:
             return
         self.tasks[task.key] = task
+        self.outside.launched(self, task)
         how, life = task.behaviour, task.life
         self._later(task, how.starts_after, lambda: self._add(task, life.starting()))
         self._later(task, how.runs_after, lambda: self._run(task))
@@ -293,16 +299,17 @@ class SimulatedAgent:
             return
         now = self.outside.clock.monotonic()
         status = task.stream.take(now)
-        if status is None:
-            return
-        body = StatusUpdate(task.framework.id or _missing(), status, task.state)
-        call = AgentCall("STATUS_UPDATE", agent_id=self.id, status_update=body)
-        self.outside.send(self, call)
+        if status is not None:
+            body = StatusUpdate(task.framework.id or _missing(), status, task.state)
+            call = AgentCall("STATUS_UPDATE", agent_id=self.id, status_update=body)
+            self.outside.send(self, call)
         due = task.stream.due_at()
         if task.resend is not None:
             task.resend.cancel()
         if due is not None:
-            task.resend = self.outside.later(due - now, lambda: self._send_next(task))
+            # A timer may come a little early.
+            wait = max(due - now, _SOONEST)
+            task.resend = self.outside.later(wait, lambda: self._send_next(task))
 
     def _acknowledged(self, key: TaskKey, uuid_: str) -> None:
         task = self.tasks.get(key)

@@ -16,7 +16,7 @@ from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.options import MasterOptions
 from kubedcos.embedded.master.state import AgentRecord
 from kubedcos.embedded.protocol import AgentCall, AgentReply, MasterCall
-from kubedcos.embedded.simulation.agent import SimulatedAgent, Timer
+from kubedcos.embedded.simulation.agent import SimulatedAgent, SimulatedTask, Timer
 from kubedcos.embedded.simulation.behaviour import Behaviour, behaviour_of
 from kubedcos.mesos.messages import AgentInfo, TaskInfo
 
@@ -76,6 +76,9 @@ class SimulatedCluster:
     def behaviour(self, task: TaskInfo) -> Behaviour:
         """How a task goes."""
         return behaviour_of(task, self._usual)
+
+    def launched(self, agent: SimulatedAgent, task: SimulatedTask) -> None:
+        """A task has come; for those who want to watch."""
 
     def later(self, seconds: float, do: Callable[[], None]) -> Timer:
         """Do something after a while."""
