@@ -24,6 +24,8 @@ from .relay import Relay
 
 PATIENCE = 60.0
 """Seconds that a process may take to come back."""
+CLEAN = 30.0
+"""Seconds in which all that belonged to a task is gone."""
 
 
 class Lab:
@@ -148,18 +150,17 @@ class Lab:
         return any((self.home / "work/meta").glob(pattern))
 
     def _processes(self) -> list[tuple[int, str]]:
-        """Processes of containers: named after the agent's directory, or marked with it."""
+        """Processes of containers: whatever names the agent's directory or writes below it."""
+        own = {process.process.pid for process in self.cluster.processes if process.process}
         found = []
-        agent = self.agent_process.process
         for path in Path("/proc").glob("[0-9]*"):
-            if agent is not None and path.name == str(agent.pid):
-                continue
             with contextlib.suppress(OSError):
                 words = (
-                    (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    (path / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
                 )
-                marks = (path / "environ").read_bytes().decode(errors="replace")
-                if f"{self.home}/work/" in words + marks and "embedded.agent " not in words:
+                marks = (path / "environ").read_bytes().decode("utf-8", "replace")
+                output = str((path / "fd/1").readlink())
+                if f"{self.home}/work/" in words + marks + output and int(path.name) not in own:
                     found.append((int(path.name), words))
         return found
 

@@ -193,7 +193,6 @@ def kill_agent(story: Story) -> None:
     story.lab.kill_agent()
     story.release()
     story.lab.start_agent()
-    story.gate.set()
 
 
 def kill_executor(story: Story) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.contracts.mesos.engine import Cluster, wait_for
 
-from .lab import PATIENCE, Lab
+from .lab import CLEAN, Lab
 from .points import POINTS, VICTIMS, Story, cells, slow_file
 from .scheduler import TERMINAL, Scheduler
 
@@ -62,16 +62,16 @@ def test_a_task_survives_what_it_can(
         pytest.skip("--all-points runs it")
     lab.broken = True
     scheduler = Scheduler(lab, f"{point}-{victim}")
-    try:
-        with slow_file() as (uri, gate):
-            story = Story(lab, scheduler, gate=gate, uri=uri)
+    with slow_file() as (uri, gate):
+        story = Story(lab, scheduler, gate=gate, uri=uri)
+        try:
             POINTS[point](story)
             VICTIMS[victim](story)
             OUTCOMES[outcome](story)
-    finally:
-        story.release()
-        scheduler.tear_down()
-    wait_for(lambda: not lab.leftovers(), f"nothing left of {lab.leftovers()}", PATIENCE)
+        finally:
+            story.release()
+            scheduler.tear_down()
+        wait_for(lambda: not lab.leftovers(), f"nothing left of {lab.leftovers()}", CLEAN)
     consistent(story)
     lab.broken = False
 

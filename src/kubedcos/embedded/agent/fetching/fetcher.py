@@ -175,7 +175,7 @@ class Fetcher:
             info["owner"] = list(job.owner)
         with (job.sandbox / "stderr").open("ab") as log, (job.sandbox / "stdout").open("ab") as out:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", worker.__file__),
+                *(sys.executable, "-I", "-S", worker.__file__, str(os.getpid())),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=out,
                 stderr=log,

@@ -1,7 +1,8 @@
 """The process that fetches: started for one container, or for one file of the cache.
 
-Standard library only; `python -I -S worker.py` with a JSON object on stdin, log on stderr (the
-sandbox's). Exit status 1 when something could not be fetched; the log says what, in Mesos' words.
+Standard library only; `python -I -S worker.py AGENT_PID` with a JSON object on stdin, log on stderr
+(the sandbox's). Exit status 1 when something could not be fetched; the log says what, in Mesos'
+words.
 
 Input: ``sandbox_directory``, ``items`` ([{``action``, ``uri``, ``cache_path``}]), and optionally
 ``frameworks_home``, ``stall_timeout`` (seconds), ``owner`` ([uid, gid]). Actions:
@@ -10,11 +11,13 @@ BYPASS_CACHE, RETRIEVE_FROM_CACHE, and DOWNLOAD_AND_CACHE, which fills `cache_pa
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import json
 import lzma
 import os
 import shutil
+import signal
 import sys
 import tarfile
 import time
@@ -26,6 +29,8 @@ from typing import Any
 Spec = dict[str, Any]
 TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 CHUNK = 1 << 20
+PR_SET_PDEATHSIG = 1
+"""<linux/prctl.h>: the signal for when the parent ends."""
 
 
 class FetchError(Exception):
@@ -211,9 +216,18 @@ def give_to(owner: list[int], directory: Path) -> None:
             os.chown(Path(folder) / name, *owner, follow_symlinks=False)
 
 
-def main() -> int:
-    """Fetch what stdin says; the exit status."""
+def die_with(agent: int) -> None:
+    """End when the agent does: nobody waits for the files any more."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != agent:
+        sys.exit(1)
+
+
+def main(arguments: list[str]) -> int:
+    """Fetch what stdin says for the agent with the process id in `arguments`; the exit status."""
     os.umask(0o022)
+    if arguments:
+        die_with(int(arguments[0]))
     info = json.load(sys.stdin)
     log(f"Fetcher Info: {json.dumps(info, separators=(',', ':'))}")
     for item in info["items"]:
@@ -230,4 +244,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
