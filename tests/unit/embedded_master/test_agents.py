@@ -164,6 +164,28 @@ def test_an_end_that_waits_for_its_acknowledgement_outlasts_the_loss_of_the_agen
     assert list(framework.completed_tasks) == []
 
 
+def test_an_acknowledged_end_is_listed_once_when_the_agent_missed_the_acknowledgement() -> None:
+    world = World()
+    agent = world.agent()
+    framework = world.framework()
+    world.launch(framework, "t")
+    status = world.update(framework, "t", "TASK_FINISHED")
+    reported = world.state.tasks[(framework.id, "t")]
+    call = CallAcknowledge(AgentID(agent.id), TaskID("t"), status.uuid or "")
+    world.perform(acknowledge(world.state, world.rules, framework, call))
+    world.perform(agents.disconnected(world.state, world.rules, agent, now=world.now))
+    world.back(agent, tasks=(reported,))
+    assert (framework.id, "t") not in world.state.tasks
+    assert [task.state for task in framework.completed_tasks] == ["TASK_FINISHED"]
+    # The agent sends it again, and what the framework answers reaches it.
+    world.update(framework, "t", "TASK_FINISHED")
+    before = len(world.calls)
+    world.perform(acknowledge(world.state, world.rules, framework, call))
+    agent = world.state.agents[agent.id]
+    assert [call.type for _, call in world.calls][before:] == ["ACKNOWLEDGE"]
+    assert [task.state for task in framework.completed_tasks] == ["TASK_FINISHED"]
+
+
 def test_tasks_that_a_returning_agent_does_not_know_are_named_to_it() -> None:
     world = World()
     agent = world.agent()

@@ -211,7 +211,9 @@ def reregister(
     if known is None and not expected:
         # "re-reregistered" is Mesos' spelling.
         news = "Unreachable agent re-reregistered" if was_unreachable else _UNKNOWN_AGENT
-    effects += _take_tasks(state, agent, call.tasks, news=news, now=now)
+    # What this master has seen the end of, it only waits for the agent to hear that.
+    tasks = tuple(task for task in call.tasks if not (known and _ended(state, task)))
+    effects += _take_tasks(state, agent, tasks, news=news, now=now)
     unknown = _unknown_tasks(state, framework_rules, agent, call.tasks)
     for key, order in list(agent.kills.items()):
         if key in state.tasks:
@@ -278,6 +280,12 @@ def _take_tasks(
             status = known_task(newest, news, "REASON_AGENT_REREGISTERED", now=now)
             effects.append(update_event(framework.id, status))
     return effects
+
+
+def _ended(state: MasterState, task: Task) -> bool:
+    """Whether a task that an agent reports as ended is off the list already."""
+    key = (task.framework_id.value, task.task_id.value)
+    return task.state in TERMINAL_STATES and key not in state.tasks
 
 
 def _forget_end(framework: FrameworkRecord, task_id: str) -> None:
