@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from kubedcos.embedded.master import frameworks, removal
 from kubedcos.embedded.master.effects import Allocate
 from kubedcos.embedded.master.options import read_options
+from kubedcos.embedded.master.registry import Registry
 from kubedcos.embedded.protocol import MasterCall, RunTasks
 from kubedcos.embedded.simulation import agent as embedded
 from kubedcos.embedded.simulation.behaviour import Behaviour as EmbeddedBehaviour
@@ -155,7 +156,7 @@ class SimulatedMesos:
             agent.hostname: self.cluster.add(agent.info(), f"10.0.0.{number}")
             for number, agent in enumerate(self.agents.values(), 1)
         }
-        self.engine.elect()
+        self.engine.elect(Registry())
         self._registering = asyncio.ensure_future(self.cluster.register())
 
     @property

@@ -134,7 +134,7 @@ class SimulatedCluster:
         if done.cancelled():
             return
         error = done.exception()
-        if isinstance(error, RegistrationRefused) and error.gone:
+        if isinstance(error, RegistrationRefused) and error.final:
             agent.reachable = False
             return
         if error is not None:
