@@ -104,6 +104,8 @@ BEHAVIOUR: Final = {
     "master-restart": "a restarted master finds agents and tasks again",
     "survival": "master, agent, executor or framework killed, or a connection cut, at any point of "
     "a task's life",
+    "authorization": "an ACL file: what is denied is refused, what may not be seen is left out",
+    "tls": "by `LIBPROCESS_SSL_*`: master, agent and the way between them; one port speaks either",
     "election": "the leader is elected in ZooKeeper, in Mesos' nodes; the others redirect; a "
     "deposed leader ends",
     "master-failover": "another master takes over with all that was decided: the registry is in "

@@ -50,6 +50,12 @@ class Mesos(Section):
     """For agents' HTTP API, where it asks for a login."""
     agent_secret_file: Path | None = None
     """File with that principal's secret and nothing else."""
+    ca_file: Path | None = None
+    """Authorities in PEM that vouch for masters and agents; with it they are asked by HTTPS."""
+    cert_file: Path | None = None
+    """Certificate of the service in PEM, for a Mesos that requires one."""
+    key_file: Path | None = None
+    """Key of that certificate."""
     failover_timeout_seconds: Annotated[float, Field(ge=60)] = 7 * 24 * 3600.0
     """How long Mesos keeps the tasks while no scheduler is connected."""
     hostname: str = ""

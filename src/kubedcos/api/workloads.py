@@ -20,6 +20,7 @@ from kubedcos.kubernetes.artifact_index import ArtifactIndex
 from kubedcos.kubernetes.sandbox import AgentSandboxReader
 from kubedcos.kubernetes.vault import FileSecretStore, Vault
 from kubedcos.kubernetes.workload import ApiEndpoint, KubernetesWorkload
+from kubedcos.mesos.tls import client_context
 
 INDEX = "artifacts.json"
 FETCH_SECONDS = 20.0
@@ -57,6 +58,10 @@ def maker(
         """
         folder = settings.secrets_dir / options.name
         vault = Vault(FileSecretStore(folder / "vault"), options.name, clock)
+        mesos = settings.mesos
+        tls = None
+        if mesos.ca_file is not None:
+            tls = client_context(mesos.ca_file, mesos.cert_file, mesos.key_file)
         index = folder / INDEX
         known = index.read_bytes() if index.exists() else await _fetch(options.artifacts.url)
         kubernetes = KubernetesWorkload(
@@ -65,9 +70,14 @@ def maker(
             index=ArtifactIndex.parse(options.artifacts.url, known),
             endpoint=ApiEndpoint(settings.api.urls(), shown.ca_pem),
             reader=AgentSandboxReader(
-                httpx2.AsyncClient(auth=_agent_credentials(settings), trust_env=False),
+                httpx2.AsyncClient(
+                    auth=_agent_credentials(settings),
+                    trust_env=False,
+                    verify=True if tls is None else tls,
+                ),
                 links.framework_id,
                 options.mesos.agent_port,
+                "http" if tls is None else "https",
             ),
             clock=clock,
             alarm=links.alarm,

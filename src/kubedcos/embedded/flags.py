@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -86,6 +87,12 @@ class Flags:
         """All set flags as `/flags` shows them, sorted by name; without what is secret."""
         texts = sorted(self._shown.items())
         return {name: _PASSWORD.sub(r"\1****@", text) for name, text in texts}
+
+    def showing(self, name: str, text: str) -> Flags:
+        """The same flags, of which `name` is shown as `text`."""
+        changed = copy(self)
+        changed._shown = self._shown | {name: text}  # noqa: SLF001  its own kind
+        return changed
 
     def is_set(self, name: str) -> bool:
         """Whether the flag has a value, be it the default."""

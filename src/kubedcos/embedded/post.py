@@ -10,6 +10,9 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kubedcos.embedded.connect import connect
+from kubedcos.embedded.tls import Tls
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -33,6 +36,7 @@ async def post(
     *,
     headers: Mapping[str, str] | None = None,
     deadline: float = 10.0,
+    tls: Tls | None = None,
 ) -> Reply:
     """Send a JSON body and return the answer.
 
@@ -43,6 +47,7 @@ async def post(
         body: JSON.
         headers: to send beside the necessary ones.
         deadline: seconds that all of it may take.
+        tls: None for plain HTTP.
 
     Raises:
         OSError: no connection, it broke, the answer is no HTTP, or the deadline has passed.
@@ -58,7 +63,7 @@ async def post(
     head = ("\r\n".join(lines) + "\r\n\r\n").encode()
     try:
         async with asyncio.timeout(deadline):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await connect(host, port, tls)
             try:
                 writer.write(head + body)
                 await writer.drain()

@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import math
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -22,7 +23,10 @@ from kubedcos.mesos.messages import Message
 
 _M = TypeVar("_M", bound=Message)
 _JSON_WHITESPACE: Final = " \t\r\n"
-_DECODER: Final = json.JSONDecoder()
+
+
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_UINT64: Final = range(-(1 << 63), 1 << 64)
 
 
 class NotConvertible(ValueError):
@@ -70,6 +74,14 @@ def _field(name: str, hint: Any, *, required: bool) -> _Field:
     return _Field(name, kind, repeated, mapping, required, extra.get("enum"), "bytes" in extra)
 
 
+def _no_constant(name: str) -> float:
+    """Python reads NaN and Infinity outside of text; JSON has neither."""
+    raise ValueError(name)
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
+
+
 def parse_json(body: bytes) -> Any:
     """JSON of a request.
 
@@ -79,7 +91,10 @@ def parse_json(body: bytes) -> Any:
     text = body.decode("utf-8", "replace")
     try:
         value, end = _DECODER.raw_decode(text.lstrip(_JSON_WHITESPACE))
-    except ValueError:
+        if _SURROGATE.search(text):
+            # Half of a pair is no character: as for Mesos, the text is no JSON then.
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
         raise NotConvertible("syntax error at line 1 near: ") from None
     rest = text.lstrip(_JSON_WHITESPACE)[end:]
     if rest.strip(_JSON_WHITESPACE):
@@ -96,7 +111,10 @@ def from_json(value: Any, cls: type[_M]) -> _M:
     if not isinstance(value, dict):
         raise NotConvertible("Expecting a JSON object")
     missing: list[str] = []
-    made = _message(value, cls, "", missing)
+    try:
+        made = _message(value, cls, "", missing)
+    except RecursionError:
+        raise NotConvertible("Objects are nested too deeply") from None
     if missing:
         raise NotConvertible("Missing required fields: " + ", ".join(missing))
     assert made is not None
@@ -191,7 +209,13 @@ def _number(given: Any, field: _Field, *, whole: bool) -> int | float:
         given = _number_from_text(given, field)
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise _unexpected(given, field)
-    return int(given) if whole else float(given)
+    try:
+        number = int(given) if whole else float(given)
+    except (OverflowError, ValueError):
+        number = math.inf
+    if whole and number not in _UINT64:
+        raise NotConvertible(f"Number out of range for field '{field.name}'")
+    return number
 
 
 def _number_from_text(given: str, field: _Field) -> int | float:

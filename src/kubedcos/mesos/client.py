@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
@@ -124,6 +125,7 @@ class HttpConnector:
         credentials: principal and secret for Basic authentication; None without.
         transport: in place of the network, for tests.
         timeout_seconds: for connecting and for the answer to a call.
+        tls: for masters that speak HTTPS; None for plain HTTP.
     """
 
     def __init__(
@@ -132,11 +134,13 @@ class HttpConnector:
         credentials: tuple[str, str] | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         timeout_seconds: float = 10.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._detector = detector
         self._auth = httpx2.BasicAuth(*credentials) if credentials else None
         self._transport = transport
         self._timeout = timeout_seconds
+        self._tls = tls
 
     async def connect(self, subscribe: CallSubscribe) -> Connection:
         """Subscribe with the leading master, following redirects by hand.
@@ -147,7 +151,7 @@ class HttpConnector:
         call = Call(type="SUBSCRIBE", subscribe=subscribe, framework_id=subscribe.framework_info.id)
         reasons = []
         for master in await self._detector.masters():
-            url = f"http://{master}{_PATH}"
+            url = f"{'http' if self._tls is None else 'https'}://{master}{_PATH}"
             for _ in range(_REDIRECTS + 1):
                 answer = await self._subscribe_at(url, call)
                 if isinstance(answer, HttpConnection):
@@ -190,7 +194,11 @@ class HttpConnector:
         # No read timeout: the stream is silent between heartbeats, whose deadline we keep.
         timeout = httpx2.Timeout(self._timeout, read=None)
         return httpx2.AsyncClient(
-            transport=self._transport, timeout=timeout, auth=self._auth, trust_env=False
+            transport=self._transport,
+            timeout=timeout,
+            auth=self._auth,
+            trust_env=False,
+            verify=True if self._tls is None else self._tls,
         )
 
 

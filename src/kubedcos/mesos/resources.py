@@ -54,17 +54,21 @@ def merged(spans: Iterable[tuple[int, int]]) -> Spans:
 
 
 def without(spans: Spans, taken: Spans) -> Spans:
-    """Numbers of `spans` that are not in `taken`."""
-    rest = list(spans)
-    for begin, end in taken:
-        pieces: list[tuple[int, int]] = []
-        for low, high in rest:
-            if end < low or high < begin:
-                pieces.append((low, high))
-                continue
-            pieces += [(low, begin - 1)] if low < begin else []
-            pieces += [(end + 1, high)] if end < high else []
-        rest = pieces
+    """Numbers of `spans` that are not in `taken`, in one pass: a task may name thousands."""
+    rest: list[tuple[int, int]] = []
+    position = 0
+    for low, high in spans:
+        while position < len(taken) and taken[position][1] < low:
+            position += 1
+        start, at = low, position
+        while at < len(taken) and taken[at][0] <= high:
+            if start < taken[at][0]:
+                rest.append((start, taken[at][0] - 1))
+            start = taken[at][1] + 1
+            at += 1
+        if start <= high:
+            rest.append((start, high))
+        position = max(position, at - 1)
     return tuple(rest)
 
 

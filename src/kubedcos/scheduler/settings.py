@@ -9,6 +9,7 @@ from typing import Final
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.mesos.client import HttpConnector
 from kubedcos.mesos.detector import detector
+from kubedcos.mesos.tls import client_context
 
 CAPABILITIES: Final = (
     "MULTI_ROLE",
@@ -32,6 +33,8 @@ class FrameworkSettings:
         masters: ``host:port,…`` or ``zk://host:port,…/path``.
         principal: for authentication and reservations; empty without.
         secret_file: file with the principal's secret and nothing else; None without authentication.
+        ca_file: authorities in PEM that vouch for masters; with it they are spoken to by HTTPS.
+        cert_file: certificate of ours in PEM, and `key_file` its key, where masters require one.
         failover_timeout: seconds for which Mesos keeps the tasks while no scheduler is connected.
         hostname: of the scheduler; Mesos-DNS makes ``<name>.mesos`` of it.
         webui_url: shown by Mesos' own pages.
@@ -43,6 +46,9 @@ class FrameworkSettings:
     masters: str
     principal: str = ""
     secret_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
     failover_timeout: float = _WEEK_SECONDS
     hostname: str = ""
     webui_url: str = ""
@@ -102,7 +108,7 @@ def connector(settings: FrameworkSettings) -> HttpConnector:
     """The connection maker for these settings.
 
     Raises:
-        InvalidInput: `masters` makes no sense, or the secret cannot be read.
+        InvalidInput: `masters` makes no sense, or the secret or a certificate cannot be read.
     """
     credentials = None
     if settings.secret_file is not None:
@@ -114,4 +120,7 @@ def connector(settings: FrameworkSettings) -> HttpConnector:
             problem = Problem(where, f"{settings.secret_file}: {error}", wanted, id="secret-file")
             raise InvalidInput([problem]) from error
         credentials = (settings.principal, secret)
-    return HttpConnector(detector(settings.masters), credentials)
+    tls = None
+    if settings.ca_file is not None:
+        tls = client_context(settings.ca_file, settings.cert_file, settings.key_file)
+    return HttpConnector(detector(settings.masters), credentials, tls=tls)

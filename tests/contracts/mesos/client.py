@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,12 +42,22 @@ class Answer:
 class Http:
     """Requests to one host and port."""
 
-    def __init__(self, address: str, credential: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        credential: tuple[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         host, _, port = address.rpartition(":")
         self.host, self.port = host, int(port)
         self.credential = credential
+        self.tls = tls
 
     def connection(self, timeout: float = DEADLINE) -> http.client.HTTPConnection:
+        if self.tls is not None:
+            return http.client.HTTPSConnection(
+                self.host, self.port, timeout=timeout, context=self.tls
+            )
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
 
     def headers(self, extra: dict[str, str] | None, *, anonymous: bool = False) -> dict[str, str]:

@@ -102,6 +102,13 @@ def own_cluster(cluster: Cluster) -> Cluster:
     return cluster
 
 
+@pytest.fixture(scope="session")
+def embedded_only(request: pytest.FixtureRequest) -> None:
+    """For tests that start a cluster of their own, with flags that another may not have."""
+    if request.config.getoption("--mesos-master", default=None) is not None:
+        pytest.skip("needs flags of its own; runs against the embedded engine only")
+
+
 @pytest.fixture
 def framework(master: Http, request: pytest.FixtureRequest) -> Iterator[Framework]:
     with subscribed(master, request.node.name) as made:

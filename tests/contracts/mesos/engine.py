@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -47,13 +48,17 @@ def domain(region: str, zone: str) -> str:
 class Process:
     """One engine process and its log."""
 
-    def __init__(self, module: str, flags: list[str], log: Path) -> None:
+    def __init__(
+        self, module: str, flags: list[str], log: Path, environment: dict[str, str] | None = None
+    ) -> None:
         self._arguments = [sys.executable, "-m", module, *flags]
+        self._environment = environment or {}
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MESOS_")}
+        environment |= self._environment
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._arguments, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -83,11 +88,18 @@ class Cluster:
 
     Attributes:
         agents: processes of our own agents, none when the cluster runs elsewhere.
+        environment: variables for master and agents.
     """
 
-    def __init__(self, master: str, credential: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        master: str,
+        credential: tuple[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.address = master
-        self.master = Http(master, credential)
+        self.master = Http(master, credential, tls)
+        self.environment: dict[str, str] = {}
         self.processes: list[Process] = []
         self.agents: list[Process] = []
         self.embedded = False
@@ -151,6 +163,7 @@ def start_master(cluster: Cluster, directory: Path, *flags: str, in_memory: bool
             *flags,
         ],
         directory / "master.log",
+        cluster.environment,
     )
     process.start()
     cluster.processes.append(process)
@@ -188,6 +201,7 @@ def start_agent(cluster: Cluster, directory: Path, number: int, *flags: str) -> 
             *flags,
         ],
         home / "agent.log",
+        cluster.environment,
     )
     process.start()
     cluster.processes.append(process)

@@ -25,11 +25,9 @@ def credential(directory: Path, name: str, value: Any) -> str:
 
 @pytest.fixture(scope="module")
 def closed(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+    embedded_only: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Cluster, Path]]:
     """A cluster where everybody has to say who they are."""
-    if not cluster.embedded:
-        pytest.skip("needs flags of its own; runs against the embedded engine only")
     directory = tmp_path_factory.mktemp("closed")
     made = Cluster(f"127.0.0.1:{free_port()}", ("ops", SECRETS["ops"]))
     listed = [{"principal": name, "secret": secret} for name, secret in SECRETS.items()]

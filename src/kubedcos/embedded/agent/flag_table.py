@@ -43,6 +43,7 @@ ISOLATORS_ON_DEMAND: Final = frozenset(
 """Isolators that only act when a task asks for their feature; such a task is refused."""
 
 _HONOURED: Final = (
+    Flag("acls", "json"),
     Flag("advertise_ip"),
     Flag("advertise_port", "int"),
     Flag("attributes"),
@@ -154,7 +155,6 @@ _WITHOUT_EFFECT: Final = tuple(
 )
 
 _REFUSED: Final = (
-    Flag("acls", harmless=(), why="the embedded agent has no ACLs, everything is permitted"),
     Flag("authenticate_http_executors", "bool", "false", harmless=("false",)),
     Flag("authorizer", "text", "local", harmless=("local",)),
     Flag("cgroups_cpu_enable_pids_and_tids_count", "bool", "false", harmless=("false",)),

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
-import hmac
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -22,11 +17,12 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kubedcos.embedded.agent import executor_api, operator_api, views
+from kubedcos.embedded.agent import executor_api, operator_api, views, visible
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.files import FileProblem
 from kubedcos.embedded.agent.link import MasterLink
-from kubedcos.embedded.agent.settings import Credential
+from kubedcos.embedded.approvals import Approver
+from kubedcos.embedded.credentials import principal_of
 from kubedcos.embedded.master.views import BUILD
 from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER, decode_master_call
 from kubedcos.errors import KubedcosError
@@ -41,19 +37,6 @@ _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]
 def text(status: int, body: str, headers: dict[str, str] | None = None) -> Response:
     """A plain text answer."""
     return PlainTextResponse(body, status, headers)
-
-
-def allowed(header: str | None, credentials: tuple[Credential, ...]) -> bool:
-    """Whether an `Authorization` header is that of one of `credentials` (HTTP Basic)."""
-    scheme, _, value = (header or "").partition(" ")
-    if scheme.lower() != "basic":
-        return False
-    try:
-        given = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    known = (f"{c.principal}:{c.secret}".encode() for c in credentials)
-    return any(hmac.compare_digest(given, one) for one in known)
 
 
 class AgentHttp:
@@ -107,14 +90,27 @@ class AgentHttp:
 
     def _readonly(self, handler: Handler) -> Handler:
         async def guarded(request: Request) -> Response:
-            settings = self.agent.settings
-            if settings.flags.boolean("authenticate_http_readonly"):
-                header = request.headers.get("authorization")
-                if not allowed(header, settings.http_credentials):
-                    return _unauthorized("mesos-agent-readonly")
+            approver = self._approver(request, "readonly")
+            if approver is None:
+                return _unauthorized("mesos-agent-readonly")
+            request.state.approver = approver
             return await handler(request)
 
         return guarded
+
+    def _approver(self, request: Request, realm: str) -> Approver | None:
+        """What the caller may do; None for one who must say who he is and does not."""
+        settings = self.agent.settings
+        if not settings.flags.boolean(f"authenticate_http_{realm}"):
+            return Approver(settings.acls)
+        principal = principal_of(request.headers.get("authorization"), settings.http_credentials)
+        return None if principal is None else Approver(settings.acls, principal)
+
+    def _visible(self, request: Request, path: str, shown: Any) -> Response:
+        approver: Approver = request.state.approver
+        if approver.restricts:
+            shown = visible.endpoint(path, shown, views.users(self.agent), approver)
+        return _json(request, shown)
 
     async def health(self, _request: Request) -> Response:
         """The process is alive."""
@@ -126,6 +122,8 @@ class AgentHttp:
 
     async def flags(self, request: Request) -> Response:
         """All flags that are set."""
+        if answer := _denied(request, "view_flags", None, get_only=True):
+            return answer
         return _json(request, {"flags": self.agent.settings.flags.shown()})
 
     async def state(self, request: Request) -> Response:
@@ -136,18 +134,25 @@ class AgentHttp:
         view = views.state_view(
             agent, start_time=self.start_time, pid=f"slave(1)@{address}", master_hostname=master
         )
-        return _json(request, view)
+        return self._visible(request, "/state", view)
 
     async def containers(self, request: Request) -> Response:
         """Containers with their use of resources."""
-        return _json(request, views.containers_view(self.agent, time.time()))
+        if answer := _denied(request, "get_endpoints", "/containers", get_only=True):
+            return answer
+        view = views.containers_view(self.agent, time.time())
+        return self._visible(request, "/containers", view)
 
     async def statistics(self, request: Request) -> Response:
         """Use of resources by executor."""
+        if answer := _denied(request, "get_endpoints", "/monitor/statistics", get_only=True):
+            return answer
         return _json(request, views.statistics_view(self.agent, time.time()))
 
     async def metrics(self, request: Request) -> Response:
         """Counters and gauges."""
+        if answer := _denied(request, "get_endpoints", "/metrics/snapshot"):
+            return answer
         view = views.metrics_view(
             self.agent, uptime=time.time() - self.start_time, registered=self.link.registered
         )
@@ -183,12 +188,19 @@ class AgentHttp:
 
     async def files_debug(self, request: Request) -> Response:
         """What is attached."""
+        if answer := _denied(request, "get_endpoints", "/files/debug"):
+            return answer
         return _json(request, views.files_of(self.agent).debug())
 
     async def _files(self, request: Request, work: Callable[[str], Any]) -> Response:
         path = request.query_params.get("path")
         if not path:
             return text(400, "Expecting 'path=value' in query.\n")
+        approver: Approver = request.state.approver
+        if approver.restricts and not visible.may_read_sandbox(
+            path, views.users(self.agent), approver
+        ):
+            return text(403, "")
         try:
             result = work(path)
         except FileProblem as problem:
@@ -197,14 +209,13 @@ class AgentHttp:
 
     async def operator(self, request: Request) -> Response:
         """The v1 operator API."""
-        settings = self.agent.settings
-        if settings.flags.boolean("authenticate_http_readwrite") and not allowed(
-            request.headers.get("authorization"), settings.http_credentials
-        ):
+        approver = self._approver(request, "readwrite")
+        if approver is None:
             return _unauthorized("mesos-agent-readwrite")
         if request.method != "POST":
-            return _only_post(request)
-        answer = operator_api.answer(self.agent, request.headers, await request.body())
+            return _not_allowed(request.method, "POST")
+        body = await request.body()
+        answer = operator_api.answer(self.agent, request.headers, body, approver)
         if answer.json is None:
             return text(answer.status, answer.text)
         return _json(request, answer.json)
@@ -212,7 +223,7 @@ class AgentHttp:
     async def executor(self, request: Request) -> Response:
         """The executor API, of which there is only what Mesos says to strangers."""
         if request.method != "POST":
-            return _only_post(request)
+            return _not_allowed(request.method, "POST")
         answer = executor_api.answer(self.agent, request.headers, await request.body())
         return text(*answer)
 
@@ -228,13 +239,6 @@ class AgentHttp:
             log.exception("Carrying out %s", call.type)
             return text(500, str(error))
         return Response(status_code=202) if known else text(409, "unknown session")
-
-
-def _only_post(request: Request) -> Response:
-    body = (
-        f"405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{request.method}'."
-    )
-    return text(405, body, {"Allow": "POST"})
 
 
 def _number(request: Request, name: str) -> int | None:
@@ -256,6 +260,21 @@ def _json(request: Request, value: Any) -> Response:
     return Response(body, media_type="application/json")
 
 
+def _not_allowed(method: str, allowed: str) -> Response:
+    body = f"405 Method Not Allowed. Expecting one of {{ '{allowed}' }}, but received '{method}'."
+    return text(405, body, {"Allow": allowed})
+
+
+def _denied(
+    request: Request, action: str, name: str | None, *, get_only: bool = False
+) -> Response | None:
+    """The refusal, if the ACLs demand one; some endpoints then take no other method than GET."""
+    approver: Approver = request.state.approver
+    if get_only and approver.restricts and request.method != "GET":
+        return _not_allowed(request.method, "GET")
+    return None if approver.may(action, name) else text(403, "403 Forbidden.")
+
+
 def _unauthorized(realm: str) -> Response:
     return text(401, "401 Unauthorized.", {"WWW-Authenticate": f'Basic realm="{realm}"'})
 
@@ -274,27 +293,3 @@ def _single_slashes(app: ASGIApp) -> ASGIApp:
         await app(scope, receive, send)
 
     return wrapped
-
-
-class Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own: the agent has them."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals alone."""
-        yield
-
-
-def server(app: ASGIApp) -> Server:
-    """A server for `app`, to be given a listening socket."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=1,
-        http="h11",
-        ws="none",
-    )
-    return Server(config)

@@ -14,6 +14,7 @@ import msgspec
 from kubedcos.clock import Clock
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.detector import Detector, Master
+from kubedcos.embedded.connect import connect
 from kubedcos.embedded.post import Reply, basic, post
 from kubedcos.embedded.protocol import (
     AGENT_CAPABILITIES,
@@ -195,13 +196,14 @@ class MasterLink:
             encode(call),
             headers=self._headers(session),
             deadline=CALL_TIMEOUT,
+            tls=self.agent.settings.tls,
         )
         _check(reply, master.url + MASTER_PATH)
         return decode_agent_reply(reply.body)
 
     async def _hold_link(self, master: Master, session: str) -> None:
         """Read the link until it breaks; the master writes into it all the time."""
-        reader, writer = await asyncio.open_connection(master.host, master.port)
+        reader, writer = await connect(master.host, master.port, self.agent.settings.tls)
         try:
             lines = [f"GET {LINK_PATH} HTTP/1.1", f"Host: {master.host}:{master.port}"]
             lines += [f"{name}: {value}" for name, value in self._headers(session).items()]

@@ -24,7 +24,7 @@ from kubedcos.embedded.agent.containers import Containers
 from kubedcos.embedded.agent.detector import detector_of
 from kubedcos.embedded.agent.fetching.fetcher import Fetcher
 from kubedcos.embedded.agent.flag_table import AGENT_FLAGS
-from kubedcos.embedded.agent.http import AgentHttp, server
+from kubedcos.embedded.agent.http import AgentHttp
 from kubedcos.embedded.agent.link import MasterLink, Refused
 from kubedcos.embedded.agent.machine import boot_id
 from kubedcos.embedded.agent.paths import Layout
@@ -32,6 +32,7 @@ from kubedcos.embedded.agent.sandbox_gc import SandboxGc
 from kubedcos.embedded.agent.settings import Settings, load, refused_policy
 from kubedcos.embedded.agent.store import Store
 from kubedcos.embedded.protocol import MESOS_VERSION
+from kubedcos.embedded.serving import server
 from kubedcos.errors import KubedcosError
 from kubedcos.mesos.messages import AgentInfo
 
@@ -217,7 +218,7 @@ class _Process:
 
         agent.on_shutdown = end_for_good
         loop.add_signal_handler(signal.SIGUSR1, unregister)
-        web = server(http.app())
+        web = server(http.app(), tls=self.settings.tls)
         serving = asyncio.create_task(web.serve(sockets=[listener]))
         linking = asyncio.create_task(link.run())
         collecting = asyncio.create_task(self._collect(gc))

@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kubedcos.embedded.agent import views
+from kubedcos.embedded.agent import views, visible
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.files import FileProblem, file_info
+from kubedcos.embedded.approvals import EVERYTHING, Approver
 from kubedcos.embedded.master.views import BUILD
 from kubedcos.embedded.protojson import NotConvertible, parse_json
 
 Json = dict[str, Any]
 
 _MEDIA: Final = "application/json or application/x-protobuf or application/recordio"
+_OF_FILES: Final = frozenset({"LIST_FILES", "READ_FILE"})
 _NEEDS_PART: Final = frozenset({"LIST_FILES", "READ_FILE", "SET_LOGGING_LEVEL"})
 NOT_SUPPORTED: Final = frozenset(
     {
@@ -57,10 +59,16 @@ class _Bad(Exception):
         self.answer = Answer(status, text=text)
 
 
-def answer(agent: Agent, headers: Mapping[str, str], body: bytes) -> Answer:
+NEEDED: Final = {"GET_FLAGS": "view_flags", "SET_LOGGING_LEVEL": "set_log_level"}
+"""Permissions that calls need as a whole; of what the others show, the caller sees his part."""
+
+
+def answer(
+    agent: Agent, headers: Mapping[str, str], body: bytes, approver: Approver = EVERYTHING
+) -> Answer:
     """The answer to a POST. `headers` by lower-case name."""
     try:
-        return Answer(200, _carried_out(agent, _call(headers, body)))
+        return Answer(200, _carried_out(agent, _call(headers, body), approver))
     except _Bad as bad:
         return bad.answer
     except FileProblem as problem:
@@ -115,10 +123,29 @@ def _accepts_json(accept: str | None) -> bool:
     return bool(kinds & {"application/json", "application/*", "*/*", "*"})
 
 
-def _carried_out(agent: Agent, call: Json) -> Json:
+def _carried_out(agent: Agent, call: Json, approver: Approver) -> Json:
     kind = str(call["type"])
     part = call.get(kind.lower())
-    return {"type": kind} | READS[kind](agent, part if isinstance(part, dict) else {})
+    part = part if isinstance(part, dict) else {}
+    users = views.users(agent) if approver.restricts else None
+    if users is None:
+        return _with_type(kind, READS[kind](agent, part))
+    if kind in NEEDED and not approver.may(NEEDED[kind]):
+        raise _Bad(403, "403 Forbidden.")
+    path = str(part.get("path", ""))
+    if kind in _OF_FILES and not visible.may_read_sandbox(path, users, approver):
+        raise _Bad(403, "")
+    shown = READS[kind](agent, part)
+    return _with_type(
+        kind, {name: visible.call(kind, body, users, approver) for name, body in shown.items()}
+    )
+
+
+def _with_type(kind: str, shown: Json) -> Json:
+    """The answer; of containers Mesos says nothing at all when there are none."""
+    if kind == "GET_CONTAINERS" and not shown["get_containers"].get("containers"):
+        return {"type": kind}
+    return {"type": kind} | shown
 
 
 def _list_files(agent: Agent, part: Json) -> Json:

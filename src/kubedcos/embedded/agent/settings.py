@@ -8,27 +8,22 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from kubedcos.embedded.acls import Acls, acls_of
 from kubedcos.embedded.agent.flag_table import AGENT_FLAGS, ISOLATORS, ISOLATORS_ON_DEMAND
 from kubedcos.embedded.agent.machine import detected_resources
+from kubedcos.embedded.credentials import Credential, credential, secrets_by_principal
 from kubedcos.embedded.flags import Flags, parse_flags
+from kubedcos.embedded.tls import Tls, read_tls
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.mesos.messages import Attribute, DomainInfo
 from kubedcos.mesos.resource_text import parse_attributes, parse_resources
 from kubedcos.mesos.resources import Resources
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A principal and its secret."""
-
-    principal: str
-    secret: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +39,9 @@ class Settings:
         resources: as configured or detected.
         isolation: names of isolators.
         launcher: ``linux`` (freezer cgroup) or ``posix``.
+        http_credentials: secret by principal.
+        acls: who may do what; None permits everything.
+        tls: how it serves and calls; None for plain HTTP.
         executor_environment: environment that executors start from.
     """
 
@@ -60,7 +58,9 @@ class Settings:
     isolation: frozenset[str]
     launcher: str
     credential: Credential | None
-    http_credentials: tuple[Credential, ...]
+    http_credentials: Mapping[str, str]
+    acls: Acls | None
+    tls: Tls | None
     executor_environment: Mapping[str, str]
 
 
@@ -84,13 +84,14 @@ def load(
     for name in ("master", "work_dir"):
         flags.required(name)
     work_dir = Path(flags.required("work_dir"))
+    acls = acls_of(flags)
     isolation = _isolation(flags.required("isolation"))
     ip = _ip(flags, command_output or _run)
     default_role = flags.required("default_role")
     given = parse_resources(flags.text("resources") or "", default_role=default_role)
     detected = detected_resources(given, work_dir, default_role)
     return Settings(
-        flags=flags,
+        flags=flags if acls is None else flags.showing("acls", acls.text()),
         work_dir=work_dir,
         runtime_dir=Path(flags.required("runtime_dir")),
         ip=ip,
@@ -105,7 +106,9 @@ def load(
             flags, "launcher", ("linux", "posix"), "linux" if os.geteuid() == 0 else "posix"
         ),
         credential=_credential(flags),
-        http_credentials=_credentials(flags),
+        http_credentials=_http_credentials(flags),
+        acls=acls,
+        tls=read_tls(environment),
         executor_environment=_executor_environment(flags, environment),
     )
 
@@ -202,26 +205,12 @@ def _domain(flags: Flags) -> DomainInfo | None:
 
 def _credential(flags: Flags) -> Credential | None:
     value = flags.json("credential")
-    return None if value is None else _parsed(value, "credential")
+    return None if value is None else credential(value, "credential")
 
 
-def _credentials(flags: Flags) -> tuple[Credential, ...]:
+def _http_credentials(flags: Flags) -> Mapping[str, str]:
     value = flags.json("http_credentials")
-    if value is None:
-        return ()
-    entries = value.get("credentials") if isinstance(value, dict) else None
-    if not isinstance(entries, list):
-        wanted = '{"credentials": [{"principal": …, "secret": …}]}'
-        raise InvalidInput([Problem("flag --http_credentials", "other JSON", wanted)])
-    return tuple(_parsed(entry, "http_credentials") for entry in entries)
-
-
-def _parsed(value: Any, flag: str) -> Credential:
-    try:
-        return msgspec.convert(value, Credential)
-    except msgspec.ValidationError as error:
-        wanted = '{"principal": …, "secret": …}'
-        raise InvalidInput([Problem(f"flag --{flag}", str(error), wanted)]) from error
+    return {} if value is None else secrets_by_principal(value, "http_credentials")
 
 
 def _executor_environment(flags: Flags, environment: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from kubedcos.embedded.agent import group_views
+from kubedcos.embedded.agent import group_views, visible
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.container_rules import executor_name, limits_of
 from kubedcos.embedded.agent.files import Files
@@ -202,6 +202,11 @@ def statistics_view(agent: Agent, now: float) -> list[Json]:
     """`/monitor/statistics`."""
     names = ("executor_id", "executor_name", "framework_id", "source", "statistics")
     return [{name: entry[name] for name in names} for entry in containers_view(agent, now)]
+
+
+def users(agent: Agent) -> visible.Users:
+    """Whose everything on this agent is, for permissions."""
+    return visible.users_of((*agent.completed, *agent.live()), agent.frameworks)
 
 
 def files_of(agent: Agent) -> Files:

@@ -7,36 +7,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-import uvicorn
-
 from kubedcos.clock import SystemClock
+from kubedcos.embedded import serving
 from kubedcos.embedded.master.app import MasterApp
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.options import MasterOptions, read_options
 from kubedcos.embedded.protocol import MESOS_VERSION
 from kubedcos.errors import KubedcosError
 from kubedcos.mesos.zookeeper import zookeeper_address
-
-
-class _Server(uvicorn.Server):
-    """A server that ends on a signal and leaves the rest to its caller.
-
-    Uvicorn's own raises the signal again after it has stopped, before this master could leave the
-    election: its node would stay until the session times out.
-    """
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Install nothing."""
-        yield
-
-    def end(self) -> None:
-        """Stop serving."""
-        self.should_exit = True
 
 
 async def serve(
@@ -55,17 +36,9 @@ async def serve(
         beside: runs beside it until the end.
     """
     engine = engine or Engine(options, SystemClock())
-    config = uvicorn.Config(
-        MasterApp(engine),
-        host=options.bind,
-        port=options.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
+    server = serving.server(
+        MasterApp(engine), host=options.bind, port=options.port, tls=options.tls
     )
-    server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.end)
     engine.unfit = _exit
@@ -118,6 +91,7 @@ def main(arguments: list[str]) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("kazoo").setLevel(logging.WARNING)
+    serving.raise_descriptor_limit()
     try:
         return asyncio.run(serve(options))
     except KubedcosError as error:

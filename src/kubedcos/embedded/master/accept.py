@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from kubedcos.embedded.approvals import EVERYTHING, Approver
+from kubedcos.embedded.master.authorization import group_refusal, operation_refusal, task_refusal
 from kubedcos.embedded.master.effects import Allocate, Effects, ToAgent, ToFramework
 from kubedcos.embedded.master.offers import refuse, rescind
 from kubedcos.embedded.master.rules import (
@@ -78,8 +80,9 @@ def accept(
     *,
     now: float,
     allocation_interval: float,
+    approver: Approver = EVERYTHING,
 ) -> Effects:
-    """ACCEPT: operations in order against the union of the offers."""
+    """ACCEPT: operations in order against the union of the offers; each as far as permitted."""
     offers = [
         state.offers[offer_id.value]
         for offer_id in dict.fromkeys(call.offer_ids)
@@ -96,7 +99,7 @@ def accept(
         reason = "REASON_AGENT_REMOVED" if agent is None else "REASON_AGENT_DISCONNECTED"
         words = "Agent removed" if agent is None else "Agent disconnected"
         return _refuse_all(framework, call, None, reason, now, message=words)
-    carrying = _Accepting(state, framework, agent, offers[0].role, _union(offers), now)
+    carrying = _Accepting(state, framework, agent, offers[0].role, _union(offers), now, approver)
     for operation in call.operations:
         carrying.apply(operation)
     unused = carrying.available
@@ -196,6 +199,7 @@ class _Accepting:
     role: str
     available: Resources
     now: float
+    approver: Approver
     effects: Effects = field(default_factory=list)
 
     def apply(self, operation: Operation) -> None:
@@ -212,13 +216,6 @@ class _Accepting:
             self._convert(operation)
 
     def _convert(self, operation: Operation) -> None:
-        if operation.id is not None:
-            self._error(
-                operation,
-                f"Operation requested feedback, but agent {self.agent.id} does not have the "
-                "required AGENT_OPERATION_FEEDBACK capability",
-            )
-            return
         principal = self.framework.info.principal
         resources, conversion = _conversion(operation)
         try:
@@ -237,6 +234,13 @@ class _Accepting:
             existing = Resources(allocated).unallocated()
             used = self.state.used(agent_id=self.agent.id).unallocated()
             fault = destroy_fault(tuple(existing), self.agent.total, used)
+        if fault is None:
+            fault = operation_refusal(self.approver, operation.type or "", allocated)
+        if fault is None and operation.id is not None:
+            fault = (
+                f"Operation requested feedback, but agent {self.agent.id} does not have the "
+                "required AGENT_OPERATION_FEEDBACK capability"
+            )
         if fault is not None:
             self._error(operation, fault)
             return
@@ -262,6 +266,10 @@ class _Accepting:
     def _launch(self, operation: Operation) -> None:
         started: list[TaskInfo] = []
         for task in _tasks(operation):
+            denied = task_refusal(self.approver, task, self.framework.info)
+            if denied is not None:
+                self._refuse_task(task, "REASON_TASK_UNAUTHORIZED", denied)
+                continue
             try:
                 info = self._with_allocation(task)
             except ValueError as error:
@@ -318,9 +326,11 @@ class _Accepting:
             available=self.available,
             known=self._taken,
         )
-        if fault is not None:
+        denied = group_refusal(self.approver, tasks, self.framework.info)
+        if fault is not None or denied is not None:
+            reason = "REASON_TASK_GROUP_UNAUTHORIZED" if denied else "REASON_TASK_GROUP_INVALID"
             for task in tasks:
-                self._refuse_task(task, "REASON_TASK_GROUP_INVALID", fault)
+                self._refuse_task(task, reason, denied or fault or "")
             return
         taken, call = launch_group(self.state, self.agent, self.framework, executor, members)
         self.available -= taken

@@ -270,7 +270,8 @@ def _take_tasks(
         mine = state.tasks.get(key)
         if mine is not None:
             # The agent keeps the newest status only; what was heard before stays with the master.
-            state.tasks[key] = replace(mine, state=reported.state)
+            if mine.state not in TERMINAL_STATES:
+                state.tasks[key] = replace(mine, state=reported.state)
             continue
         state.tasks[key] = replace(reported, agent_id=AgentID(agent.id))
         if news is not None:
@@ -324,7 +325,9 @@ def status_update(state: MasterState, call: StatusUpdate) -> Effects:
     key = (framework.id, call.status.task_id.value)
     task = state.tasks.get(key)
     if task is not None:
-        state.tasks[key] = with_status(task, call.status, call.latest_state)
+        # An end is an end: what it held may belong to others by now.
+        latest = task.state if task.state in TERMINAL_STATES else call.latest_state
+        state.tasks[key] = with_status(task, call.status, latest)
         if task.status_update_uuid != call.status.uuid:
             state.count(call.status.state.lower())
     return [update_event(framework.id, call.status)]

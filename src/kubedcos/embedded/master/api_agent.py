@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kubedcos.embedded.master import agents, removal
+from kubedcos.embedded.master import agent_rules, agents, removal
 from kubedcos.embedded.master.effects import Effects
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.responses import BadRequest, text
@@ -79,6 +79,7 @@ def admit(engine: Engine, call: AgentCall) -> asyncio.Future[AgentReply]:
     def decide() -> tuple[AgentReply, Effects]:
         session, now = engine.new_session(), engine.clock.time()
         try:
+            _refuse_what_does_not_add_up(engine, call)
             if call.register is not None:
                 reply, effects = agents.register(
                     engine.state, *rules, call.register, session=session, now=now
@@ -100,6 +101,16 @@ def admit(engine: Engine, call: AgentCall) -> asyncio.Future[AgentReply]:
     return engine.registrar.submit(decide)
 
 
+def _refuse_what_does_not_add_up(engine: Engine, call: AgentCall) -> None:
+    fault = None
+    if call.register is not None:
+        fault = agent_rules.registration_fault(call.register)
+    elif call.reregister is not None:
+        fault = agent_rules.return_fault(engine.state, call.reregister)
+    if fault is not None:
+        raise agents.RegistrationRefused(fault)
+
+
 def take(engine: Engine, agent: AgentRecord, call: AgentCall) -> None:
     """A call of an agent that is registered.
 
@@ -108,6 +119,8 @@ def take(engine: Engine, agent: AgentRecord, call: AgentCall) -> None:
     """
     now = engine.clock.time()
     if call.type == "STATUS_UPDATE" and call.status_update is not None:
+        if fault := agent_rules.update_fault(engine.state, agent, call.status_update):
+            raise BadRequest(text(400, fault))
         engine.perform(agents.status_update(engine.state, call.status_update))
     elif call.type == "EXITED_EXECUTOR" and call.exited_executor is not None:
         engine.perform(exited_executor(engine.state, agent, call.exited_executor))

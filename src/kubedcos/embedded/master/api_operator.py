@@ -16,6 +16,7 @@ from kubedcos.embedded.master import (
     operator_reads,
     operator_resources,
 )
+from kubedcos.embedded.master.authorization import require_call
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.operator_calls import Caller, OperatorCalls
 from kubedcos.embedded.master.responses import (
@@ -106,4 +107,5 @@ def handle(engine: Engine, request: Request, body: bytes, caller: Caller) -> Res
     kind, given = _read_call(request, body)
     if not accepts_json(request):
         return not_acceptable()
+    require_call(caller.approver, engine.state, kind, given)
     return CALLS[kind].answer(engine, caller, given)

@@ -6,9 +6,11 @@ import base64
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kubedcos.embedded.approvals import Approver
 from kubedcos.embedded.master import accept, frameworks, inverse_offers, reconcile
 from kubedcos.embedded.master.effects import Effects, ToFramework
 from kubedcos.embedded.master.engine import Engine
@@ -126,10 +128,14 @@ def handle(
     if call.type == "UPDATE_FRAMEWORK" and call.update_framework is not None:
         try:
             effects = frameworks.update(
-                engine.state, engine.framework_rules, framework, call.update_framework
+                engine.state,
+                engine.framework_rules,
+                framework,
+                call.update_framework,
+                acls=engine.options.acls,
             )
         except frameworks.Refusal as error:
-            raise _refuse(400, str(error)) from None
+            raise _refuse(error.status, str(error)) from None
         engine.perform(effects)
         return empty(200)
     if call.type == "UNKNOWN":
@@ -149,14 +155,19 @@ def _subscribe(
     if STREAM_HEADER in request.headers:
         raise _refuse(400, f"Subscribe calls should not include the '{STREAM_HEADER}' header")
     assert call.subscribe is not None
+    subscribe, info = call.subscribe, call.subscribe.framework_info
+    if principal is not None and info.principal is None:
+        # Who authenticates need not repeat the principal; from here on it is as if he had.
+        subscribe = replace(subscribe, framework_info=replace(info, principal=principal))
     stream = engine.new_stream()
     effects = frameworks.subscribe(
         engine.state,
         engine.framework_rules,
-        call.subscribe,
+        subscribe,
         stream_id=stream.id,
         principal=principal,
         now=engine.clock.time(),
+        acls=engine.options.acls,
     )
     engine.perform(effects)
     return stream
@@ -169,11 +180,11 @@ def _framework(
     framework = engine.state.frameworks.get(call.framework_id.value)
     if framework is None:
         raise _refuse(400, "Framework cannot be found")
-    if principal is not None and framework.principal != principal:
+    if principal is not None and framework.info.principal != principal:
         raise _refuse(
             400,
             f"Authenticated principal '{principal}' does not match principal "
-            f"'{framework.principal}' set in `FrameworkInfo`",
+            f"'{framework.info.principal or ''}' set in `FrameworkInfo`",
         )
     if not framework.connected:
         raise _refuse(403, "Framework is not subscribed")
@@ -200,6 +211,7 @@ def _accept(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
         call.accept,
         now=engine.clock.time(),
         allocation_interval=engine.options.allocation_interval,
+        approver=Approver(engine.options.acls, framework.info.principal),
     )
 
 

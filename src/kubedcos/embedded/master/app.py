@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from kubedcos.embedded.approvals import Approver
 from kubedcos.embedded.master import api_agent, api_operator, api_scheduler
 from kubedcos.embedded.master.endpoints import ENDPOINTS, READONLY, READWRITE
 from kubedcos.embedded.master.engine import Engine
@@ -104,7 +105,7 @@ class MasterApp:
         self._require_leader(request, f"/master{path}")
         if request.method != "POST":
             return not_allowed(request.method, "POST")
-        return api_operator.handle(self._engine, request, body, Caller(principal))
+        return api_operator.handle(self._engine, request, body, self._caller(principal))
 
     def _agent(
         self, request: Request, path: str, body: bytes
@@ -140,7 +141,10 @@ class MasterApp:
             self._require_leader(request, f"/master{path}")
         if endpoint.methods and request.method not in endpoint.methods:
             return not_allowed(request.method, *endpoint.methods)
-        return endpoint.answer(self._engine, request, body, Caller(principal))
+        return endpoint.answer(self._engine, request, body, self._caller(principal))
+
+    def _caller(self, principal: str | None) -> Caller:
+        return Caller(principal, Approver(self._engine.options.acls, principal))
 
     async def _stream(self, stream: Stream, receive: Receive, send: Send) -> None:
         headers = [

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from kubedcos.embedded.post import post
 from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER, MasterCall, encode
+from kubedcos.embedded.tls import Tls
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +43,22 @@ class HttpChannel:
         port: its port.
         session: token of the session.
         on_failure: called once when a call could not be delivered.
+        tls: None for plain HTTP.
     """
 
-    def __init__(self, host: str, port: int, session: str, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        session: str,
+        on_failure: Callable[[], None],
+        tls: Tls | None = None,
+    ) -> None:
         self.session = session
         self.ended = asyncio.Event()
         self._host, self._port = host, port
         self._on_failure = on_failure
+        self._tls = tls
         self._queue: asyncio.Queue[MasterCall | None] = asyncio.Queue()
         self._worker = asyncio.create_task(self._work())
 
@@ -76,7 +86,13 @@ class HttpChannel:
         headers = {SESSION_HEADER: self.session}
         try:
             reply = await post(
-                self._host, self._port, AGENT_PATH, encode(call), headers=headers, deadline=deadline
+                self._host,
+                self._port,
+                AGENT_PATH,
+                encode(call),
+                headers=headers,
+                deadline=deadline,
+                tls=self._tls,
             )
         except OSError as error:
             _log.info("%s to %s:%d: %s", call.type, self._host, self._port, error)

@@ -18,10 +18,13 @@ from kubedcos.embedded.master import (
     operator_reads,
     role_views,
     views,
+    visible,
 )
+from kubedcos.embedded.master.authorization import require, require_call
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.operator_calls import Caller
-from kubedcos.embedded.master.responses import empty, json_answer, text
+from kubedcos.embedded.master.responses import empty, json_answer, not_allowed, text
+from kubedcos.mesos.messages import FrameworkID
 
 READONLY: Final = "mesos-master-readonly"
 READWRITE: Final = "mesos-master-readwrite"
@@ -44,11 +47,40 @@ class Endpoint:
     methods: tuple[str, ...] = ()
 
 
-def _view(view: Callable[[Engine, Request], Any], *, leader: bool = True) -> Endpoint:
-    return Endpoint(
-        lambda engine, request, _body, _caller: json_answer(view(engine, request), request),
-        leader=leader,
+def _view(path: str, view: Callable[[Engine, Request], Any], *, leader: bool = True) -> Endpoint:
+    def answer(engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
+        shown = view(engine, request)
+        if caller.approver.restricts:
+            users = visible.framework_users(engine.state)
+            shown = visible.endpoint(path, shown, users, caller.approver)
+        return json_answer(shown, request)
+
+    return Endpoint(answer, leader=leader)
+
+
+def _tasks(engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
+    users = visible.framework_users(engine.state)
+    shown = views.tasks_view(
+        engine.state,
+        request.query_params,
+        sees=lambda task: (
+            not caller.approver.restricts
+            or visible.sees_task(task.user, users(task.framework_id.value), caller.approver)
+        ),
     )
+    return json_answer(shown, request)
+
+
+def _flags(engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
+    if caller.approver.restricts and request.method != "GET":
+        return not_allowed(request.method, "GET")
+    require(caller.approver, [("view_flags", None)])
+    return json_answer({"flags": engine.options.flags.shown()}, request)
+
+
+def _attached(_engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
+    require(caller.approver, [("get_endpoints", "/files/debug")])
+    return json_answer({}, request)
 
 
 def _open(answer: Callable[[Engine, Request], Response]) -> Endpoint:
@@ -66,7 +98,8 @@ def _front_page(_engine: Engine, _request: Request) -> Response:
     return text(200, "The embedded Mesos master of kubedcos. It has no web interface.\n")
 
 
-def _metrics(engine: Engine, request: Request, _body: bytes, _caller: Caller) -> Response:
+def _metrics(engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
+    require(caller.approver, [("get_endpoints", "/metrics/snapshot")])
     timeout = request.query_params.get("timeout")
     if timeout is not None:
         try:
@@ -85,11 +118,13 @@ def _file(_engine: Engine, request: Request, _body: bytes, _caller: Caller) -> R
     return Response(status_code=404, media_type="text/plain; charset=utf-8")
 
 
-def _teardown(engine: Engine, _request: Request, body: bytes, _caller: Caller) -> Response:
+def _teardown(engine: Engine, _request: Request, body: bytes, caller: Caller) -> Response:
     values = parse_qs(body.decode("utf-8", "replace"))
     if "frameworkId" not in values:
         return text(400, "Missing 'frameworkId' query parameter in the request body")
-    return operator_agents.teardown(engine, values["frameworkId"][0])
+    wanted = operator_agents.Teardown(FrameworkID(values["frameworkId"][0]))
+    require_call(caller.approver, engine.state, "TEARDOWN", wanted)
+    return operator_agents.teardown(engine, wanted.framework_id.value)
 
 
 ENDPOINTS: Final[Mapping[str, Endpoint]] = {
@@ -99,20 +134,27 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         lambda _engine, request: json_answer(dict(sorted(views.BUILD.items())), request)
     ),
     "/redirect": _open(_redirect),
-    "/flags": _view(lambda engine, _: {"flags": engine.options.flags.shown()}, leader=False),
-    "/state": _view(lambda engine, _: views.state_view(engine.state, engine.options)),
-    "/state-summary": _view(lambda engine, _: views.summary_view(engine.state, engine.options)),
-    "/slaves": _view(lambda engine, request: views.slaves_view(engine.state, request.query_params)),
-    "/frameworks": _view(
-        lambda engine, request: views.frameworks_view(engine.state, request.query_params)
+    "/flags": Endpoint(_flags),
+    "/state": _view("/state", lambda engine, _: views.state_view(engine.state, engine.options)),
+    "/state-summary": _view(
+        "/state-summary", lambda engine, _: views.summary_view(engine.state, engine.options)
     ),
-    "/tasks": _view(lambda engine, request: views.tasks_view(engine.state, request.query_params)),
-    "/roles": _view(lambda engine, _: role_views.roles_view(engine.state, engine.options.roles)),
+    "/slaves": _view(
+        "/slaves", lambda engine, request: views.slaves_view(engine.state, request.query_params)
+    ),
+    "/frameworks": _view(
+        "/frameworks",
+        lambda engine, request: views.frameworks_view(engine.state, request.query_params),
+    ),
+    "/tasks": Endpoint(_tasks, leader=True),
+    "/roles": _view(
+        "/roles", lambda engine, _: role_views.roles_view(engine.state, engine.options.roles)
+    ),
     "/metrics/snapshot": Endpoint(_metrics),
     "/files/browse": Endpoint(_file),
     "/files/read": Endpoint(_file),
     "/files/download": Endpoint(_file),
-    "/files/debug": _view(lambda _engine, _request: {}, leader=False),
+    "/files/debug": Endpoint(_attached),
     "/quota": Endpoint(
         operator_quota.quota_endpoint, READWRITE, leader=True, methods=("GET", "POST", "DELETE")
     ),

@@ -10,6 +10,7 @@ import random
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from kubedcos.clock import Clock
@@ -45,6 +46,7 @@ from kubedcos.embedded.master.registry import (
 from kubedcos.embedded.master.state import AgentRecord, MasterState
 from kubedcos.embedded.master.streams import Stream
 from kubedcos.embedded.protocol import MESOS_VERSION, MasterCall, Ping
+from kubedcos.embedded.tls import Tls
 from kubedcos.mesos.messages import Address, Capability, Event, MasterInfo
 
 _log = logging.getLogger(__name__)
@@ -94,9 +96,12 @@ class Engine:
         self.options = options
         self.clock = clock
         self._chance = chance or random.SystemRandom()
-        self._channel_to = channel or _over_http
-        info = master_info(options, self.new_uuid())
-        self.state = MasterState(info=info, start_time=clock.time())
+        self._channel_to = channel or partial(_over_http, options.tls)
+        self.state = MasterState(
+            info=master_info(options, self.new_uuid()),
+            start_time=clock.time(),
+            scheme="http" if options.tls is None else "https",
+        )
         self.leader: MasterInfo | None = None
         self.streams: dict[str, Stream] = {}
         self.channels: dict[str, Channel] = {}
@@ -355,5 +360,5 @@ class Engine:
         await asyncio.gather(*self._background, return_exceptions=True)
 
 
-def _over_http(agent: AgentRecord, on_failure: Callable[[], None]) -> Channel:
-    return HttpChannel(agent.address, agent.info.port, agent.session, on_failure)
+def _over_http(tls: Tls | None, agent: AgentRecord, on_failure: Callable[[], None]) -> Channel:
+    return HttpChannel(agent.address, agent.info.port, agent.session, on_failure, tls)

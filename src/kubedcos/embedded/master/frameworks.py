@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from kubedcos.embedded.acls import Acls
+from kubedcos.embedded.approvals import Approver
+from kubedcos.embedded.master.authorization import registration_refusal
 from kubedcos.embedded.master.constraints import (
     ALL_AGENTS,
     DEFAULT_PATTERN_LIMITS,
@@ -61,7 +64,11 @@ class FrameworkRules:
 
 
 class Refusal(ValueError):
-    """The call is refused with 400 and this text."""
+    """The call is refused with this text, and with 400 or another status."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def error_event(message: str) -> Event:
@@ -77,6 +84,7 @@ def subscribe(
     stream_id: str,
     principal: str | None,
     now: float,
+    acls: Acls | None = None,
 ) -> Effects:
     """SUBSCRIBE on a new stream: first contact, return, or takeover from another instance."""
     info = call.framework_info
@@ -92,6 +100,8 @@ def subscribe(
             agents = _wanted_agents(rules, call)
         except ValueError as error:
             fault = str(error)
+    if fault is None:
+        fault = registration_refusal(Approver(acls, info.principal), info, _roles(info))
     known = state.frameworks.get(given) if given else None
     if fault is None and known is not None and known.info.principal != info.principal:
         fault = "Changing framework's principal is not allowed."
@@ -277,7 +287,12 @@ def suppress(state: MasterState, framework: FrameworkRecord, roles: tuple[str, .
 
 
 def update(
-    state: MasterState, rules: FrameworkRules, framework: FrameworkRecord, call: CallSubscribe
+    state: MasterState,
+    rules: FrameworkRules,
+    framework: FrameworkRecord,
+    call: CallSubscribe,
+    *,
+    acls: Acls | None = None,
 ) -> Effects:
     """UPDATE_FRAMEWORK.
 
@@ -304,6 +319,9 @@ def update(
                 f"{refused}Updating 'FrameworkInfo.{name}' is unsupported; attempted to update "
                 f"from '{_shown(before)}' to '{_shown(after)}'"
             )
+    fault = registration_refusal(Approver(acls, old.principal), info, _roles(info))
+    if fault is not None:
+        raise Refusal(fault, 403)
     framework.info = info
     framework.suppressed = set(call.suppressed_roles)
     framework.constraints = agents

@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from kubedcos.embedded.approvals import EVERYTHING, Approver
+from kubedcos.embedded.master import visible
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.responses import json_answer
 from kubedcos.mesos.messages import Message
@@ -19,9 +21,11 @@ class Caller:
 
     Attributes:
         principal: by HTTP Basic; `None` when nobody has to authenticate.
+        approver: what the ACLs permit.
     """
 
     principal: str | None = None
+    approver: Approver = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,11 @@ OperatorCalls = Mapping[str, OperatorCall]
 def read(kind: str, shown: Callable[[Engine], Any]) -> OperatorCall:
     """A call without a body that is answered by ``{"type": kind, "<kind>": shown}``."""
 
-    def answer(engine: Engine, _caller: Caller, _body: None) -> Response:
-        return json_answer({"type": kind, kind.lower(): shown(engine)})
+    def answer(engine: Engine, caller: Caller, _body: None) -> Response:
+        part = shown(engine)
+        if caller.approver.restricts:
+            users = visible.framework_users(engine.state)
+            part = visible.call(kind, part, users, caller.approver)
+        return json_answer({"type": kind, kind.lower(): part})
 
     return OperatorCall(answer)

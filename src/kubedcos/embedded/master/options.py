@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from kubedcos.embedded.acls import Acls, acls_of
+from kubedcos.embedded.credentials import secrets_by_principal
 from kubedcos.embedded.flags import ANY, Flag, Flags, duration, parse_flags
 from kubedcos.embedded.master.constraints import PatternLimits
 from kubedcos.embedded.master.weights import weight_fault
+from kubedcos.embedded.tls import Tls, read_tls
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.mesos.messages import DomainInfo, decode
 from kubedcos.mesos.resource_text import parse_resources
 
-_NO_ACL: Final = "this engine authenticates but does not authorise"
 _LOGS: Final = "it logs to stderr only"
 
 MASTER_FLAGS: Final[tuple[Flag, ...]] = (
-    Flag("acls", harmless=(), why=_NO_ACL),
+    Flag("acls", "json"),
     Flag("advertise_ip"),
     Flag("advertise_port", "int"),
     Flag("agent_ping_timeout", "duration", "15secs", aliases=("slave_ping_timeout",)),
@@ -40,7 +42,7 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("authenticate_http_readwrite", "bool", "false"),
     Flag("authentication_v0_timeout", "duration", "15secs", harmless=ANY),
     Flag("authenticators", default="crammd5", harmless=ANY),
-    Flag("authorizers", default="local", harmless=("local",), why=_NO_ACL),
+    Flag("authorizers", default="local", harmless=("local",)),
     Flag("cluster"),
     Flag("credentials", "path"),
     Flag("domain", "json"),
@@ -126,6 +128,8 @@ class MasterOptions:
         weights: by role, until the registry has some.
         whitelist: file with the host names of the agents that are offered.
         credentials: secret by principal.
+        acls: who may do what; `None` permits everything.
+        tls: how it serves and calls; `None` for plain HTTP.
     """
 
     flags: Flags
@@ -168,6 +172,8 @@ class MasterOptions:
     authenticate_readonly: bool
     authenticate_readwrite: bool
     credentials: Mapping[str, str]
+    acls: Acls | None
+    tls: Tls | None
 
 
 def _problem(flag: str, seen: str, wanted: str) -> InvalidInput:
@@ -180,12 +186,12 @@ def read_credentials(path: str) -> dict[str, str]:
     Raises:
         InvalidInput: not readable or not of that form.
     """
-    wanted = 'JSON {"credentials": [{"principal": …, "secret": …}]}'
+    wanted = 'a file with JSON {"credentials": [{"principal": …, "secret": …}]}'
     try:
-        listed: Any = json.loads(Path(path).read_text(encoding="utf-8"))["credentials"]
-        return {str(entry["principal"]): str(entry["secret"]) for entry in listed}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        listed: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise _problem("credentials", f"{path} ({type(error).__name__}: {error})", wanted) from None
+    return secrets_by_principal(listed, "credentials")
 
 
 def own_address(flags: Flags) -> str:
@@ -283,6 +289,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Ma
         InvalidInput: a flag is wrong or not supported.
     """
     flags = parse_flags(MASTER_FLAGS, arguments, environment)
+    acls = acls_of(flags)
     bind = own_address(flags)
     address = flags.text("advertise_ip") or bind
     domain = flags.text("domain")
@@ -299,7 +306,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Ma
     whitelist = flags.text("whitelist")
     port = flags.integer("port")
     return MasterOptions(
-        flags=flags,
+        flags=flags if acls is None else flags.showing("acls", acls.text()),
         bind=bind,
         address=address,
         port=port,
@@ -342,6 +349,8 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Ma
         authenticate_readonly=flags.boolean("authenticate_http_readonly"),
         authenticate_readwrite=flags.boolean("authenticate_http_readwrite"),
         credentials=read_credentials(credentials) if credentials is not None else {},
+        acls=acls,
+        tls=read_tls(environment),
     )
 
 

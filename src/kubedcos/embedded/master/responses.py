@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kubedcos.embedded.credentials import principal_of as credentials_owner
 from kubedcos.embedded.protojson import encode_json
 
 JSON: Final = "application/json"
@@ -51,6 +49,11 @@ def unauthorized(realm: str) -> Response:
     return text(401, "401 Unauthorized.", headers)
 
 
+def forbidden() -> Response:
+    """403 for want of permission."""
+    return text(403, "403 Forbidden.")
+
+
 class BadRequest(Exception):
     """The request ends with this answer."""
 
@@ -69,14 +72,8 @@ def principal_of(
     """
     if not required:
         return None
-    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
-    try:
-        decoded = base64.b64decode(encoded, validate=True).decode() if scheme == "Basic" else ""
-    except (binascii.Error, UnicodeDecodeError):
-        decoded = ""
-    principal, colon, secret = decoded.partition(":")
-    known = credentials.get(principal)
-    if not colon or known is None or not secrets.compare_digest(known.encode(), secret.encode()):
+    principal = credentials_owner(request.headers.get("authorization"), credentials)
+    if principal is None:
         raise BadRequest(unauthorized(realm))
     return principal
 

@@ -26,6 +26,7 @@ from kubedcos.mesos.resources import Resources, is_volume, reservation_role, tex
 
 _MAX_ID: Final = 255
 _MAX_TIMEOUT: Final = 9223372036.854776  # seconds in 63 bits of nanoseconds
+_MOST: Final = (1 << 63) / 1000  # thousandths in 63 bits; Mesos overflows beyond
 _SPACES: Final = frozenset("\x08\t\n\x0b\x0c\r ")
 
 
@@ -134,11 +135,16 @@ def _amount_fault(resource: Resource) -> str | None:
     if resource.type == "SCALAR":
         if resource.scalar is None or resource.ranges or resource.set:
             return "Invalid scalar resource"
+        if not resource.scalar.value < _MOST:
+            return "Invalid scalar resource: value is too large, or no number"
         return None if resource.scalar.value > 0 else "Invalid scalar resource: value <= 0"
     if resource.type == "RANGES":
         if resource.ranges is None or resource.scalar or resource.set:
             return "Invalid ranges resource"
-        wrong = any(piece.begin > piece.end for piece in resource.ranges.range)
+        pieces = resource.ranges.range
+        if any(piece.begin < 0 for piece in pieces):
+            return "Invalid ranges resource: begin < 0"
+        wrong = any(piece.begin > piece.end for piece in pieces)
         return "Invalid ranges resource: begin > end" if wrong else None
     return "Unsupported resource type"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -314,15 +314,20 @@ def _all_tasks(state: MasterState, framework: FrameworkRecord) -> list[Task]:
     ]
 
 
-def tasks_view(state: MasterState, query: Mapping[str, str]) -> Json:
-    """`/tasks`: `framework_id`, `task_id`, `limit`, `offset`, `order` as in Mesos."""
+def tasks_view(
+    state: MasterState, query: Mapping[str, str], *, sees: Callable[[Task], bool]
+) -> Json:
+    """`/tasks`: `framework_id`, `task_id`, `limit`, `offset`, `order` as in Mesos.
+
+    `limit` and `offset` count the tasks that the caller `sees`.
+    """
     frameworks = [*state.frameworks.values(), *state.completed.values()]
     tasks = [
         task
         for framework in frameworks
         if query.get("framework_id") in (None, framework.id)
         for task in _all_tasks(state, framework)
-        if query.get("task_id") in (None, task.task_id.value)
+        if query.get("task_id") in (None, task.task_id.value) and sees(task)
     ]
     tasks.sort(
         key=lambda task: task.statuses[0].timestamp or 0.0 if task.statuses else 0.0,

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ from kubedcos.embedded.mesos_dns.config import Config
 from kubedcos.embedded.mesos_dns.leader import MasterDetector
 from kubedcos.embedded.mesos_dns.records import BadState, Records, generate, pid_host_port
 from kubedcos.errors import KubedcosError
+from kubedcos.mesos.tls import client_context
 
 COREDNS_VARIABLE = "MESOS_DNS_COREDNS"
 
@@ -53,6 +55,11 @@ class Server:
         self._detector: MasterDetector | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="mesos-dns-"))
         self._dns: asyncio.subprocess.Process | None = None
+        self._tls: ssl.SSLContext | bool = True
+        if config.mesos_https_on:
+            self._tls = client_context(
+                config.ca_cert_file or None, config.cert_file or None, config.key_file or None
+            )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT.
@@ -141,7 +148,7 @@ class Server:
             timeout=timeout,
             follow_redirects=True,
             trust_env=False,
-            verify=self._config.ca_cert_file or True,
+            verify=self._tls,
             headers={"user-agent": "Mesos-DNS", "accept-encoding": "gzip", "connection": "close"},
         ) as client:
             response = await client.get(f"{scheme}://{master}/master/state", auth=auth)
