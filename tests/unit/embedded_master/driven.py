@@ -17,7 +17,7 @@ from starlette.responses import Response
 from kubedcos.embedded.master.app import MasterApp
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.options import read_options
-from kubedcos.embedded.master.registry import registry_of
+from kubedcos.embedded.master.registry import Registry, registry_of
 from kubedcos.embedded.master.responses import BadRequest
 from kubedcos.embedded.master.state import AgentRecord, MasterState
 from kubedcos.embedded.protocol import MasterCall
@@ -91,7 +91,7 @@ class Driven:
             engine.channels[agent.id] = Channel()  # type: ignore[assignment]
 
         engine.open_channel = open_channel  # type: ignore[method-assign]
-        engine.elect()
+        engine.elect(Registry())
         return engine
 
     def inside(self, work: Callable[..., Any], *arguments: Any) -> Any:

@@ -128,7 +128,7 @@ def test_options_that_do_not_go_together_are_refused() -> None:
     assert "--registry" in refused("--registry=etcd")
     assert "--ip_discovery_command" in refused(memory, "--ip_discovery_command=echo 1.2.3.4")
     assert "--min_allocatable_resources" in refused(memory, "--min_allocatable_resources=cpus")
-    assert "acls" in refused(memory, "--acls={}")
+    assert "acls" in refused(memory, '--acls={"no_such_object": []}')
     for limit in ("5", "0/1mins", "1/soon"):
         assert "--agent_removal_rate_limit" in refused(
             memory, f"--agent_removal_rate_limit={limit}"

@@ -121,7 +121,7 @@ def test_without_its_registry_no_master_leads() -> None:
         assert not engine.elected
         engine.unfit = reasons.append
         with pytest.raises(RegistryLost):
-            engine._save()
+            engine._save_registry()
         assert reasons[-1] == "taken away... committing suicide!"
 
     story(told)
