@@ -113,7 +113,7 @@ class FakeMaster:
                 uuid=update["status"]["uuid"],
             )
 
-    async def wait_for(self, wanted: Any, seconds: float = 60.0) -> Any:
+    async def wait_for(self, wanted: Any, seconds: float = 20.0) -> Any:
         """Until `wanted(self)` is true; its value."""
         async with asyncio.timeout(seconds), self._news:
             while not (value := wanted(self)):
@@ -133,7 +133,7 @@ class FakeMaster:
     def states(self, task_id: str) -> list[str]:
         return [status["state"] for status in self.statuses(task_id)]
 
-    async def until_state(self, task_id: str, state: str, seconds: float = 60.0) -> Json:
+    async def until_state(self, task_id: str, state: str, seconds: float = 20.0) -> Json:
         def seen(master: FakeMaster) -> Json | None:
             return next((s for s in master.statuses(task_id) if s["state"] == state), None)
 
