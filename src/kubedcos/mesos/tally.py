@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -27,7 +26,7 @@ class Tally:
     def __init__(self) -> None:
         self._scalars: dict[Resource, int] = {}
         # Ranges, sets and whole disks do not add up to a number: each amount is counted.
-        self._shared: dict[Resource, Counter[Amount]] = {}
+        self._shared: dict[Resource, dict[Amount, int]] = {}
         self._held: dict[str, int] = {}
         self._sum: Resources | None = NOTHING
         self.holders = 0
@@ -55,10 +54,12 @@ class Tally:
                 self._scalars[kind] = self._scalars.get(kind, 0) + amount
                 self._count(kind.name, amount)
                 continue
-            counted = self._shared.setdefault(kind, Counter())
-            if isinstance(amount, int) and not counted:
-                self._count(kind.name, amount)
-            counted[amount] += 1
+            counted = self._shared.get(kind)
+            if counted is None:
+                counted = self._shared[kind] = {}
+                if isinstance(amount, int):
+                    self._count(kind.name, amount)
+            counted[amount] = counted.get(amount, 0) + 1
         self._sum = None
 
     def take(self, resources: Resources) -> None:

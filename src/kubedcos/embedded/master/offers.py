@@ -81,12 +81,10 @@ def agent_url(state: MasterState, agent: AgentRecord) -> URL:
 
 def for_framework(framework: FrameworkRecord, resources: Iterable[Resource]) -> list[Resource]:
     """Resources in the form that the framework understands."""
+    marked, old = framework.can("MULTI_ROLE"), not framework.can("RESERVATION_REFINEMENT")
     shown = []
     for resource in resources:
-        adapted = (
-            resource if framework.can("MULTI_ROLE") else replace(resource, allocation_info=None)
-        )
-        old = not framework.can("RESERVATION_REFINEMENT")
+        adapted = resource if marked else replace(resource, allocation_info=None)
         shown.append(downgraded(adapted) if old else adapted)
     return shown
 

@@ -141,6 +141,9 @@ class FrameworkRecord:
     constraints: AgentFilter = ALL_AGENTS
     completed_tasks: deque[Task] = field(default_factory=deque)
     unreachable_tasks: dict[str, Task] = field(default_factory=dict)
+    _capabilities: tuple[FrameworkInfo, set[str | None]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def connected(self) -> bool:
@@ -154,7 +157,10 @@ class FrameworkRecord:
 
     def can(self, capability: str) -> bool:
         """Whether the framework has the capability."""
-        return any(capability == has.type for has in self.info.capabilities)
+        known = self._capabilities
+        if known is None or known[0] is not self.info:
+            self._capabilities = known = (self.info, {has.type for has in self.info.capabilities})
+        return capability in known[1]
 
 
 @dataclass(slots=True)
