@@ -28,12 +28,13 @@ from kubedcos.embedded.agent.container_rules import refusal
 from kubedcos.embedded.agent.flag_table import AGENT_FLAGS, ISOLATORS, ISOLATORS_ON_DEMAND
 from kubedcos.embedded.agent.http import AgentHttp
 from kubedcos.embedded.flags import ANY, Flag, parse_flags
-from kubedcos.embedded.master.api_operator import CALLS, UNSUPPORTED
+from kubedcos.embedded.master.api_operator import CALLS
 from kubedcos.embedded.master.api_scheduler import DECISIONS, without_effect
 from kubedcos.embedded.master.app import MasterApp
 from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.operation_rules import UNSUPPORTED_OPERATIONS
 from kubedcos.embedded.master.options import MASTER_FLAGS, read_options
-from kubedcos.embedded.master.rules import UNSUPPORTED_OPERATIONS, task_fault
+from kubedcos.embedded.master.rules import task_fault
 from kubedcos.errors import InvalidInput
 from kubedcos.mesos.messages import AgentID, TaskInfo
 from kubedcos.mesos.resources import Resources
@@ -49,11 +50,10 @@ RECORDINGS: Final = ROOT / "tests/fixtures/mesos"
 CALL_NOTES: Final = {
     "ACCEPT_INVERSE_OFFERS": "those of another framework are ignored",
     "DECLINE_INVERSE_OFFERS": "those of another framework are ignored",
-    "ACKNOWLEDGE_OPERATION_STATUS": "no status of an operation awaits it",
     "MESSAGE": "as with Mesos' own executors, which drop what they are sent",
     "REQUEST": "as with Mesos' own allocator",
     "SHUTDOWN": "of the executor of a task group",
-    "RECONCILE_OPERATIONS": "the answer is always OPERATION_UNKNOWN, no operation has feedback",
+    "RECONCILE_OPERATIONS": "a master that is elected later knows none of the operations before",
 }
 EVENTS: Final = {
     "SUBSCRIBED": "",
@@ -147,8 +147,8 @@ WISHES: Final[Mapping[str, Mapping[str, Any]]] = {
         }
     },
 }
+CONTAINER_NOTE: Final = "yes for containers that are not there; **no** for those of tasks: 501"
 _JSON: Final = {"Content-Type": "application/json"}
-_LOWER_JSON: Final = {"content-type": "application/json"}
 # One of them is of the right form for a flag and still not the harmless value.
 _CANDIDATES: Final = ("true", "/x", "{}", "1", "1secs", "1MB", "x")
 
@@ -255,7 +255,10 @@ def call_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
 
 def operation_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
     """Operations of an ACCEPT."""
-    for name in ("LAUNCH", "LAUNCH_GROUP", "RESERVE", "UNRESERVE", "CREATE", "DESTROY"):
+    for name in (
+        *("LAUNCH", "LAUNCH_GROUP", "RESERVE", "UNRESERVE", "CREATE", "DESTROY", "GROW_VOLUME"),
+        "SHRINK_VOLUME",
+    ):
         yield evidence.row("operations", name, "yes")
     for name in sorted(UNSUPPORTED_OPERATIONS):
         accept = {"offer_ids": [], "operations": [{"type": name}]}
@@ -272,13 +275,9 @@ def event_rows(evidence: Evidence) -> Iterator[str]:
 
 def operator_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
     """Calls of operators to the master."""
-    for name in sorted({*CALLS, *UNSUPPORTED}):
+    for name in sorted(CALLS):
         here = "yes"
-        if name in UNSUPPORTED:
-            here = no(*asked("POST", "/api/v1", {"type": name, name.lower(): {}}))
-        elif name in {"LIST_FILES", "READ_FILE"}:
-            here = "yes; there are none, the master logs to stderr"
-        elif name == "REMOVE_QUOTA":
+        if name == "REMOVE_QUOTA":
             body = {"type": name, "remove_quota": {"role": "ROLE"}}
             status, text = asked("POST", "/api/v1", body)
             here = f"yes; for a role without quota {status}, “{text}”, where Apache Mesos aborts"
@@ -287,15 +286,14 @@ def operator_rows(asked: Asked, evidence: Evidence) -> Iterator[str]:
 
 def agent_call_rows(evidence: Evidence) -> Iterator[str]:
     """Calls of operators to an agent."""
-    for name in sorted({*agent_api.READS, *agent_api.NOT_SUPPORTED}):
-        here = "yes"
+    for name, call in sorted(agent_api.CALLS.items()):
+        here = CONTAINER_NOTE if call.body is agent_api.OfContainer else "yes"
         if name in agent_api.NOT_SUPPORTED:
-            body = json.dumps({"type": name, name.lower(): {}}).encode()
-            # A refusal comes before anything is asked of the agent.
-            answer = agent_api.answer(
-                cast("Agent", None), {"content-type": "application/json"}, body
-            )
-            here = no(answer.status, answer.text)
+            try:
+                # A refusal comes before anything is asked of the agent.
+                call.answer(cast("agent_api.Shown", None), None)
+            except agent_api.Bad as refused:
+                here = no(refused.answer.status, refused.answer.text)
         yield evidence.row("agent_calls", name, here)
 
 

@@ -63,6 +63,12 @@ class OperationID(ID, frozen=True):
     """Identifier of an offer operation, when its framework wants to hear of its end."""
 
 
+class UUID(Message, frozen=True):
+    """A universally unique identifier, in base64."""
+
+    value: Bytes
+
+
 class ResourceProviderID(ID, frozen=True):
     """Identifier of a resource provider (storage)."""
 

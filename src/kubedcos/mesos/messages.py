@@ -13,6 +13,7 @@ import msgspec
 from kubedcos.mesos.base_messages import (
     ID,
     URL,
+    UUID,
     Address,
     AgentID,
     AllocationInfo,
@@ -308,6 +309,7 @@ class OperationStatus(Message, frozen=True):
     operation_id: OperationID | None = None
     message: str | None = None
     converted_resources: tuple[Resource, ...] = ()
+    uuid: UUID | None = None
     agent_id: AgentID | None = None
 
 
@@ -378,6 +380,7 @@ __all__ = [
     "LIVE_STATES",
     "TERMINAL_STATES",
     "URL",
+    "UUID",
     "Address",
     "AgentID",
     "AgentInfo",

@@ -235,19 +235,34 @@ def framework_info(name: str, **changes: Any) -> Json:
     return {key: value for key, value in info.items() if value is not None}
 
 
-def open_subscription(master: Http, call: Json, headers: dict[str, str] | None = None) -> Framework:
+def open_subscription(
+    master: Http, call: Json, headers: dict[str, str] | None = None, path: str = "/api/v1/scheduler"
+) -> Framework:
     """POST a SUBSCRIBE and read what comes."""
     connection = master.connection(timeout=120)
     kind = {"Content-Type": "application/json", "Accept": "application/json"}
     connection.request(
         "POST",
-        "/api/v1/scheduler",
+        path,
         json.dumps(call).encode(),
         master.headers(kind | (headers or {})),
     )
     response = connection.getresponse()
     found = {name.lower(): value for name, value in response.getheaders()}
     return Framework(master, Answer(response.status, found, b""), response, connection)
+
+
+@contextmanager
+def listening(master: Http) -> Iterator[Framework]:
+    """The event stream of operators, its first two events taken."""
+    stream = open_subscription(master, {"type": "SUBSCRIBE"}, path="/api/v1")
+    try:
+        assert stream.answer.status == 200
+        stream.wait_type("SUBSCRIBED")
+        stream.wait_type("HEARTBEAT")
+        yield stream
+    finally:
+        stream.close()
 
 
 @contextmanager

@@ -14,11 +14,6 @@ READS = ("GET_FLAGS", "GET_STATE", "GET_EXECUTORS", "GET_ROLES")
 WITHOUT_EFFECT = {
     "MESSAGE": {"agent_id": {"value": "A"}, "executor_id": {"value": "E"}, "data": "aGk="},
     "SHUTDOWN": {"executor_id": {"value": "E"}, "agent_id": {"value": "A"}},
-    "ACKNOWLEDGE_OPERATION_STATUS": {
-        "agent_id": {"value": "A"},
-        "operation_id": {"value": "o-1"},
-        "uuid": "AAAAAAAAAAAAAAAAAAAAAA==",
-    },
 }
 
 # Set for the recording, or by these tests for their own master.
@@ -36,7 +31,7 @@ def test_an_operator_reads(master: Http, kind: str) -> None:
     assert isinstance(answer.json[kind.lower()], dict)
 
 
-@pytest.mark.contract(calls="ACKNOWLEDGE_OPERATION_STATUS MESSAGE SHUTDOWN")
+@pytest.mark.contract(calls="MESSAGE SHUTDOWN")
 @pytest.mark.parametrize("kind", WITHOUT_EFFECT)
 def test_calls_that_concern_nothing_of_ours_are_accepted(framework: Framework, kind: str) -> None:
     answer = framework.call(kind, **{kind.lower(): WITHOUT_EFFECT[kind]})
@@ -65,9 +60,3 @@ def test_defaults_of_flags_are_as_recorded(own_cluster: Cluster) -> None:
 def test_what_is_attached_is_an_object(master: Http) -> None:
     answer = master.get("/files/debug")
     assert (answer.status, type(answer.json)) == (200, dict)
-
-
-@pytest.mark.parametrize("kind", ["RESERVE_RESOURCES", "GROW_VOLUME"])
-def test_a_refusal_names_what_is_missing(own_cluster: Cluster, kind: str) -> None:
-    answer = own_cluster.master.operator(kind, **{kind.lower(): {}})
-    assert (answer.status, f"does not support {kind}" in answer.text) == (501, True)

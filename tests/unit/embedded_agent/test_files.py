@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedcos.embedded.agent.files import FileProblem, Files
+from kubedcos.embedded.files import FileProblem, Files
 
 
 @pytest.fixture

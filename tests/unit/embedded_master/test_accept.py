@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kubedcos.embedded.master.accept import operate
+from kubedcos.embedded.master.effects import Effects
+from kubedcos.embedded.master.state import AgentRecord
 from kubedcos.mesos.messages import (
     ContainerInfo,
     DiskInfo,
@@ -15,8 +17,11 @@ from kubedcos.mesos.messages import (
     OperationLaunch,
     OperationLaunchGroup,
     OperationReserve,
+    OperationResources,
+    OperationVolumes,
     Persistence,
     ReservationInfo,
+    Resource,
     TaskGroup,
 )
 from kubedcos.mesos.operations import NotApplicable
@@ -26,6 +31,15 @@ from .world import World, scalar, task
 
 RESERVED = scalar("cpus", 2, reservations=(ReservationInfo("DYNAMIC", "lab"),))
 RESERVE = Operation("RESERVE", reserve=OperationReserve(resources=(RESERVED,)))
+
+
+def unreserve(resources: tuple[Resource, ...]) -> Operation:
+    return Operation("UNRESERVE", unreserve=OperationResources(resources))
+
+
+def operated(world: World, agent: AgentRecord, operation: Operation) -> Effects:
+    now = world.now
+    return operate(world.state, agent, operation, principal=None, now=now, allocation_interval=1.0)
 
 
 def test_the_rest_of_an_accept_is_filtered_and_the_used_part_is_not() -> None:
@@ -113,7 +127,7 @@ def test_an_operator_takes_back_offers_that_stand_in_the_way() -> None:
     world.allocate()
     [offer] = world.offers(framework)
     unallocated = tuple(agent.total.reserved())
-    world.perform(operate(world.state, agent, "UNRESERVE", unallocated))
+    world.perform(operated(world, agent, unreserve(unallocated)))
     assert [rescind.offer_id.value for rescind in world.told(framework, "RESCIND")] == [offer.id]
     assert len(agent.total.reserved()) == 0
 
@@ -127,7 +141,7 @@ def test_an_operator_cannot_take_what_a_task_uses() -> None:
     launch = Operation("LAUNCH", launch=OperationLaunch(infos))
     world.accept(framework, [offer], RESERVE, launch)
     with pytest.raises(NotApplicable, match="does not contain cpus"):
-        operate(world.state, agent, "UNRESERVE", tuple(agent.total.reserved()))
+        operated(world, agent, unreserve(tuple(agent.total.reserved())))
     volume = scalar(
         "disk",
         1,
@@ -135,4 +149,4 @@ def test_an_operator_cannot_take_what_a_task_uses() -> None:
         disk=DiskInfo(persistence=Persistence("v")),
     )
     with pytest.raises(ValueError, match="Expecting 'volume' to be set"):
-        operate(world.state, agent, "DESTROY", (volume,))
+        operated(world, agent, Operation("DESTROY", destroy=OperationVolumes((volume,))))

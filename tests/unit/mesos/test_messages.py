@@ -21,7 +21,11 @@ from kubedcos.mesos.messages import (
 STORIES = Path(__file__).parents[2] / "fixtures" / "mesos"
 
 
-@pytest.mark.parametrize("path", sorted(STORIES.glob("*.jsonl")), ids=lambda path: path.name)
+# The streams of operators have events of their own.
+FRAMEWORKS = [path for path in STORIES.glob("*.jsonl") if "operator-stream" not in path.name]
+
+
+@pytest.mark.parametrize("path", sorted(FRAMEWORKS), ids=lambda path: path.name)
 def test_every_recorded_event_is_understood(path: Path) -> None:
     for line in path.read_text().splitlines():
         entry = json.loads(line)

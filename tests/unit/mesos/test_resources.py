@@ -12,6 +12,12 @@ from kubedcos.mesos.messages import (
     DiskRoot,
     DiskSource,
     DiskVolume,
+    Operation,
+    OperationGrowVolume,
+    OperationReserve,
+    OperationResources,
+    OperationShrinkVolume,
+    OperationVolumes,
     Persistence,
     ReservationInfo,
     Resource,
@@ -19,11 +25,9 @@ from kubedcos.mesos.messages import (
 )
 from kubedcos.mesos.operations import (
     NotApplicable,
-    create,
-    destroy,
+    applied,
+    conversions,
     needs_checkpoint,
-    reserve,
-    unreserve,
     with_checkpointed,
 )
 from kubedcos.mesos.resource_text import parse_attributes, parse_resources
@@ -46,6 +50,20 @@ def scalar(name: str, value: float, **more: object) -> Resource:
 def volume(identity: str, value: float) -> Resource:
     disk = DiskInfo(persistence=Persistence(identity), volume=DiskVolume("RW", "data"))
     return scalar("disk", value, reservations=(DYNAMIC,), disk=disk)
+
+
+def after(total: Resources, *operations: Operation) -> Resources:
+    for operation in operations:
+        total = applied(total, conversions(operation))
+    return total
+
+
+def reserve(*resources: Resource, source: tuple[Resource, ...] = ()) -> Operation:
+    return Operation("RESERVE", reserve=OperationReserve(source, resources))
+
+
+def unreserve(*resources: Resource) -> Operation:
+    return Operation("UNRESERVE", unreserve=OperationResources(resources))
 
 
 def test_three_decimals_add_up_exactly() -> None:
@@ -111,22 +129,42 @@ def test_a_mount_disk_cannot_be_split_and_a_path_disk_can() -> None:
 def test_operations_lead_there_and_back() -> None:
     total = parse_resources("cpus:4;disk:100")
     reserved = [scalar("disk", 64, reservations=(DYNAMIC,))]
-    after = create(reserve(total, reserved), [volume("v", 64)])
-    assert after.volumes() == Resources([volume("v", 64)])
-    assert after.scalar("disk") == 100
-    assert unreserve(destroy(after, [volume("v", 64)]), reserved) == total
+    there = Operation("CREATE", create=OperationVolumes((volume("v", 64),)))
+    made = after(total, reserve(*reserved), there)
+    assert made.volumes() == Resources([volume("v", 64)])
+    assert made.scalar("disk") == 100
+    back = Operation("DESTROY", destroy=OperationVolumes((volume("v", 64),)))
+    assert after(made, back, unreserve(*reserved)) == total
+
+
+def test_a_volume_grows_and_shrinks_by_the_disk_around_it() -> None:
+    free = scalar("disk", 36, reservations=(DYNAMIC,))
+    total = Resources([volume("v", 64), free])
+    addition = scalar("disk", 32, reservations=(DYNAMIC,))
+    grow = Operation("GROW_VOLUME", grow_volume=OperationGrowVolume(volume("v", 64), addition))
+    grown = after(total, grow)
+    assert grown == Resources([volume("v", 96), scalar("disk", 4, reservations=(DYNAMIC,))])
+    less = OperationShrinkVolume(volume("v", 96), Scalar(32))
+    assert after(grown, Operation("SHRINK_VOLUME", shrink_volume=less)) == total
+
+
+def test_a_reservation_with_a_source_may_lead_to_another_role() -> None:
+    before = scalar("cpus", 1, reservations=(DYNAMIC, ReservationInfo("DYNAMIC", "lab/db")))
+    other = scalar("cpus", 1, reservations=(ReservationInfo("DYNAMIC", "other"),))
+    assert after(Resources([before]), reserve(other, source=(before,))) == Resources([other])
 
 
 def test_an_operation_that_does_not_fit_says_what_is_there() -> None:
     with pytest.raises(NotApplicable, match=r"^cpus:4 does not contain cpus:5$"):
-        reserve(parse_resources("cpus:4"), [scalar("cpus", 5, reservations=(DYNAMIC,))])
+        after(parse_resources("cpus:4"), reserve(scalar("cpus", 5, reservations=(DYNAMIC,))))
 
 
 def test_a_refined_reservation_pops_one_level() -> None:
     finer = ReservationInfo(type="DYNAMIC", role="lab/db")
     refined = scalar("cpus", 1, reservations=(DYNAMIC, finer))
-    after = unreserve(Resources([refined]), [refined])
-    assert after == Resources([scalar("cpus", 1, reservations=(DYNAMIC,))])
+    assert after(Resources([refined]), unreserve(refined)) == Resources(
+        [scalar("cpus", 1, reservations=(DYNAMIC,))]
+    )
 
 
 def test_what_an_agent_remembers_applies_to_its_flags() -> None:

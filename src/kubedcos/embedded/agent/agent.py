@@ -87,7 +87,7 @@ class Agent:
         self.completed: list[TaskRun] = []
         self.frameworks: dict[str, FrameworkInfo] = {}
         self.resources: tuple[Resource, ...] = store.resources()
-        self.counters: dict[str, int] = {}
+        self.counters: dict[str, float] = {}
         self.changed: Callable[[], None] = lambda: None
         self.on_shutdown: Callable[[str], None] = lambda _message: None
 

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -13,18 +14,21 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kubedcos.embedded import file_answers
 from kubedcos.embedded.agent import executor_api, operator_api, views, visible
 from kubedcos.embedded.agent.agent import Agent
-from kubedcos.embedded.agent.files import FileProblem
 from kubedcos.embedded.agent.link import MasterLink
+from kubedcos.embedded.agent.operator_api import Shown
 from kubedcos.embedded.approvals import Approver
 from kubedcos.embedded.credentials import principal_of
+from kubedcos.embedded.host_statistics import system_statistics
 from kubedcos.embedded.master.views import BUILD
 from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER, decode_master_call
+from kubedcos.embedded.verbosity import Verbosity
 from kubedcos.errors import KubedcosError
 
 log = logging.getLogger("kubedcos.embedded.agent")
@@ -46,6 +50,7 @@ class AgentHttp:
         self.agent = agent
         self.link = link
         self.start_time = start_time
+        self.shown = Shown(agent, link, start_time, Verbosity(logging.getLogger("kubedcos")))
 
     def routes(self) -> list[Route]:
         """Every path and who answers it."""
@@ -54,7 +59,6 @@ class AgentHttp:
             "/flags": self.flags,
             "/containers": self.containers,
             "/monitor/statistics": self.statistics,
-            "/monitor/statistics.json": self.statistics,
         }
         routes = [
             Route(AGENT_PATH, self.master_call, methods=["POST"]),
@@ -67,13 +71,19 @@ class AgentHttp:
             for prefix in ("", "/slave(1)"):
                 route = Route(prefix + path, self._readonly(handler), methods=["GET", "POST"])
                 routes.append(route)
-        for name in ("browse", "read", "download", "debug"):
+        for name in file_answers.NAMES:
             for suffix in ("", ".json"):
-                handler = self._readonly(getattr(self, f"files_{name}"))
+                handler = self._readonly(self.files(name))
                 routes.append(Route(f"/files/{name}{suffix}", handler, methods=["GET", "POST"]))
         for prefix in ("/api/v1/executor", "/slave(1)/api/v1/executor"):
             routes.append(Route(prefix, self.executor, methods=_METHODS))
             routes.append(Route(prefix + "/{rest:path}", self.executor, methods=_METHODS))
+        more: dict[str, Handler] = {
+            "/logging/toggle": self.toggle,
+            "/system/stats.json": self.system,
+        }
+        for path, handler in more.items():
+            routes.append(Route(path, self._readonly(handler), methods=["GET", "POST"]))
         for prefix in ("/api/v1", "/slave(1)/api/v1"):
             routes.append(Route(prefix, self.operator, methods=_METHODS))
             routes.append(Route(prefix + "/{rest:path}", self.operator, methods=_METHODS))
@@ -153,59 +163,35 @@ class AgentHttp:
         """Counters and gauges."""
         if answer := _denied(request, "get_endpoints", "/metrics/snapshot"):
             return answer
-        view = views.metrics_view(
-            self.agent, uptime=time.time() - self.start_time, registered=self.link.registered
-        )
-        return _json(request, view)
+        return _json(request, self.shown.metrics())
 
-    async def files_browse(self, request: Request) -> Response:
-        """Entries of a directory."""
-        return await self._files(request, lambda path: views.files_of(self.agent).browse(path))
+    def files(self, name: str) -> Handler:
+        """One of the endpoints below ``/files``."""
 
-    async def files_read(self, request: Request) -> Response:
-        """Part of a file."""
+        async def answer(request: Request) -> Response:
+            query, approver = request.query_params, request.state.approver
+            if name == "debug" and (denied := _denied(request, "get_endpoints", "/files/debug")):
+                return denied
+            path = query.get("path")
+            if path and approver.restricts and name != "debug":
+                users = views.users(self.agent)
+                if not operator_api.may_read(path, users, approver):
+                    return text(403, "")
+            attached = views.files_of(self.agent)
+            return file_answers.answer(attached, name, query, lambda value: _json(request, value))
 
-        def read(path: str) -> Any:
-            offset = _number(request, "offset")
-            length = _number(request, "length")
-            data, start, _ = views.files_of(self.agent).read(path, offset, length)
-            return {"data": data.decode("utf-8", "replace"), "offset": start}
+        return answer
 
-        return await self._files(request, read)
+    async def toggle(self, request: Request) -> Response:
+        """`/logging/toggle`."""
+        if denied := _denied(request, "get_endpoints", "/logging/toggle"):
+            return denied
+        status, said = self.shown.verbosity.toggle(request.query_params)
+        return text(status, said) if said else Response(status_code=status)
 
-    async def files_download(self, request: Request) -> Response:
-        """A whole file."""
-
-        def find(path: str) -> Response:
-            real = views.files_of(self.agent).download(path)
-            return FileResponse(
-                real,
-                media_type="application/octet-stream",
-                headers={"Content-Disposition": f"attachment; filename={real.name}"},
-            )
-
-        return await self._files(request, find)
-
-    async def files_debug(self, request: Request) -> Response:
-        """What is attached."""
-        if answer := _denied(request, "get_endpoints", "/files/debug"):
-            return answer
-        return _json(request, views.files_of(self.agent).debug())
-
-    async def _files(self, request: Request, work: Callable[[str], Any]) -> Response:
-        path = request.query_params.get("path")
-        if not path:
-            return text(400, "Expecting 'path=value' in query.\n")
-        approver: Approver = request.state.approver
-        if approver.restricts and not visible.may_read_sandbox(
-            path, views.users(self.agent), approver
-        ):
-            return text(403, "")
-        try:
-            result = work(path)
-        except FileProblem as problem:
-            return text(problem.status, str(problem))
-        return result if isinstance(result, Response) else _json(request, result)
+    async def system(self, request: Request) -> Response:
+        """`/system/stats.json`."""
+        return _json(request, system_statistics())
 
     async def operator(self, request: Request) -> Response:
         """The v1 operator API."""
@@ -215,10 +201,11 @@ class AgentHttp:
         if request.method != "POST":
             return _not_allowed(request.method, "POST")
         body = await request.body()
-        answer = operator_api.answer(self.agent, request.headers, body, approver)
-        if answer.json is None:
-            return text(answer.status, answer.text)
-        return _json(request, answer.json)
+        answer = operator_api.answer(self.shown, request.headers, body, approver)
+        if answer.json is not None:
+            return _json(request, answer.json)
+        plain = answer.text or answer.status != HTTPStatus.OK
+        return text(answer.status, answer.text) if plain else Response()
 
     async def executor(self, request: Request) -> Response:
         """The executor API, of which there is only what Mesos says to strangers."""
@@ -239,17 +226,6 @@ class AgentHttp:
             log.exception("Carrying out %s", call.type)
             return text(500, str(error))
         return Response(status_code=202) if known else text(409, "unknown session")
-
-
-def _number(request: Request, name: str) -> int | None:
-    value = request.query_params.get(name)
-    if value is None:
-        return None
-    try:
-        return int(value)
-    except ValueError as error:
-        message = f"Failed to parse {name}: Failed to convert '{value}' to number.\n"
-        raise FileProblem(400, message) from error
 
 
 def _json(request: Request, value: Any) -> Response:

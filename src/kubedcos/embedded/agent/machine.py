@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from kubedcos.embedded.host_statistics import memory_info
 from kubedcos.mesos.resource_text import parse_resources
 from kubedcos.mesos.resources import Resources
 
@@ -47,12 +48,6 @@ def detected_resources(given: Resources, work_dir: Path, default_role: str) -> R
 def memory_total() -> int:
     """Bytes of memory."""
     return memory_info().get("MemTotal", 0) * 1024
-
-
-def memory_info() -> dict[str, int]:
-    """/proc/meminfo, in kB."""
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    return {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
 
 
 def disk_total(path: Path) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kubedcos.clock import SystemClock
+from kubedcos.embedded import log_files
 from kubedcos.embedded.agent import group_store, reconfigure
 from kubedcos.embedded.agent.agent import SHUTDOWN_SLACK, Agent
 from kubedcos.embedded.agent.cgroup_layout import parse_mounts, plan_cgroups
@@ -56,7 +57,13 @@ def main(
         return 0
     try:
         settings = load(given, os.environ if environment is None else environment)
-        _set_up_log(settings)
+        log_files.configure(
+            "mesos-agent",
+            settings.hostname,
+            settings.flags.required("logging_level"),
+            quiet=settings.flags.boolean("quiet"),
+            log_dir=settings.flags.text("log_dir"),
+        )
         if problem := refused_policy(settings.flags):
             raise Fatal(problem)
         return asyncio.run(_Process(settings).run())
@@ -73,16 +80,6 @@ def usage() -> str:
         note = "" if flag.harmless is None else " [no effect, or refused, here]"
         lines.append(f"  --{flag.name}=VALUE{default}{note}")
     return "\n".join(lines) + "\n"
-
-
-def _set_up_log(settings: Settings) -> None:
-    level = {"WARNING": logging.WARNING, "ERROR": logging.ERROR}
-    chosen = level.get(settings.flags.required("logging_level"), logging.INFO)
-    form = "%(levelname).1s%(asctime)s.%(msecs)03d %(process)d agent] %(message)s"
-    logging.basicConfig(level=chosen, format=form, datefmt="%m%d %H:%M:%S", stream=sys.stderr)
-    logging.getLogger("kazoo").setLevel(logging.WARNING)
-    if settings.flags.boolean("quiet"):
-        logging.disable(logging.CRITICAL)
 
 
 class _Process:
@@ -143,6 +140,7 @@ class _Process:
         await agent.reach_target()
         detector = detector_of(flags.required("master"), flags.seconds("zk_session_timeout"))
         link = MasterLink(agent, detector, info, self.clock)
+        began = self.clock.monotonic()
         if old is not None and old.id is not None:
             agent.recover(
                 old,
@@ -150,6 +148,7 @@ class _Process:
                 group_store.executors(self.store, old.id.value),
             )
         agent.destroy_orphans()
+        agent.counters["slave/recovery_time_secs"] = self.clock.monotonic() - began
         if flags.required("recover") == "cleanup":
             await self._clean_up(agent)
             return 0

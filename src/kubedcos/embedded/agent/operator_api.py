@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
 
 from kubedcos.embedded.agent import views, visible
-from kubedcos.embedded.agent.agent import Agent
-from kubedcos.embedded.agent.files import FileProblem, file_info
 from kubedcos.embedded.approvals import EVERYTHING, Approver
+from kubedcos.embedded.file_answers import list_files, read_file
+from kubedcos.embedded.files import FileProblem
+from kubedcos.embedded.master.name_rules import id_fault
 from kubedcos.embedded.master.views import BUILD
-from kubedcos.embedded.protojson import NotConvertible, parse_json
+from kubedcos.embedded.protojson import NotConvertible, from_json, parse_json
+from kubedcos.mesos.messages import ContainerID, DurationInfo, Empty, Message
+from kubedcos.mesos.recordio import RecordDecoder, RecordError
+
+if TYPE_CHECKING:
+    from kubedcos.embedded.agent.agent import Agent
+    from kubedcos.embedded.agent.link import MasterLink
+    from kubedcos.embedded.verbosity import Verbosity
 
 Json = dict[str, Any]
 
 _MEDIA: Final = "application/json or application/x-protobuf or application/recordio"
-_OF_FILES: Final = frozenset({"LIST_FILES", "READ_FILE"})
-_NEEDS_PART: Final = frozenset({"LIST_FILES", "READ_FILE", "SET_LOGGING_LEVEL"})
-NOT_SUPPORTED: Final = frozenset(
-    {
-        "LAUNCH_NESTED_CONTAINER",
-        "WAIT_NESTED_CONTAINER",
-        "KILL_NESTED_CONTAINER",
-        "REMOVE_NESTED_CONTAINER",
-        "LAUNCH_NESTED_CONTAINER_SESSION",
-        "LAUNCH_CONTAINER",
-        "WAIT_CONTAINER",
-        "KILL_CONTAINER",
-        "REMOVE_CONTAINER",
-        "ATTACH_CONTAINER_INPUT",
-        "ATTACH_CONTAINER_OUTPUT",
-        "ADD_RESOURCE_PROVIDER_CONFIG",
-        "UPDATE_RESOURCE_PROVIDER_CONFIG",
-        "REMOVE_RESOURCE_PROVIDER_CONFIG",
-        "MARK_RESOURCE_PROVIDER_GONE",
-        "GET_METRICS",
-        "SET_LOGGING_LEVEL",
-        "PRUNE_IMAGES",
-    }
-)
-"""Calls of Mesos' agent that this one refuses."""
+_STREAMS: Final = frozenset({"ATTACH_CONTAINER_OUTPUT", "LAUNCH_NESTED_CONTAINER_SESSION"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The process whose API this is.
+
+    Attributes:
+        start_time: seconds since 1970.
+    """
+
+    agent: Agent
+    link: MasterLink
+    start_time: float
+    verbosity: Verbosity
+
+    def metrics(self) -> dict[str, float]:
+        """All metrics, as of now."""
+        uptime = time.time() - self.start_time
+        return views.metrics_view(self.agent, uptime=uptime, registered=self.link.registered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,193 @@ class Answer:
     text: str = ""
 
 
-class _Bad(Exception):
+class Bad(Exception):
+    """The call ends with another answer than 200."""
+
     def __init__(self, status: int, text: str) -> None:
         self.answer = Answer(status, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCall:
+    """One call.
+
+    Attributes:
+        answer: gives the body of the answer, `None` for one that has none; its second argument is
+            the call's body.
+        body: message in the field named like the call.
+        optional: whether the body may be missing.
+    """
+
+    answer: Callable[[Shown, Any], Json | None]
+    body: type[Message] | None = None
+    optional: bool = False
+
+
+class GetMetrics(Message, frozen=True):
+    """Body of GET_METRICS."""
+
+    timeout: DurationInfo | None = None
+
+
+class SetLoggingLevel(Message, frozen=True):
+    """Body of SET_LOGGING_LEVEL."""
+
+    level: int
+    duration: DurationInfo
+
+
+class ListFiles(Message, frozen=True):
+    """Body of LIST_FILES."""
+
+    path: str
+
+
+class ReadFile(Message, frozen=True):
+    """Body of READ_FILE."""
+
+    path: str
+    offset: int
+    length: int | None = None
+
+
+class GetContainers(Message, frozen=True):
+    """Body of GET_CONTAINERS; there are no standalone ones."""
+
+    show_nested: bool | None = None
+    show_standalone: bool | None = None
+
+
+class OfContainer(Message, frozen=True):
+    """Body of the calls about one container."""
+
+    container_id: ContainerID
+    signal: int | None = None
+
+
+def _read(kind: str, shown: Callable[[Shown], Any]) -> AgentCall:
+    return AgentCall(lambda process, _body: {kind.lower(): shown(process)})
+
+
+def _refused(kind: str, body: type[Message] = Empty) -> AgentCall:
+    def refuse(_process: Shown, _body: Any) -> Json | None:
+        raise Bad(501, f"The embedded agent does not support the call {kind}")
+
+    return AgentCall(refuse, body)
+
+
+def _set_level(process: Shown, body: SetLoggingLevel) -> None:
+    process.verbosity.set(body.level, body.duration.nanoseconds / 1e9)
+
+
+def _metrics(process: Shown, _body: GetMetrics) -> Json:
+    pairs = process.metrics().items()
+    return {"get_metrics": {"metrics": [{"name": name, "value": value} for name, value in pairs]}}
+
+
+def _list_files(process: Shown, body: ListFiles) -> Json:
+    return {"list_files": list_files(views.files_of(process.agent), body.path)}
+
+
+def _read_file(process: Shown, body: ReadFile) -> Json:
+    files = views.files_of(process.agent)
+    return {"read_file": read_file(files, body.path, body.offset, body.length)}
+
+
+def _get_containers(process: Shown, body: GetContainers | None) -> Json:
+    nested = body is not None and bool(body.show_nested)
+    shown = views.get_containers_view(process.agent, time.time(), nested=nested)
+    return {"get_containers": shown}
+
+
+def _of_container(kind: str, unknown: str) -> AgentCall:
+    """A call about a container: an unknown one is not found, the others are refused."""
+
+    def answer(process: Shown, body: OfContainer) -> Json | None:
+        name = body.container_id.value
+        known = {run.run.container_id for run in views.running(process.agent)}
+        if name not in known or body.container_id.parent is not None:
+            raise Bad(404, unknown.format(_full_name(body.container_id)))
+        raise Bad(501, f"The embedded agent does not support the call {kind} for a task")
+
+    return AgentCall(answer, OfContainer)
+
+
+def _full_name(container_id: ContainerID) -> str:
+    above = container_id.parent
+    return container_id.value if above is None else f"{_full_name(above)}.{container_id.value}"
+
+
+def _whole_state(process: Shown) -> Json:
+    return {
+        "get_tasks": views.tasks_view(process.agent),
+        "get_executors": views.executors_view(process.agent),
+        "get_frameworks": views.frameworks_view(process.agent),
+    }
+
+
+_NOT_FOUND: Final = "Container {} cannot be found"
+_NOT_KILLED: Final = "Container '{}' cannot be found (or is already killed)"
+
+NOT_SUPPORTED: Final = {
+    kind: _refused(kind)
+    for kind in (
+        *("LAUNCH_NESTED_CONTAINER", "LAUNCH_NESTED_CONTAINER_SESSION", "LAUNCH_CONTAINER"),
+        *("ATTACH_CONTAINER_INPUT", "ATTACH_CONTAINER_OUTPUT"),
+        *("ADD_RESOURCE_PROVIDER_CONFIG", "UPDATE_RESOURCE_PROVIDER_CONFIG"),
+        *("REMOVE_RESOURCE_PROVIDER_CONFIG", "MARK_RESOURCE_PROVIDER_GONE"),
+    )
+} | {kind: _refused(kind, OfContainer) for kind in ("REMOVE_NESTED_CONTAINER", "REMOVE_CONTAINER")}
+"""Calls of Mesos' agent that this one refuses with 501."""
+
+CALLS: Final[Mapping[str, AgentCall]] = {
+    "GET_HEALTH": _read("GET_HEALTH", lambda _: {"healthy": True}),
+    "GET_VERSION": _read("GET_VERSION", lambda _: {"version_info": BUILD}),
+    "GET_FLAGS": _read(
+        "GET_FLAGS",
+        lambda process: {"flags": views.flags_list(process.agent.settings.flags.shown())},
+    ),
+    "GET_METRICS": AgentCall(_metrics, GetMetrics),
+    "GET_LOGGING_LEVEL": _read(
+        "GET_LOGGING_LEVEL", lambda process: {"level": process.verbosity.level}
+    ),
+    "SET_LOGGING_LEVEL": AgentCall(_set_level, SetLoggingLevel),
+    "GET_AGENT": _read("GET_AGENT", lambda process: views.agent_view(process.agent)),
+    "GET_TASKS": _read("GET_TASKS", lambda process: views.tasks_view(process.agent)),
+    "GET_EXECUTORS": _read("GET_EXECUTORS", lambda process: views.executors_view(process.agent)),
+    "GET_FRAMEWORKS": _read("GET_FRAMEWORKS", lambda process: views.frameworks_view(process.agent)),
+    "GET_CONTAINERS": AgentCall(
+        _get_containers,
+        GetContainers,
+        optional=True,
+    ),
+    "GET_OPERATIONS": _read("GET_OPERATIONS", lambda _: {}),
+    "GET_RESOURCE_PROVIDERS": _read("GET_RESOURCE_PROVIDERS", lambda _: {}),
+    "GET_STATE": _read("GET_STATE", _whole_state),
+    "LIST_FILES": AgentCall(_list_files, ListFiles),
+    "READ_FILE": AgentCall(_read_file, ReadFile),
+    "PRUNE_IMAGES": AgentCall(lambda _process, _body: None, Empty, optional=True),
+    "WAIT_CONTAINER": _of_container("WAIT_CONTAINER", _NOT_FOUND),
+    "WAIT_NESTED_CONTAINER": _of_container("WAIT_NESTED_CONTAINER", _NOT_FOUND),
+    "KILL_CONTAINER": _of_container("KILL_CONTAINER", _NOT_KILLED),
+    "KILL_NESTED_CONTAINER": _of_container("KILL_NESTED_CONTAINER", _NOT_KILLED),
+    **NOT_SUPPORTED,
+}
+"""All calls that Mesos' agent has."""
+
+# One message with the bodies of all calls: Mesos, too, refuses a misshapen body of another call.
+_ENVELOPE: Final = cast(
+    "type[Message]",
+    msgspec.defstruct(
+        "Call",
+        [
+            ("type", str | None, None),
+            *((name.lower(), call.body | None, None) for name, call in CALLS.items() if call.body),
+        ],
+        bases=(Message,),
+        frozen=True,
+    ),
+)
 
 
 NEEDED: Final = {"GET_FLAGS": "view_flags", "SET_LOGGING_LEVEL": "set_log_level"}
@@ -64,152 +252,139 @@ NEEDED: Final = {"GET_FLAGS": "view_flags", "SET_LOGGING_LEVEL": "set_log_level"
 
 
 def answer(
-    agent: Agent, headers: Mapping[str, str], body: bytes, approver: Approver = EVERYTHING
+    process: Shown, headers: Mapping[str, str], body: bytes, approver: Approver = EVERYTHING
 ) -> Answer:
     """The answer to a POST. `headers` by lower-case name."""
     try:
-        return Answer(200, _carried_out(agent, _call(headers, body), approver))
-    except _Bad as bad:
+        streaming = _check_content(headers)
+        accepts = _check_accept(headers)
+        kind, given = _call(_first_record(body) if streaming else body)
+        _check_streams(kind, streaming=streaming, accepts=accepts)
+        if kind == "UNKNOWN":
+            return Answer(501, text="501 Not Implemented.")
+        if approver.restricts:
+            shown = _restricted(process, kind, given, approver)
+        else:
+            shown = CALLS[kind].answer(process, given)
+    except Bad as bad:
         return bad.answer
     except FileProblem as problem:
         return Answer(problem.status, text=str(problem))
+    if shown is None:
+        return Answer(200)
+    # Of containers Mesos says nothing at all when there are none.
+    nothing = kind == "GET_CONTAINERS" and not shown["get_containers"].get("containers")
+    return Answer(200, {"type": kind} if nothing else {"type": kind} | shown)
 
 
-def _call(headers: Mapping[str, str], body: bytes) -> Json:
-    content_type = headers.get("content-type")
-    if content_type is None:
-        raise _Bad(400, "Expecting 'Content-Type' to be present")
-    if content_type in {"application/x-protobuf", "application/recordio"}:
-        raise _Bad(415, "The embedded agent only understands application/json")
-    if content_type != "application/json":
-        raise _Bad(415, f"Expecting 'Content-Type' of {_MEDIA}")
-    if "message-content-type" in headers:
-        text = "Expecting 'Message-Content-Type' to be not set for non-streaming requests"
-        raise _Bad(415, text)
-    try:
-        call = parse_json(body)
-    except NotConvertible as error:
-        raise _Bad(400, f"Failed to parse body into JSON: {error}") from error
-    if not isinstance(call, dict):
-        raise _Bad(400, "Expecting a JSON object")
-    _check_type(call)
-    if not _accepts_json(headers.get("accept")):
-        raise _Bad(406, f"Expecting 'Accept' to allow {_MEDIA}")
-    if "message-accept" in headers:
-        raise _Bad(406, "Expecting 'Message-Accept' to be not set for non-streaming responses")
-    return call
-
-
-def _check_type(call: Json) -> None:
-    kind = call.get("type")
-    if isinstance(kind, bool | int | float):
-        word = "boolean" if isinstance(kind, bool) else "number"
-        raise _Bad(400, f"Not expecting a JSON {word} for field 'type'")
-    if kind == "UNKNOWN":
-        raise _Bad(501, "501 Not Implemented.")
-    if kind not in READS and kind not in NOT_SUPPORTED:
-        raise _Bad(400, "Failed to validate agent::Call: Expecting 'type' to be present")
-    part = str(kind).lower()
-    if kind in _NEEDS_PART and not isinstance(call.get(part), dict):
-        raise _Bad(400, f"Failed to validate agent::Call: Expecting '{part}' to be present")
-    if kind in NOT_SUPPORTED:
-        raise _Bad(501, f"The embedded agent does not support the call {kind}")
-
-
-def _accepts_json(accept: str | None) -> bool:
-    if not accept:
-        return True
-    kinds = {entry.partition(";")[0].strip() for entry in accept.split(",")}
-    return bool(kinds & {"application/json", "application/*", "*/*", "*"})
-
-
-def _carried_out(agent: Agent, call: Json, approver: Approver) -> Json:
-    kind = str(call["type"])
-    part = call.get(kind.lower())
-    part = part if isinstance(part, dict) else {}
-    users = views.users(agent) if approver.restricts else None
-    if users is None:
-        return _with_type(kind, READS[kind](agent, part))
+def _restricted(process: Shown, kind: str, given: Any, approver: Approver) -> Json | None:
+    """What a caller may see of an answer."""
+    users = views.users(process.agent)
     if kind in NEEDED and not approver.may(NEEDED[kind]):
-        raise _Bad(403, "403 Forbidden.")
-    path = str(part.get("path", ""))
-    if kind in _OF_FILES and not visible.may_read_sandbox(path, users, approver):
-        raise _Bad(403, "")
-    shown = READS[kind](agent, part)
-    return _with_type(
-        kind, {name: visible.call(kind, body, users, approver) for name, body in shown.items()}
-    )
+        raise Bad(403, "403 Forbidden.")
+    if isinstance(given, ListFiles | ReadFile) and not may_read(given.path, users, approver):
+        raise Bad(403, "")
+    shown = CALLS[kind].answer(process, given)
+    if shown is None:
+        return None
+    return {name: visible.call(kind, body, users, approver) for name, body in shown.items()}
 
 
-def _with_type(kind: str, shown: Json) -> Json:
-    """The answer; of containers Mesos says nothing at all when there are none."""
-    if kind == "GET_CONTAINERS" and not shown["get_containers"].get("containers"):
-        return {"type": kind}
-    return {"type": kind} | shown
+def may_read(path: str, users: visible.Users, approver: Approver) -> bool:
+    """Whether the caller may read a virtual path: of a sandbox, or the log."""
+    if path == views.LOG:
+        return approver.may("access_mesos_logs")
+    return visible.may_read_sandbox(path, users, approver)
 
 
-def _list_files(agent: Agent, part: Json) -> Json:
-    files = views.files_of(agent)
-    path = str(part.get("path", ""))
-    entries = files.browse(path)
-    if not entries:
-        return {"list_files": {}}
-    infos = [file_info(entry, files.resolve(entry["path"])) for entry in _inside(files, entries)]
-    return {"list_files": {"file_infos": infos}}
+def _check_content(headers: Mapping[str, str]) -> bool:
+    """Whether the body is a stream of records."""
+    content_type, inner = headers.get("content-type"), headers.get("message-content-type")
+    if content_type is None:
+        raise Bad(400, "Expecting 'Content-Type' to be present")
+    if content_type == "application/x-protobuf":
+        raise Bad(415, "The embedded agent has no application/x-protobuf")
+    if content_type not in {"application/json", "application/recordio"}:
+        raise Bad(415, f"Expecting 'Content-Type' of {_MEDIA}")
+    if content_type == "application/json":
+        if inner is not None:
+            wanted = "Expecting 'Message-Content-Type' to be not set for non-streaming requests"
+            raise Bad(415, wanted)
+        return False
+    if inner is None:
+        wanted = "Expecting 'Message-Content-Type' to be set for streaming requests"
+        raise Bad(400, wanted)
+    if inner != "application/json":
+        wanted = "application/json: the embedded agent has no application/x-protobuf"
+        raise Bad(415, f"Expecting 'Message-Content-Type' of {wanted}")
+    return True
 
 
-def _inside(files: Any, entries: list[Json]) -> list[Json]:
-    """Entries without links that lead out."""
-    kept = []
-    for entry in entries:
-        try:
-            files.resolve(entry["path"])
-        except FileProblem:
-            continue
-        kept.append(entry)
-    return kept
+def _check_accept(headers: Mapping[str, str]) -> str:
+    """The kind of answer that is wanted."""
+    accept = headers.get("accept")
+    kinds = {entry.partition(";")[0].strip() for entry in (accept or "*/*").split(",")}
+    if kinds & {"application/json", "application/*", "*/*", "*"}:
+        if "message-accept" in headers:
+            wanted = "Expecting 'Message-Accept' to be not set for non-streaming responses"
+            raise Bad(406, wanted)
+        return "application/json"
+    if "application/recordio" in kinds:
+        return "application/recordio"
+    raise Bad(406, f"Expecting 'Accept' to allow {_MEDIA}")
 
 
-def _read_file(agent: Agent, part: Json) -> Json:
-    for name in ("path", "offset"):
-        if name not in part:
-            raise _Bad(400, f"Missing required fields: read_file.{name}")
-    length = part.get("length")
-    data, _, size = views.files_of(agent).read(
-        str(part["path"]), int(part["offset"]), None if length is None else int(length)
-    )
-    return {"read_file": {"size": size, "data": base64.b64encode(data).decode()}}
+def _first_record(body: bytes) -> bytes:
+    try:
+        records = RecordDecoder().feed(body)
+    except RecordError:
+        length = body.partition(b"\n")[0].decode("utf-8", "replace")
+        words = f"Failed to decode length '{length}': Failed to convert '{length}' to number"
+        raise Bad(500, f"Decoder failure: {words}") from None
+    if not records:
+        raise Bad(400, "Received EOF while reading request body")
+    return records[0]
 
 
-def _whole_state(agent: Agent, _part: Json) -> Json:
-    return {
-        "get_state": {
-            "get_tasks": views.tasks_view(agent),
-            "get_executors": views.executors_view(agent),
-            "get_frameworks": views.frameworks_view(agent),
-        }
-    }
+def _call(body: bytes) -> tuple[str, Any]:
+    try:
+        value = parse_json(body)
+    except NotConvertible as error:
+        raise Bad(400, f"Failed to parse body into JSON: {error}") from None
+    try:
+        call = from_json(value, _ENVELOPE)
+    except NotConvertible as error:
+        raise Bad(400, str(error)) from None
+    prefix = "Failed to validate agent::Call: "
+    kind: str | None = getattr(call, "type")  # noqa: B009  the class is made at run time
+    if kind == "UNKNOWN":
+        return kind, None
+    if kind is None or kind not in CALLS:
+        raise Bad(400, prefix + "Expecting 'type' to be present")
+    part, needs = kind.lower(), CALLS[kind]
+    given = getattr(call, part) if needs.body is not None else None
+    if needs.body is not None and given is None and not needs.optional:
+        raise Bad(400, f"{prefix}Expecting '{part}' to be present")
+    if isinstance(given, OfContainer):
+        _check_container(kind, given.container_id, prefix)
+    return kind, given
 
 
-READS: Final[dict[str, Callable[[Agent, Json], Json]]] = {
-    "GET_HEALTH": lambda _agent, _part: {"get_health": {"healthy": True}},
-    "GET_VERSION": lambda _agent, _part: {"get_version": {"version_info": BUILD}},
-    "GET_FLAGS": lambda agent, _part: {
-        "get_flags": {"flags": views.flags_list(agent.settings.flags.shown())}
-    },
-    "GET_LOGGING_LEVEL": lambda _agent, _part: {"get_logging_level": {"level": 0}},
-    "GET_AGENT": lambda agent, _part: {"get_agent": views.agent_view(agent)},
-    "GET_TASKS": lambda agent, _part: {"get_tasks": views.tasks_view(agent)},
-    "GET_EXECUTORS": lambda agent, _part: {"get_executors": views.executors_view(agent)},
-    "GET_FRAMEWORKS": lambda agent, _part: {"get_frameworks": views.frameworks_view(agent)},
-    "GET_CONTAINERS": lambda agent, part: {
-        "get_containers": views.get_containers_view(
-            agent, time.time(), nested=bool(part.get("show_nested"))
-        )
-    },
-    "GET_OPERATIONS": lambda _agent, _part: {"get_operations": {}},
-    "GET_RESOURCE_PROVIDERS": lambda _agent, _part: {"get_resource_providers": {}},
-    "GET_STATE": _whole_state,
-    "LIST_FILES": _list_files,
-    "READ_FILE": _read_file,
-}
+def _check_container(kind: str, container_id: ContainerID, prefix: str) -> None:
+    field = f"{kind.lower()}.container_id"
+    fault = id_fault(container_id.value)
+    if fault is not None:
+        raise Bad(400, f"{prefix}'{field}' is invalid: {fault}")
+    if "NESTED" in kind and container_id.parent is None:
+        raise Bad(400, f"{prefix}Expecting '{field}.parent' to be present")
+
+
+def _check_streams(kind: str, *, streaming: bool, accepts: str) -> None:
+    if streaming and kind != "ATTACH_CONTAINER_INPUT":
+        what = f"Streaming 'Content-Type' application/recordio is not supported for {kind} call"
+        raise Bad(415, what)
+    if not streaming and kind == "ATTACH_CONTAINER_INPUT":
+        what = f"Expecting 'Content-Type' to be application/recordio for {kind} call"
+        raise Bad(415, what)
+    if accepts == "application/recordio" and kind not in _STREAMS:
+        raise Bad(406, f"Streaming response is not supported for {kind} call")

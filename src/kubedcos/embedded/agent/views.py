@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,12 +10,13 @@ from msgspec.structs import replace
 from kubedcos.embedded.agent import group_views, visible
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.container_rules import executor_name, limits_of
-from kubedcos.embedded.agent.files import Files
 from kubedcos.embedded.agent.groups import GroupExecutor
-from kubedcos.embedded.agent.machine import memory_info
 from kubedcos.embedded.agent.paths import virtual_path
 from kubedcos.embedded.agent.statistics import container_statistics
 from kubedcos.embedded.agent.taskrun import TaskRun
+from kubedcos.embedded.files import Files
+from kubedcos.embedded.host_statistics import system_metrics
+from kubedcos.embedded.log_files import log_file
 from kubedcos.embedded.master.views import BUILD, amounts, full, task_view
 from kubedcos.embedded.protocol import AGENT_CAPABILITIES
 from kubedcos.embedded.protojson import to_json
@@ -24,8 +24,21 @@ from kubedcos.mesos.messages import TERMINAL_STATES, Attribute, Resource
 from kubedcos.mesos.resources import Resources, value_text
 
 Json = dict[str, Any]
+LOG: Final = "/slave/log"
+"""Virtual path of the agent's log."""
 Executor = TaskRun | GroupExecutor
 _STATES: Final = ("finished", "failed", "killed", "lost", "gone")
+_NEVER: Final = (
+    *("containerizer/mesos/container_destroy_errors", "slave/container_launch_errors"),
+    "containerizer/mesos/provisioner/bind/remove_rootfs_errors",
+    "containerizer/mesos/provisioner/remove_container_errors",
+    *("resource_provider_manager/events/disconnect", "resource_provider_manager/events/subscribe"),
+    *("resource_provider_manager/subscribed", "slave/executors_preempted"),
+    *("slave/executors_terminating", "slave/invalid_framework_messages"),
+    *("slave/invalid_status_updates", "slave/recovery_errors", "slave/valid_framework_messages"),
+    "slave/valid_status_updates",
+)
+"""Metrics of what this agent does not have or never counts: always 0 unless it counts them."""
 
 
 def total_resources(agent: Agent) -> Resources:
@@ -91,6 +104,8 @@ def state_view(agent: Agent, *, start_time: float, pid: str, master_hostname: st
         view["estimated_drain_start_time_seconds"] = agent.draining.started
     if master_hostname is not None:
         view["master_hostname"] = master_hostname
+    logs = {name: settings.flags.text(name) for name in ("log_dir", "external_log_file")}
+    view |= {name: path for name, path in logs.items() if path is not None}
     view["flags"] = settings.flags.shown()
     ids = list(dict.fromkeys(run.run.framework_id for run in agent.live()))
     ids += [name for name in agent.groups.frameworks() if name not in ids]
@@ -210,8 +225,10 @@ def users(agent: Agent) -> visible.Users:
 
 
 def files_of(agent: Agent) -> Files:
-    """All sandboxes, under their real and their virtual paths."""
-    attached = {}
+    """The log, and all sandboxes under their real and their virtual paths."""
+    flags = agent.settings.flags
+    log_dir, external = flags.text("log_dir"), flags.text("external_log_file")
+    attached = log_file(LOG, "mesos-agent", flags.required("logging_level"), log_dir, external)
     everything: list[Executor] = [*agent.completed, *agent.groups.completed]
     everything += [*agent.groups.executors.values(), *commands(agent)]
     for run in everything:
@@ -316,16 +333,15 @@ def metrics_view(agent: Agent, *, uptime: float, registered: bool) -> dict[str, 
         "containerizer/fetcher/cache_size_used_bytes": fetcher.cache.used,
         "containerizer/fetcher/task_fetches_failed": fetcher.failed,
         "containerizer/fetcher/task_fetches_succeeded": fetcher.succeeded,
-        "containerizer/mesos/container_destroy_errors": 0,
+        **dict.fromkeys(_NEVER, 0),
         "gc/path_removals_failed": gc.failed,
         "gc/path_removals_pending": gc.pending,
         "gc/path_removals_succeeded": gc.removed,
-        "slave/container_launch_errors": 0,
         "slave/executor_directory_max_allowed_age_secs": gc.allowed_age(),
+        "slave/executors_registering": sum(run.executor_pid is None for run in commands(agent)),
         "slave/executors_running": len(running(agent)) + len(group_views.running(agent)),
         "slave/executors_terminated": len(agent.completed) + len(agent.groups.completed),
         "slave/frameworks_active": len(agent.frameworks),
-        "slave/recovery_errors": 0,
         "slave/registered": float(registered),
         "slave/uptime_secs": uptime,
         **{f"slave/tasks_{name}": 0 for name in _STATES},
@@ -335,7 +351,7 @@ def metrics_view(agent: Agent, *, uptime: float, registered: bool) -> dict[str, 
         values[f"slave/tasks_{name}"] = states.count(name)
     values |= agent.counters
     values |= _resource_metrics(total_resources(agent), used_resources(agent))
-    return dict(sorted((values | _system_metrics()).items()))
+    return dict(sorted((values | system_metrics()).items()))
 
 
 def _resource_metrics(total: Resources, used: Resources) -> dict[str, float]:
@@ -345,20 +361,9 @@ def _resource_metrics(total: Resources, used: Resources) -> dict[str, float]:
         values[f"slave/{name}_total"] = whole
         values[f"slave/{name}_used"] = taken
         values[f"slave/{name}_percent"] = taken / whole if whole else 0.0
+        for part in ("total", "used", "percent"):
+            values[f"slave/{name}_revocable_{part}"] = 0.0
     return values
-
-
-def _system_metrics() -> dict[str, float]:
-    one, five, fifteen = os.getloadavg()
-    memory = memory_info()
-    return {
-        "system/cpus_total": os.cpu_count() or 1,
-        "system/load_1min": one,
-        "system/load_5min": five,
-        "system/load_15min": fifteen,
-        "system/mem_free_bytes": memory.get("MemFree", 0) * 1024,
-        "system/mem_total_bytes": memory.get("MemTotal", 0) * 1024,
-    }
 
 
 def flags_list(flags: dict[str, str]) -> Sequence[Json]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from kubedcos.clock import SystemClock
-from kubedcos.embedded import serving
+from kubedcos.embedded import log_files, serving
 from kubedcos.embedded.master.app import MasterApp
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.options import MasterOptions, read_options
@@ -85,16 +84,16 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         options = read_options(arguments, os.environ)
+        log_files.configure(
+            "mesos-master",
+            options.hostname,
+            options.flags.required("logging_level"),
+            quiet=options.flags.boolean("quiet"),
+            log_dir=options.flags.text("log_dir"),
+        )
     except KubedcosError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
-    levels = {"INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
-    level = levels.get(options.flags.required("logging_level"), logging.INFO)
-    logging.basicConfig(
-        level=logging.CRITICAL if options.flags.boolean("quiet") else level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("kazoo").setLevel(logging.WARNING)
     serving.raise_descriptor_limit()
     try:
         return asyncio.run(serve(options))

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
 from kubedcos.embedded.approvals import EVERYTHING, Approver
+from kubedcos.embedded.master import operation_feedback
 from kubedcos.embedded.master.authorization import group_refusal, operation_refusal, task_refusal
-from kubedcos.embedded.master.effects import Allocate, Effects, ToAgent, ToFramework
+from kubedcos.embedded.master.effects import Effects, ToAgent
 from kubedcos.embedded.master.offers import refuse, rescind
-from kubedcos.embedded.master.rules import (
-    create_fault,
-    destroy_fault,
-    operation_body_fault,
-    reserve_fault,
-    resource_fault,
-    task_fault,
-    unreserve_fault,
-)
+from kubedcos.embedded.master.operation_rules import Asking, body_fault, operation_fault
+from kubedcos.embedded.master.resource_rules import InvalidResource, checked
+from kubedcos.embedded.master.rules import task_fault
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState, OfferRecord
 from kubedcos.embedded.master.statuses import refused_task, state_for, update_event
 from kubedcos.embedded.master.task_groups import group_fault, launch_group
@@ -31,21 +26,18 @@ from kubedcos.mesos.messages import (
     AllocationInfo,
     CallAccept,
     CallDecline,
-    Event,
     ExecutorID,
     ExecutorInfo,
     FrameworkID,
     OfferID,
     Operation,
-    OperationStatus,
     Resource,
     Task,
     TaskInfo,
-    UpdateOperationStatus,
 )
 from kubedcos.mesos.resources import Resources, upgraded
 
-Conversion = Callable[[Resources, Sequence[Resource]], Resources]
+RESIZES: Final = frozenset({"GROW_VOLUME", "SHRINK_VOLUME"})
 _Holder = TypeVar("_Holder", TaskInfo, ExecutorInfo)
 
 
@@ -102,7 +94,7 @@ def accept(
     carrying = _Accepting(state, framework, agent, offers[0].role, _union(offers), now, approver)
     for operation in call.operations:
         carrying.apply(operation)
-    unused = carrying.available
+    unused = carrying.available + carrying.resized
     refuse(
         framework,
         offers[0],
@@ -169,7 +161,7 @@ def _refuse_all(
             effects.append(update_event(framework.id, status))
         if operation.id is not None and not _tasks(operation):
             words = f"Operation attempted with invalid offers: {fault}" if fault else message
-            effects.append(_operation_error(framework, operation, words))
+            effects.append(operation_feedback.refused(framework.id, operation, words))
     return effects
 
 
@@ -181,17 +173,13 @@ def _tasks(operation: Operation) -> tuple[TaskInfo, ...]:
     return ()
 
 
-def _operation_error(framework: FrameworkRecord, operation: Operation, message: str) -> ToFramework:
-    status = OperationStatus(state="OPERATION_ERROR", operation_id=operation.id, message=message)
-    event = Event(
-        type="UPDATE_OPERATION_STATUS", update_operation_status=UpdateOperationStatus(status)
-    )
-    return ToFramework(framework.id, event)
-
-
 @dataclass(slots=True)
 class _Accepting:
-    """One ACCEPT on its way: `available` shrinks and changes with each operation."""
+    """One ACCEPT on its way: `available` shrinks and changes with each operation.
+
+    Attributes:
+        resized: what volumes became that were grown or shrunk; not available before the end.
+    """
 
     state: MasterState
     framework: FrameworkRecord
@@ -200,11 +188,14 @@ class _Accepting:
     available: Resources
     now: float
     approver: Approver
+    resized: Resources = field(default_factory=Resources)
     effects: Effects = field(default_factory=list)
 
     def apply(self, operation: Operation) -> None:
         """Carry out one operation, or say why not; the next one goes on either way."""
-        fault = operation_body_fault(operation)
+        if operation.type in (None, "UNKNOWN"):
+            return  # Mesos says nothing of these, not even to those who want to hear
+        fault = body_fault(operation)
         if fault is not None:
             self._error(operation, f"Operation attempted with invalid resources: {fault}")
             return
@@ -216,47 +207,62 @@ class _Accepting:
             self._convert(operation)
 
     def _convert(self, operation: Operation) -> None:
-        principal = self.framework.info.principal
-        resources, conversion = _conversion(operation)
+        if operation.id is not None and not self.agent.can("AGENT_OPERATION_FEEDBACK"):
+            self._error(
+                operation,
+                f"Operation requested feedback, but agent {self.agent.id} does not have the "
+                "required AGENT_OPERATION_FEEDBACK capability",
+            )
+            return
         try:
-            allocated = tuple(self._allocated(upgraded(resource)) for resource in resources)
-        except ValueError as error:
+            upgraded = convert.with_resources(operation, checked)
+        except InvalidResource as error:
             self._error(operation, f"Operation attempted with invalid resources: {error}")
             return
-        fault = next(filter(None, map(resource_fault, allocated)), None)
-        if fault is None and operation.type == "RESERVE":
-            fault = reserve_fault(allocated, principal=principal, role=self.role)
-        elif fault is None and operation.type == "UNRESERVE":
-            fault = unreserve_fault(allocated)
-        elif fault is None and operation.type == "CREATE":
-            fault = create_fault(allocated, self.agent.total)
-        elif fault is None:
-            existing = Resources(allocated).unallocated()
-            used = self.state.used(agent_id=self.agent.id).unallocated()
-            fault = destroy_fault(tuple(existing), self.agent.total, used)
-        if fault is None:
-            fault = operation_refusal(self.approver, operation.type or "", allocated)
-        if fault is None and operation.id is not None:
-            fault = (
-                f"Operation requested feedback, but agent {self.agent.id} does not have the "
-                "required AGENT_OPERATION_FEEDBACK capability"
-            )
+        wanted = convert.with_resources(upgraded, self._allocated)
+        asking = Asking(
+            self.framework.info.principal,
+            self.framework,
+            self.agent.total,
+            self.state.used(agent_id=self.agent.id).unallocated(),
+        )
+        fault = operation_fault(wanted, asking)
+        if fault is not None:
+            self._error(operation, f"{fault}; on agent {self.agent.named()}")
+            return
+        subject = convert.subject(wanted)
+        fault = operation_refusal(self.approver, operation.type or "", subject)
         if fault is not None:
             self._error(operation, fault)
             return
+        steps = convert.conversions(wanted)
         try:
-            available = conversion(self.available, allocated)
-            total = conversion(self.agent.total, tuple(Resources(allocated).unallocated()))
+            available = convert.applied(self.available, steps)
+            total = convert.applied(self.agent.total, [step.unallocated() for step in steps])
         except convert.NotApplicable as error:
-            self._error(operation, str(error))
+            resize = operation.type in RESIZES
+            self._error(operation, f"Invalid {operation.type} operation: " * resize + str(error))
             return
+        if operation.type in RESIZES:
+            # What becomes of the volume is only offered later.
+            available = self.available
+            for step in steps:
+                available -= step.consumed
+                self.resized += step.produced
         self.available, self.agent.total = available, total
-        self.effects.append(checkpoint_call(self.agent))
+        begun = None
+        if operation.id is not None:
+            begun = operation_feedback.begun(self.state, self.framework, self.agent, wanted)
+        else:
+            operation_feedback.count_end(self.state, operation, "OPERATION_FINISHED")
+        self.effects.append(checkpoint_call(self.agent, begun))
 
     def _error(self, operation: Operation, message: str) -> None:
+        operation_feedback.count_end(self.state, operation, "OPERATION_ERROR")
         # Without an id the framework hears of it by the next offer only, as in Mesos.
         if operation.id is not None:
-            self.effects.append(_operation_error(self.framework, operation, message))
+            refusal = operation_feedback.refused(self.framework.id, operation, message)
+            self.effects.append(refusal)
 
     def _allocated(self, resource: Resource) -> Resource:
         if resource.allocation_info is not None and resource.allocation_info.role is not None:
@@ -374,47 +380,74 @@ class _Accepting:
         self.effects.append(update_event(self.framework.id, status))
 
 
-def _conversion(operation: Operation) -> tuple[tuple[Resource, ...], Conversion]:
-    if operation.type == "RESERVE" and operation.reserve is not None:
-        return operation.reserve.resources, convert.reserve
-    if operation.type == "UNRESERVE" and operation.unreserve is not None:
-        return operation.unreserve.resources, convert.unreserve
-    if operation.type == "CREATE" and operation.create is not None:
-        return operation.create.volumes, convert.create
-    assert operation.destroy is not None
-    return operation.destroy.volumes, convert.destroy
-
-
-def checkpoint_call(agent: AgentRecord) -> ToAgent:
+def checkpoint_call(agent: AgentRecord, operation: str | None = None) -> ToAgent:
     """The call that makes the agent remember its reservations and volumes."""
     kept = agent.total.where(convert.needs_checkpoint)
-    call = CheckpointResources(tuple(kept))
-    return ToAgent(agent.id, MasterCall(type="CHECKPOINT_RESOURCES", checkpoint_resources=call))
+    call = MasterCall(
+        type="CHECKPOINT_RESOURCES", checkpoint_resources=CheckpointResources(tuple(kept))
+    )
+    return ToAgent(agent.id, call, operation)
 
 
 def operate(
-    state: MasterState, agent: AgentRecord, kind: str, resources: Sequence[Resource]
+    state: MasterState,
+    agent: AgentRecord,
+    operation: Operation,
+    *,
+    principal: str | None,
+    now: float,
+    allocation_interval: float,
 ) -> Effects:
-    """UNRESERVE or DESTROY by an operator: offers that stand in the way are taken back.
+    """An operation of an operator; offers that stand in the way are taken back.
 
     Raises:
         ValueError: a rule is broken.
         NotApplicable: the agent has not got that much free.
     """
-    wanted = tuple(upgraded(resource) for resource in resources)
+    wanted = convert.with_resources(operation, checked)
     used = state.used(agent_id=agent.id).unallocated()
-    conversion: Conversion = convert.unreserve if kind == "UNRESERVE" else convert.destroy
-    if kind == "UNRESERVE":
-        fault = unreserve_fault(wanted)
-    else:
-        fault = destroy_fault(wanted, agent.total, used)
+    fault = operation_fault(wanted, Asking(principal, None, agent.total, used))
     if fault is not None:
-        raise ValueError(f"Invalid {kind} operation: {fault}")
-    conversion(agent.total - used, wanted)
+        # Mesos names the agent or not, by the kind of operation.
+        where = "" if operation.type in {"UNRESERVE", "DESTROY"} else f" on agent {agent.named()}"
+        raise ValueError(f"Invalid {operation.type} operation{where}: {fault}")
+    steps = convert.conversions(wanted)
+    convert.applied(agent.total - used, steps)
+    effects = _make_room(state, agent, steps, now=now, allocation_interval=allocation_interval)
+    agent.total = convert.applied(agent.total, steps)
+    operation_feedback.count_end(state, operation, "OPERATION_FINISHED")
+    return [*effects, checkpoint_call(agent)]
+
+
+def _make_room(
+    state: MasterState,
+    agent: AgentRecord,
+    steps: Sequence[convert.Conversion],
+    *,
+    now: float,
+    allocation_interval: float,
+) -> Effects:
+    """Take back offers until what they held would do; they leave a filter, as if declined."""
     effects: Effects = []
+    recovered, wanted = Resources(), Resources()
+    for step in steps:
+        wanted += step.consumed
     for offer in state.offers_of(agent_id=agent.id):
-        if state.free(agent).contains(wanted):
-            break
+        held = offer.resources.unallocated()
+        if wanted - held == wanted:
+            continue
+        framework = state.frameworks[offer.framework_id]
+        refuse(framework, offer, held, None, now=now, allocation_interval=allocation_interval)
         effects += rescind(state, [offer])
-    agent.total = conversion(agent.total, wanted)
-    return [*effects, checkpoint_call(agent), Allocate()]
+        recovered, wanted = recovered + held, wanted - held
+        if _fits(recovered, steps):
+            break
+    return effects
+
+
+def _fits(resources: Resources, steps: Sequence[convert.Conversion]) -> bool:
+    try:
+        convert.applied(resources, steps)
+    except convert.NotApplicable:
+        return False
+    return True

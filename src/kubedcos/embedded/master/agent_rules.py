@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubedcos.embedded.master.rules import id_fault, resource_fault
+from kubedcos.embedded.master.name_rules import id_fault
+from kubedcos.embedded.master.resource_rules import resource_fault
 from kubedcos.embedded.master.state import AgentRecord, MasterState
 from kubedcos.embedded.protocol import Register, Reregister, StatusUpdate
 from kubedcos.mesos.messages import (

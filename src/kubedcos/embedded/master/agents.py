@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from kubedcos.embedded.master import draining, maintenance
+from kubedcos.embedded.master import draining, maintenance, operation_feedback
 from kubedcos.embedded.master.effects import (
     Allocate,
     Effects,
@@ -201,6 +201,8 @@ def reregister(
     )
     effects += rescind(state, state.offers_of(agent_id=agent_id))
     effects += rescind_of_agent(state, agent_id)
+    kept = known is not None and known.total == total
+    effects += operation_feedback.settled(state, agent_id, kept=kept, now=now)
     state.agents[agent_id] = agent
     maintenance.enter(state, agent)
     forget_agent(state, agent_id)
@@ -328,8 +330,6 @@ def status_update(state: MasterState, call: StatusUpdate) -> Effects:
         # An end is an end: what it held may belong to others by now.
         latest = task.state if task.state in TERMINAL_STATES else call.latest_state
         state.tasks[key] = with_status(task, call.status, latest)
-        if task.status_update_uuid != call.status.uuid:
-            state.count(call.status.state.lower())
     return [update_event(framework.id, call.status)]
 
 

@@ -26,6 +26,7 @@ from kubedcos.embedded.master.responses import (
     require_json,
     text,
 )
+from kubedcos.embedded.master.streams import Stream
 from kubedcos.embedded.protojson import NotConvertible, from_json, parse_json
 from kubedcos.mesos.messages import Message
 
@@ -38,15 +39,6 @@ CALLS: Final[OperatorCalls] = {
     **operator_maintenance.CALLS,
 }
 """Everything that is answered."""
-
-UNSUPPORTED: Final = frozenset(
-    {
-        *("SET_LOGGING_LEVEL", "GET_LOGGING_LEVEL", "GET_OPERATIONS"),
-        *("RESERVE_RESOURCES", "CREATE_VOLUMES", "GROW_VOLUME", "SHRINK_VOLUME"),
-        "SUBSCRIBE",
-    }
-)
-"""Calls of Mesos that are refused with 501."""
 
 # One message with the bodies of all calls: Mesos, too, refuses a misshapen body of another call.
 _ENVELOPE: Final = cast(
@@ -84,11 +76,6 @@ def _read_call(request: Request, body: bytes) -> tuple[str, Any]:
     kind: str | None = getattr(call, "type")  # noqa: B009  the class is made at run time
     if kind == "UNKNOWN":
         raise BadRequest(text(501, "501 Not Implemented."))
-    if kind in UNSUPPORTED and not accepts_json(request):
-        raise BadRequest(not_acceptable())
-    if kind in UNSUPPORTED:
-        words = f"501 Not Implemented. The embedded engine does not support {kind}."
-        raise BadRequest(text(501, words))
     if kind is None or kind not in CALLS:
         raise BadRequest(text(400, prefix + "Expecting 'type' to be present"))
     needs = CALLS[kind]
@@ -98,7 +85,7 @@ def _read_call(request: Request, body: bytes) -> tuple[str, Any]:
     return kind, given
 
 
-def handle(engine: Engine, request: Request, body: bytes, caller: Caller) -> Response:
+def handle(engine: Engine, request: Request, body: bytes, caller: Caller) -> Response | Stream:
     """Answer an operator's call.
 
     Raises:

@@ -11,9 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kubedcos.embedded.approvals import Approver
-from kubedcos.embedded.master import accept, frameworks, inverse_offers, reconcile
-from kubedcos.embedded.master.effects import Effects, ToFramework
+from kubedcos.embedded.master import (
+    accept,
+    frameworks,
+    inverse_offers,
+    operation_feedback,
+    reconcile,
+)
+from kubedcos.embedded.master.counting import count_call
+from kubedcos.embedded.master.effects import Effects
 from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.operation_rules import UNSUPPORTED_OPERATIONS
 from kubedcos.embedded.master.responses import (
     BadRequest,
     accepts_json,
@@ -22,17 +30,20 @@ from kubedcos.embedded.master.responses import (
     require_json,
     text,
 )
-from kubedcos.embedded.master.rules import UNSUPPORTED_OPERATIONS
 from kubedcos.embedded.master.state import FrameworkRecord
 from kubedcos.embedded.master.streams import Stream
 from kubedcos.embedded.master.task_groups import shutdown_executor
 from kubedcos.embedded.protojson import NotConvertible, from_json, parse_json
-from kubedcos.mesos.messages import Call, Event, OperationStatus, UpdateOperationStatus
+from kubedcos.mesos.messages import Call
 
 STREAM_HEADER: Final = "Mesos-Stream-Id"
 
 _WITHOUT_BODY: Final = frozenset({"TEARDOWN", "REVIVE", "SUPPRESS", "UNKNOWN"})
 _COUNTED: Final = {
+    "REQUEST": "messages_resource_request",
+    "RECONCILE_OPERATIONS": "messages_reconcile_operations",
+    "ACKNOWLEDGE_OPERATION_STATUS": "messages_operation_status_update_acknowledgement",
+    "MESSAGE": "messages_framework_to_executor",
     "DECLINE": "messages_decline_offers",
     "KILL": "messages_kill_task",
     "RECONCILE": "messages_reconcile_tasks",
@@ -89,6 +100,11 @@ def _validate(call: Call) -> None:
         raise _invalid("'framework_id' differs from 'update_framework.framework_info.id'")
     if call.type == "ACKNOWLEDGE" and call.acknowledge is not None:
         _validate_uuid(call.acknowledge.uuid)
+    status = call.acknowledge_operation_status
+    if call.type == "ACKNOWLEDGE_OPERATION_STATUS" and status is not None:
+        _validate_uuid(status.uuid)
+        if status.agent_id is None:
+            raise _invalid("Expecting 'agent_id' to be present")
 
 
 def _validate_uuid(encoded: str) -> None:
@@ -125,6 +141,7 @@ def handle(
     if call.type == "SUBSCRIBE":
         return _subscribe(engine, request, call, principal)
     framework = _framework(engine, request, call, principal)
+    count_call(engine.state, framework, call)
     if call.type == "UPDATE_FRAMEWORK" and call.update_framework is not None:
         try:
             effects = frameworks.update(
@@ -142,7 +159,8 @@ def handle(
         return text(501, "501 Not Implemented.")
     if call.type == "RECONCILE_OPERATIONS" and not accepts_json(request):
         return not_acceptable()
-    engine.state.count(_COUNTED.get(call.type or "", "calls"))
+    if call.type in _COUNTED:
+        engine.state.count(_COUNTED[call.type])
     engine.perform(DECISIONS[call.type or ""](engine, framework, call))
     return empty(202)
 
@@ -169,6 +187,9 @@ def _subscribe(
         now=engine.clock.time(),
         acls=engine.options.acls,
     )
+    for framework in engine.state.frameworks.values():
+        if framework.stream_id == stream.id:
+            count_call(engine.state, framework, call)
     engine.perform(effects)
     return stream
 
@@ -278,35 +299,22 @@ def _reconcile(engine: Engine, framework: FrameworkRecord, call: Call) -> Effect
 
 
 def _reconcile_operations(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
-    """No operation has feedback here, so none is ever known."""
     assert call.reconcile_operations is not None
-    effects: Effects = []
-    for asked in call.reconcile_operations.operations:
-        agent_id = asked.agent_id
-        words = "Reconciliation: Operation is unknown"
-        if agent_id is None:
-            words += " and no 'agent_id' was provided"
-        elif agent_id.value not in engine.state.agents:
-            words = "Reconciliation: Both operation and agent are unknown"
-        status = OperationStatus(
-            state="OPERATION_UNKNOWN",
-            operation_id=asked.operation_id,
-            message=words,
-            agent_id=agent_id,
-        )
-        event = Event(
-            type="UPDATE_OPERATION_STATUS", update_operation_status=UpdateOperationStatus(status)
-        )
-        effects.append(ToFramework(framework.id, event))
-    return effects
+    return operation_feedback.reconciled(engine.state, framework, call.reconcile_operations)
+
+
+def _acknowledge_operation(engine: Engine, framework: FrameworkRecord, call: Call) -> Effects:
+    assert call.acknowledge_operation_status is not None
+    return operation_feedback.acknowledged(
+        engine.state, framework, call.acknowledge_operation_status
+    )
 
 
 def without_effect(_engine: Engine, _framework: FrameworkRecord, _call: Call) -> Effects:
     """Accepted and without consequence, in Mesos too, as far as this engine's tasks go.
 
     The executors of command tasks and of task groups take no messages; the default allocator
-    ignores requests; no operation status ever awaits its
-    acknowledgement.
+    ignores requests.
     """
     return []
 
@@ -315,7 +323,7 @@ DECISIONS: Final[dict[str, Decision]] = {
     "ACCEPT": _accept,
     "ACCEPT_INVERSE_OFFERS": _accept_inverse_offers,
     "ACKNOWLEDGE": _acknowledge,
-    "ACKNOWLEDGE_OPERATION_STATUS": without_effect,
+    "ACKNOWLEDGE_OPERATION_STATUS": _acknowledge_operation,
     "DECLINE": _decline,
     "DECLINE_INVERSE_OFFERS": _decline_inverse_offers,
     "KILL": _kill,

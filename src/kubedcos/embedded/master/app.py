@@ -19,6 +19,7 @@ from kubedcos.embedded.master.operator_calls import Caller
 from kubedcos.embedded.master.responses import (
     JSON,
     BadRequest,
+    compressed,
     empty,
     not_allowed,
     principal_of,
@@ -56,7 +57,7 @@ class MasterApp:
         elif answer is None:
             await self._link(request, receive, send)
         else:
-            await answer(scope, receive, send)
+            await compressed(request, answer)(scope, receive, send)
 
     def _answer(
         self, request: Request, path: str, body: bytes
@@ -97,7 +98,7 @@ class MasterApp:
             return not_allowed(request.method, "POST")
         return api_scheduler.handle(self._engine, request, body, principal)
 
-    def _operator(self, request: Request, path: str, body: bytes) -> Response:
+    def _operator(self, request: Request, path: str, body: bytes) -> Response | Stream:
         options = self._engine.options
         principal = principal_of(
             request, options.credentials, READWRITE, required=options.authenticate_readwrite
@@ -147,10 +148,9 @@ class MasterApp:
         return Caller(principal, Approver(self._engine.options.acls, principal))
 
     async def _stream(self, stream: Stream, receive: Receive, send: Send) -> None:
-        headers = [
-            (b"mesos-stream-id", stream.id.encode()),
-            (b"content-type", JSON.encode()),
-        ]
+        headers = [(b"content-type", JSON.encode())]
+        if stream.announced:
+            headers.insert(0, (b"mesos-stream-id", stream.id.encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
         async def feed() -> None:

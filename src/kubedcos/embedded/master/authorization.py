@@ -46,14 +46,22 @@ def _needed_by_operation(
         yield from (("create_volumes", role, volume) for role, volume in _one_by_role(resources))
         if not resources:
             yield "create_volumes", None, None
+    elif kind in {"GROW_VOLUME", "SHRINK_VOLUME"}:
+        yield from (("resize_volumes", last_role(volume), volume) for volume in resources)
     elif kind == "DESTROY":
-        volumes = [r for r in resources if r.disk is not None and r.disk.persistence is not None]
-        for volume in volumes:
-            assert volume.disk is not None
-            assert volume.disk.persistence is not None
-            yield "destroy_volumes", volume.disk.persistence.principal or "", volume
-        if not volumes:
-            yield "destroy_volumes", None, None
+        yield from _needed_to_destroy(resources)
+
+
+def _needed_to_destroy(
+    resources: tuple[Resource, ...],
+) -> Iterable[tuple[str, str | None, Resource | None]]:
+    volumes = [r for r in resources if r.disk is not None and r.disk.persistence is not None]
+    for volume in volumes:
+        assert volume.disk is not None
+        assert volume.disk.persistence is not None
+        yield "destroy_volumes", volume.disk.persistence.principal or "", volume
+    if not volumes:
+        yield "destroy_volumes", None, None
 
 
 def _one_by_role(resources: tuple[Resource, ...]) -> Iterable[tuple[str, Resource]]:
@@ -137,9 +145,11 @@ def _operation(kind: str, field: str) -> Callable[[MasterState, Any], Needed]:
     """What an operation of an operator needs; of an unknown agent it says so first."""
 
     def needed(state: MasterState, body: Any) -> Needed:
-        if body.agent_id.value not in state.agents:
+        if body.agent_id is None or body.agent_id.value not in state.agents:
             return []
-        found = _needed_by_operation(kind, getattr(body, field))
+        resources = getattr(body, field)
+        listed = resources if isinstance(resources, tuple) else (resources,)
+        found = _needed_by_operation(kind, listed)
         return [(action, name) for action, name, _ in found]
 
     return needed
@@ -153,8 +163,13 @@ NEEDED: Final[Mapping[str, Callable[[MasterState, Any], Needed]]] = {
     "GET_FLAGS": _simply("view_flags"),
     "TEARDOWN": _teardown,
     "MARK_AGENT_GONE": _simply("mark_agents_gone"),
+    "SET_LOGGING_LEVEL": _simply("set_log_level"),
+    "RESERVE_RESOURCES": _operation("RESERVE", "resources"),
     "UNRESERVE_RESOURCES": _operation("UNRESERVE", "resources"),
+    "CREATE_VOLUMES": _operation("CREATE", "volumes"),
     "DESTROY_VOLUMES": _operation("DESTROY", "volumes"),
+    "GROW_VOLUME": _operation("GROW_VOLUME", "volume"),
+    "SHRINK_VOLUME": _operation("SHRINK_VOLUME", "volume"),
 }
 """What a call of the operator API needs, from the state and its body."""
 

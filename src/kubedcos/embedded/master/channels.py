@@ -22,8 +22,8 @@ class Channel(Protocol):
 
     ended: asyncio.Event
 
-    def send(self, call: MasterCall) -> None:
-        """Append a call."""
+    def send(self, call: MasterCall, taken: Callable[[], None] | None = None) -> None:
+        """Append a call; `taken` is called when the agent has taken it."""
         ...
 
     def end(self) -> None:
@@ -59,12 +59,13 @@ class HttpChannel:
         self._host, self._port = host, port
         self._on_failure = on_failure
         self._tls = tls
-        self._queue: asyncio.Queue[MasterCall | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[MasterCall, Callable[[], None] | None] | None]
+        self._queue = asyncio.Queue()
         self._worker = asyncio.create_task(self._work())
 
-    def send(self, call: MasterCall) -> None:
-        """Append a call."""
-        self._queue.put_nowait(call)
+    def send(self, call: MasterCall, taken: Callable[[], None] | None = None) -> None:
+        """Append a call; `taken` is called when the agent has taken it."""
+        self._queue.put_nowait((call, taken))
 
     def end(self) -> None:
         """End the conversation after what was sent."""
@@ -75,11 +76,14 @@ class HttpChannel:
         return await self._deliver(call, deadline)
 
     async def _work(self) -> None:
-        while (call := await self._queue.get()) is not None:
+        while (entry := await self._queue.get()) is not None:
+            call, taken = entry
             if not await self._deliver(call, CALL_TIMEOUT):
                 _log.warning("%s to %s:%d failed", call.type, self._host, self._port)
                 self._on_failure()
                 break
+            if taken is not None:
+                taken()
         self.ended.set()
 
     async def _deliver(self, call: MasterCall, deadline: float) -> bool:

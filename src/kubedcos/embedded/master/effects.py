@@ -34,10 +34,15 @@ class ToStream:
 
 @dataclass(frozen=True, slots=True)
 class ToAgent:
-    """Send a call to an agent, after everything sent to it before."""
+    """Send a call to an agent, after everything sent to it before.
+
+    Attributes:
+        operation: uuid of the operation that is carried out when the agent has taken the call.
+    """
 
     agent_id: str
     call: MasterCall
+    operation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,14 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kubedcos.embedded.flags import duration
+from kubedcos.embedded import file_answers
+from kubedcos.embedded.host_statistics import system_statistics
 from kubedcos.embedded.master import (
     operator_agents,
     operator_maintenance,
     operator_quota,
     operator_reads,
+    operator_resources,
     role_views,
     views,
     visible,
@@ -23,8 +25,14 @@ from kubedcos.embedded.master import (
 from kubedcos.embedded.master.authorization import require, require_call
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.operator_calls import Caller
+from kubedcos.embedded.master.registry import registry_of
 from kubedcos.embedded.master.responses import empty, json_answer, not_allowed, text
+from kubedcos.embedded.master.views import Json
+from kubedcos.embedded.protojson import to_json
+from kubedcos.embedded.verbosity import duration_fault
 from kubedcos.mesos.messages import FrameworkID
+
+Answer = Callable[[Engine, Request, bytes, Caller], Response]
 
 READONLY: Final = "mesos-master-readonly"
 READWRITE: Final = "mesos-master-readwrite"
@@ -41,7 +49,7 @@ class Endpoint:
         methods: the allowed ones; none means any, as Mesos' read endpoints take them.
     """
 
-    answer: Callable[[Engine, Request, bytes, Caller], Response]
+    answer: Answer
     realm: str | None = READONLY
     leader: bool = False
     methods: tuple[str, ...] = ()
@@ -78,13 +86,12 @@ def _flags(engine: Engine, request: Request, _body: bytes, caller: Caller) -> Re
     return json_answer({"flags": engine.options.flags.shown()}, request)
 
 
-def _attached(_engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
-    require(caller.approver, [("get_endpoints", "/files/debug")])
-    return json_answer({}, request)
-
-
 def _open(answer: Callable[[Engine, Request], Response]) -> Endpoint:
     return Endpoint(lambda engine, request, _body, _caller: answer(engine, request), realm=None)
+
+
+def _write(answer: Answer) -> Endpoint:
+    return Endpoint(answer, READWRITE, leader=True, methods=("POST",))
 
 
 def _redirect(engine: Engine, _request: Request) -> Response:
@@ -102,20 +109,67 @@ def _metrics(engine: Engine, request: Request, _body: bytes, caller: Caller) -> 
     require(caller.approver, [("get_endpoints", "/metrics/snapshot")])
     timeout = request.query_params.get("timeout")
     if timeout is not None:
-        try:
-            duration(timeout)
-        except ValueError:
-            return text(400, f"Invalid timeout '{timeout}': Invalid duration '{timeout}'.\n")
+        fault = duration_fault(timeout)
+        if fault is not None:
+            return text(400, f"Invalid timeout '{timeout}': {fault}.\n")
     return json_answer(operator_reads.metrics_of(engine), request)
 
 
-def _file(_engine: Engine, request: Request, _body: bytes, _caller: Caller) -> Response:
-    if not request.query_params.get("path"):
-        return text(400, "Expecting 'path=value' in query.\n")
-    # The master has no files to show: it logs to stderr.
-    if request.url.path.endswith("/download"):
-        return text(404, "404 Not Found.")
-    return Response(status_code=404, media_type="text/plain; charset=utf-8")
+def _file(name: str) -> Endpoint:
+    def answer(engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
+        query = request.query_params
+        if name == "debug":
+            require(caller.approver, [("get_endpoints", "/files/debug")])
+        elif query.get("path") in engine.files.attached and not caller.approver.may(
+            "access_mesos_logs"
+        ):
+            return text(403, "")
+        return file_answers.answer(
+            engine.files, name, query, lambda value: json_answer(value, request)
+        )
+
+    return Endpoint(answer)
+
+
+def _toggle(engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
+    require(caller.approver, [("get_endpoints", "/logging/toggle")])
+    status, said = engine.verbosity.toggle(request.query_params)
+    return text(status, said) if said else empty(status)
+
+
+def _registry(engine: Engine) -> Json:
+    """The registry as Mesos' registrar shows it."""
+    state = engine.state
+    registry = registry_of(state)
+    down = [{"info": {"id": to_json(each.id), "mode": each.mode}} for each in registry.machines]
+    weights = [
+        {"info": {"role": role, "weight": weight}} for role, weight in registry.weights.items()
+    ]
+    return {
+        "machines": {"machines": down} if down else {},
+        "master": {"info": to_json(state.info)},
+        "slaves": {
+            "slaves": [
+                {
+                    "deactivated": info.id is not None and info.id.value in registry.deactivated,
+                    "info": to_json(info) | {"resources": views.full(info.resources)},
+                }
+                for info in registry.admitted
+            ]
+        },
+        "schedules": [to_json(registry.schedule)],
+        **({"weights": weights} if weights else {}),
+        **_gone("unreachable", state.unreachable),
+        **_gone("gone", state.gone),
+    }
+
+
+def _gone(name: str, known: Mapping[str, float]) -> Json:
+    listed = [
+        {"id": {"value": agent_id}, "timestamp": {"nanoseconds": int(time * 1e9)}}
+        for agent_id, time in known.items()
+    ]
+    return {name: {"slaves": listed}} if listed else {}
 
 
 def _teardown(engine: Engine, _request: Request, body: bytes, caller: Caller) -> Response:
@@ -151,10 +205,13 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         "/roles", lambda engine, _: role_views.roles_view(engine.state, engine.options.roles)
     ),
     "/metrics/snapshot": Endpoint(_metrics),
-    "/files/browse": Endpoint(_file),
-    "/files/read": Endpoint(_file),
-    "/files/download": Endpoint(_file),
-    "/files/debug": Endpoint(_attached),
+    **{f"/files/{name}": _file(name) for name in file_answers.NAMES},
+    **{f"/files/{name}.json": _file(name) for name in file_answers.NAMES},
+    "/logging/toggle": Endpoint(_toggle),
+    "/system/stats.json": _open(lambda _, request: json_answer(system_statistics(), request)),
+    "/registrar(1)/registry": Endpoint(
+        lambda engine, request, _body, _caller: json_answer(_registry(engine), request)
+    ),
     "/quota": Endpoint(
         operator_quota.quota_endpoint, READWRITE, leader=True, methods=("GET", "POST", "DELETE")
     ),
@@ -167,12 +224,12 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     "/maintenance/status": Endpoint(
         operator_maintenance.status_endpoint, leader=True, methods=("GET",)
     ),
-    "/machine/down": Endpoint(
-        operator_maintenance.down_endpoint, READWRITE, leader=True, methods=("POST",)
-    ),
-    "/machine/up": Endpoint(
-        operator_maintenance.up_endpoint, READWRITE, leader=True, methods=("POST",)
-    ),
-    "/teardown": Endpoint(_teardown, READWRITE, leader=True, methods=("POST",)),
+    "/machine/down": _write(operator_maintenance.down_endpoint),
+    "/machine/up": _write(operator_maintenance.up_endpoint),
+    "/teardown": _write(_teardown),
+    "/reserve": _write(operator_resources.reserve),
+    "/unreserve": _write(operator_resources.unreserve),
+    "/create-volumes": _write(operator_resources.create_volumes),
+    "/destroy-volumes": _write(operator_resources.destroy_volumes),
 }
 """By path; each is also below ``/master``."""

@@ -11,13 +11,24 @@ import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from kubedcos.clock import Clock
-from kubedcos.embedded.master import agents, draining, frameworks, inverse_offers, removal
+from kubedcos.embedded.files import Files
+from kubedcos.embedded.log_files import log_file
+from kubedcos.embedded.master import (
+    agents,
+    draining,
+    frameworks,
+    inverse_offers,
+    operation_feedback,
+    removal,
+)
 from kubedcos.embedded.master.allocation_limits import AllocationPause, Whitelist
 from kubedcos.embedded.master.allocator import AllocationRules, allocate
+from kubedcos.embedded.master.changes import take_changes
 from kubedcos.embedded.master.channels import Channel, HttpChannel
+from kubedcos.embedded.master.counting import count
 from kubedcos.embedded.master.effects import (
     Allocate,
     CloseStream,
@@ -31,6 +42,7 @@ from kubedcos.embedded.master.effects import (
     ToStream,
 )
 from kubedcos.embedded.master.offers import rescind
+from kubedcos.embedded.master.operator_stream import OperatorStreams
 from kubedcos.embedded.master.options import MasterOptions
 from kubedcos.embedded.master.registrar import Registrar
 from kubedcos.embedded.master.registry import (
@@ -39,6 +51,7 @@ from kubedcos.embedded.master.registry import (
     Registry,
     RegistryLost,
     RegistryStore,
+    encoded,
     forget_old,
     recover,
     registry_of,
@@ -46,13 +59,20 @@ from kubedcos.embedded.master.registry import (
 from kubedcos.embedded.master.state import AgentRecord, MasterState
 from kubedcos.embedded.master.streams import Stream
 from kubedcos.embedded.protocol import MESOS_VERSION, MasterCall, Ping
+from kubedcos.embedded.timers import Timer
 from kubedcos.embedded.tls import Tls
+from kubedcos.embedded.verbosity import Verbosity
 from kubedcos.mesos.messages import Address, Capability, Event, MasterInfo
 
 _log = logging.getLogger(__name__)
 
 ChannelTo = Callable[[AgentRecord, Callable[[], None]], Channel]
 """How to begin the conversation with an agent; what is to be called once when a call fails."""
+TIMED: Final = (
+    "allocator/mesos/allocation_run_ms",
+    "registrar/state_store_ms",
+)
+"""Metrics that tell how long something takes."""
 
 
 def master_info(options: MasterOptions, identity: str) -> MasterInfo:
@@ -104,6 +124,18 @@ class Engine:
         )
         self.leader: MasterInfo | None = None
         self.streams: dict[str, Stream] = {}
+        self.timers = {name: Timer() for name in TIMED}
+        self.verbosity = Verbosity(logging.getLogger("kubedcos"))
+        self.files = Files(
+            log_file(
+                "/master/log",
+                "mesos-master",
+                options.flags.required("logging_level"),
+                options.flags.text("log_dir"),
+                options.flags.text("external_log_file"),
+            )
+        )
+        self.operators = OperatorStreams(options.max_operator_streams)
         self.channels: dict[str, Channel] = {}
         self.framework_rules = frameworks.FrameworkRules(
             allowed_roles=options.roles,
@@ -178,19 +210,23 @@ class Engine:
         """A token for an agent's session."""
         return f"{self._chance.getrandbits(128):032x}"
 
-    def new_stream(self) -> Stream:
+    def new_stream(self, *, announced: bool = True) -> Stream:
         """A stream for a subscription that is about to be made."""
-        stream = Stream(self.new_uuid(), frameworks.HEARTBEAT_INTERVAL)
+        stream = Stream(self.new_uuid(), frameworks.HEARTBEAT_INTERVAL, announced=announced)
         self.streams[stream.id] = stream
         return stream
 
     def stream_ended(self, stream_id: str) -> None:
         """The client is gone, or has got all of a closed stream."""
         self.streams.pop(stream_id, None)
+        self.operators.remove(stream_id)
         self.perform(frameworks.disconnected(self.state, stream_id, now=self.clock.time()))
 
     def perform(self, effects: Effects) -> None:
         """Carry out effects, in order; allocation, if asked for, once and last."""
+        changes = take_changes(self.state)
+        count(self.state, changes, effects)
+        self.operators.tell(self.state, changes)
         for effect in effects:
             self._perform(effect)
         settled = draining.settle(self.state, self.framework_rules, now=self.clock.time())
@@ -211,9 +247,10 @@ class Engine:
             case CloseStream(stream_id):
                 if stream_id in self.streams:
                     self.streams[stream_id].close()
-            case ToAgent(agent_id, call):
+            case ToAgent(agent_id, call, operation):
                 if agent_id in self.channels:
-                    self.channels[agent_id].send(call)
+                    taken = partial(self._carried_out, operation) if operation else None
+                    self.channels[agent_id].send(call, taken)
             case OpenChannel(agent):
                 self._open_channel(agent)
             case DropAgent(agent_id):
@@ -226,10 +263,15 @@ class Engine:
 
     def _save_registry(self) -> None:
         try:
-            self.store.save(registry_of(self.state))
+            with self.timers["registrar/state_store_ms"].timed():
+                self.store.save(registry_of(self.state))
         except RegistryLost as error:
             self.unfit(f"{error}... committing suicide!")
             raise
+
+    def _carried_out(self, operation: str) -> None:
+        now = self.clock.time()
+        self.perform(operation_feedback.carried_out(self.state, operation, now=now))
 
     def _to_stream(self, stream_id: str | None, event: Event) -> None:
         if stream_id is not None and stream_id in self.streams:
@@ -242,10 +284,17 @@ class Engine:
                 return
             self._allocation_pause = None
         rules = replace(self._allocation, whitelist=self._whitelist.hosts(now))
-        self.perform(
-            allocate(self.state, rules, now=now, shuffle=self._shuffle, agent_ids=agent_ids)
-        )
+        self.state.count("allocator/mesos/allocation_runs")
+        with self.timers["allocator/mesos/allocation_run_ms"].timed():
+            effects = allocate(
+                self.state, rules, now=now, shuffle=self._shuffle, agent_ids=agent_ids
+            )
+        self.perform(effects)
         self.perform(inverse_offers.make(self.state, now=self.clock.time()))
+
+    def registry_size(self) -> int:
+        """Bytes of the registry as it would be stored."""
+        return len(encoded(registry_of(self.state)))
 
     def _open_channel(self, agent: AgentRecord) -> None:
         old = self.channels.get(agent.id)
@@ -334,6 +383,7 @@ class Engine:
 
     def _pass_time(self, now: float) -> None:
         self.perform(frameworks.expired(self.state, self.framework_rules, now=now))
+        self.perform(operation_feedback.repeated(self.state, now=now))
         if self.options.offer_timeout is not None:
             oldest = now - self.options.offer_timeout
             self.perform(inverse_offers.late(self.state, oldest=oldest))

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from kubedcos.embedded.acls import Acls
 from kubedcos.embedded.approvals import Approver
+from kubedcos.embedded.master import operation_feedback
 from kubedcos.embedded.master.authorization import registration_refusal
 from kubedcos.embedded.master.constraints import (
     ALL_AGENTS,
@@ -247,6 +248,7 @@ def remove(
     framework.failover_deadline = None
     framework.unregistered_time = now
     framework.filters.clear()
+    operation_feedback.forgotten(state, framework_id=framework.id)
     del state.frameworks[framework.id]
     state.completed[framework.id] = framework
     while len(state.completed) > rules.max_completed_frameworks:

@@ -12,6 +12,7 @@ from kubedcos.embedded.approvals import EVERYTHING, Approver
 from kubedcos.embedded.master import visible
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.responses import json_answer
+from kubedcos.embedded.master.streams import Stream
 from kubedcos.mesos.messages import Message
 
 
@@ -38,7 +39,7 @@ class OperatorCall:
         optional: whether the body may be missing.
     """
 
-    answer: Callable[[Engine, Caller, Any], Response]
+    answer: Callable[[Engine, Caller, Any], Response | Stream]
     body: type[Message] | None = None
     optional: bool = False
 

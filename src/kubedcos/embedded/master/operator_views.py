@@ -98,6 +98,23 @@ def tasks(state: MasterState) -> Json:
     }
 
 
+def operations(state: MasterState) -> Json:
+    """GET_OPERATIONS: those with an id whose end is not acknowledged."""
+    listed = []
+    for record in state.operations.values():
+        shown: Json = {
+            "framework_id": {"value": record.framework_id},
+            "agent_id": {"value": record.agent_id},
+            "info": to_json(record.info),
+            "latest_status": to_json(record.status),
+            "uuid": {"value": record.uuid},
+        }
+        if record.status.uuid is not None:
+            shown["statuses"] = [to_json(record.status)]
+        listed.append(shown)
+    return {"operations": listed} if listed else {}
+
+
 def whole_state(state: MasterState) -> Json:
     """GET_STATE."""
     return {

@@ -21,8 +21,6 @@ from kubedcos.errors import InvalidInput, Problem
 from kubedcos.mesos.messages import DomainInfo, decode
 from kubedcos.mesos.resource_text import parse_resources
 
-_LOGS: Final = "it logs to stderr only"
-
 MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("acls", "json"),
     Flag("advertise_ip"),
@@ -46,7 +44,7 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("cluster"),
     Flag("credentials", "path"),
     Flag("domain", "json"),
-    Flag("external_log_file", "path", harmless=(), why=_LOGS),
+    Flag("external_log_file", "path"),
     Flag("fair_sharing_excluded_resource_names"),
     Flag("filter_gpu_resources", "bool", "true"),
     Flag("firewall_rules", harmless=()),
@@ -61,13 +59,13 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("ip"),
     Flag("ip_discovery_command"),
     Flag("log_auto_initialize", "bool", "true", harmless=ANY),
-    Flag("log_dir", "path", harmless=(), why=_LOGS),
+    Flag("log_dir", "path"),
     Flag("logbufsecs", "int", "0", harmless=ANY),
     Flag("logging_level", default="INFO"),
     Flag("max_agent_ping_timeouts", "int", "5", aliases=("max_slave_ping_timeouts",)),
     Flag("max_completed_frameworks", "int", "50"),
     Flag("max_completed_tasks_per_framework", "int", "1000"),
-    Flag("max_operator_event_stream_subscribers", "int", "1000", harmless=ANY),
+    Flag("max_operator_event_stream_subscribers", "int", "1000"),
     Flag("max_unreachable_tasks_per_framework", "int", "1000"),
     Flag("memory_profiling", "bool", "false", harmless=("false",)),
     Flag("min_allocatable_resources", default="cpus:0.01|mem:32"),
@@ -77,7 +75,7 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("offer_constraints_re2_max_program_size", "int", "100"),
     Flag("offer_timeout", "duration"),
     Flag("port", "int", "5050"),
-    Flag("publish_per_framework_metrics", "bool", "true", harmless=ANY),
+    Flag("publish_per_framework_metrics", "bool", "true"),
     Flag("quiet", "bool", "false"),
     Flag("quorum", "int", harmless=ANY),
     Flag("rate_limits", harmless=()),
@@ -160,6 +158,7 @@ class MasterOptions:
     weights: Mapping[str, float]
     whitelist: Path | None
     max_completed_frameworks: int
+    max_operator_streams: int
     max_completed_tasks: int
     max_unreachable_tasks: int
     registry_max_agent_age: float
@@ -337,6 +336,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Ma
         weights=role_weights(flags.text("weights"), allowed_roles),
         whitelist=Path(whitelist) if whitelist not in {None, "*"} else None,
         max_completed_frameworks=flags.integer("max_completed_frameworks"),
+        max_operator_streams=flags.integer("max_operator_event_stream_subscribers"),
         max_completed_tasks=flags.integer("max_completed_tasks_per_framework"),
         max_unreachable_tasks=flags.integer("max_unreachable_tasks_per_framework"),
         registry_max_agent_age=flags.seconds("registry_max_agent_age"),

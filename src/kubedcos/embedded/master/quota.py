@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from kubedcos.embedded.master.name_rules import role_fault
 from kubedcos.embedded.master.quantities import (
     Quantities,
     of_scalars,
@@ -13,7 +14,6 @@ from kubedcos.embedded.master.quantities import (
     shown,
     within,
 )
-from kubedcos.embedded.master.rules import role_fault
 from kubedcos.mesos.messages import Message, Resource, Scalar
 from kubedcos.mesos.resources import number_text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from kubedcos.embedded.master.effects import Effects, SaveRegistry
+from kubedcos.embedded.master.name_rules import role_fault
 from kubedcos.embedded.master.offers import rescind
 from kubedcos.embedded.master.quantities import (
     Quantities,
@@ -26,8 +27,8 @@ from kubedcos.embedded.master.quota import (
     of_config,
     older_fault,
 )
+from kubedcos.embedded.master.resource_rules import resource_fault
 from kubedcos.embedded.master.role_use import RoleUse, lineage, role_uses
-from kubedcos.embedded.master.rules import resource_fault, role_fault
 from kubedcos.embedded.master.state import MasterState, OfferRecord
 from kubedcos.mesos.messages import Resource
 from kubedcos.mesos.resources import upgraded

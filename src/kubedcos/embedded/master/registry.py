@@ -113,6 +113,11 @@ def forget_old(state: MasterState, *, now: float, max_age: float, max_count: int
     return dropped
 
 
+def encoded(registry: Registry) -> bytes:
+    """The registry as it is stored."""
+    return msgspec.json.encode(registry)
+
+
 class RegistryLost(KubedcosError):
     """The registry could not be read or stored: this master cannot lead any more."""
 
@@ -153,7 +158,7 @@ class FileStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self._path.with_suffix(".new")
         with scratch.open("wb") as file:
-            file.write(msgspec.json.encode(registry))
+            file.write(encoded(registry))
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(self._path)

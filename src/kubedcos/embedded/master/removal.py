@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kubedcos.embedded.master import operation_feedback
 from kubedcos.embedded.master.effects import DropAgent, Effects, SaveRegistry, ToAgent, ToFramework
 from kubedcos.embedded.master.frameworks import FrameworkRules, complete
 from kubedcos.embedded.master.inverse_offers import rescind_of_agent
@@ -67,6 +68,7 @@ def remove_agent(
     state.inverse_answers.pop(agent.id, None)
     del state.agents[agent.id]
     forget_agent(state, agent.id)
+    operation_feedback.forgotten(state, agent_id=agent.id)
     event = Event(type="FAILURE", failure=Failure(agent_id=AgentID(agent.id)))
     effects += [ToFramework(framework_id, event) for framework_id in state.frameworks]
     return [*effects, DropAgent(agent.id), SaveRegistry()]

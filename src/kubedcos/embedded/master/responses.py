@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from kubedcos.embedded.credentials import principal_of as credentials_owner
 from kubedcos.embedded.protojson import encode_json
 
 JSON: Final = "application/json"
+GZIP_ABOVE: Final = 1024
+"""Shorter bodies, in bytes, are never zipped."""
 PROTOBUF: Final = "application/x-protobuf"
 
 
@@ -34,6 +37,18 @@ def json_answer(value: Any, request: Request | None = None) -> Response:
             f"{wrap}(".encode() + body + b")", headers={"Content-Type": "text/javascript"}
         )
     return Response(body, headers={"Content-Type": JSON})
+
+
+def compressed(request: Request, answer: Response) -> Response:
+    """The answer, zipped when the client takes that and the body is long enough for Mesos."""
+    body = bytes(answer.body) if type(answer) is Response else b""
+    encodings = request.headers.get("accept-encoding", "").split(",")
+    takes = any(encoding.split(";")[0].strip() == "gzip" for encoding in encodings)
+    if not takes or len(body) <= GZIP_ABOVE:
+        return answer
+    headers = dict(answer.headers) | {"Content-Encoding": "gzip"}
+    del headers["content-length"]
+    return Response(gzip.compress(body, compresslevel=6), answer.status_code, headers)
 
 
 def not_allowed(method: str, *allowed: str) -> Response:

@@ -34,6 +34,8 @@ from kubedcos.mesos.messages import (
     InverseOffer,
     MasterInfo,
     Offer,
+    Operation,
+    OperationStatus,
     Task,
 )
 from kubedcos.mesos.resources import Resources
@@ -96,6 +98,10 @@ class AgentRecord:
             self._free = known = (basis, rest)
         return known[1]
 
+    def can(self, capability: str) -> bool:
+        """Whether the agent has the capability."""
+        return any(capability == has.type for has in self.capabilities)
+
     def named(self) -> str:
         """The agent as Mesos writes it in messages."""
         return f"{self.id} at {self.pid} ({self.info.hostname})"
@@ -125,6 +131,7 @@ class FrameworkRecord:
         recovered: known from agents only, not subscribed at this master yet.
         failover_deadline: when a disconnected framework is removed.
         filters: by role and agent id.
+        counters: of its metrics, by the end of their names.
     """
 
     id: str
@@ -141,9 +148,14 @@ class FrameworkRecord:
     constraints: AgentFilter = ALL_AGENTS
     completed_tasks: deque[Task] = field(default_factory=deque)
     unreachable_tasks: dict[str, Task] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
     _capabilities: tuple[FrameworkInfo, set[str | None]] | None = field(
         default=None, repr=False, compare=False
     )
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Count something for its metrics."""
+        self.counters[name] = self.counters.get(name, 0) + by
 
     @property
     def connected(self) -> bool:
@@ -229,6 +241,27 @@ class InverseAnswers:
 
 
 @dataclass(slots=True)
+class OperationRecord:
+    """An operation with an id whose end is not acknowledged.
+
+    Attributes:
+        uuid: the master's own name of it.
+        info: as it was asked for.
+        status: that the framework was told last; pending while the agent has not got it.
+        pause, next_time: seconds between the last two times that it was told, and when it is
+            told again.
+    """
+
+    uuid: str
+    framework_id: str
+    agent_id: str
+    info: Operation
+    status: OperationStatus
+    pause: float = 0.0
+    next_time: float | None = None
+
+
+@dataclass(slots=True)
 class MasterState:
     """Everything that the master decides upon.
 
@@ -243,7 +276,7 @@ class MasterState:
         inverse_answers: by agent id.
         drains: by agent id; of agents marked gone, too, as long as this master lives.
         deactivated: ids of agents.
-        next_framework, next_agent, next_offer: numbers of the next identifiers.
+        next_framework, next_agent, next_offer, next_uuid: numbers of the next identifiers.
         weights, quotas: by role, as set by flag or operator.
         capacity: sums over the agents; only its `follow` brings it up to date.
         turns: how often a framework was offered something, by role and framework id, and a role,
@@ -269,9 +302,11 @@ class MasterState:
     inverse_answers: dict[str, InverseAnswers] = field(default_factory=dict)
     drains: dict[str, Drain] = field(default_factory=dict)
     deactivated: set[str] = field(default_factory=set)
+    operations: dict[str, OperationRecord] = field(default_factory=dict)
     next_framework: int = 0
     next_agent: int = 0
     next_offer: int = 0
+    next_uuid: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     quotas: dict[str, Quota] = field(default_factory=dict)

@@ -1,9 +1,10 @@
-"""Event streams of frameworks: RecordIO with a heartbeat, each fed from a queue."""
+"""Event streams of frameworks and operators: RecordIO with a heartbeat, each fed from a queue."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from kubedcos.embedded.protojson import encode_json
 from kubedcos.mesos.messages import Event
@@ -13,14 +14,21 @@ _HEARTBEAT = encode_record(encode_json(Event(type="HEARTBEAT")))
 
 
 class Stream:
-    """One subscription. Events are kept until the client has taken them."""
+    """One subscription. Events are kept until the client has taken them.
 
-    def __init__(self, stream_id: str, interval: float) -> None:
+    Args:
+        stream_id: names it.
+        interval: seconds between heartbeats.
+        announced: whether the client is told the name, which it then has to send along.
+    """
+
+    def __init__(self, stream_id: str, interval: float, *, announced: bool = True) -> None:
         self.id = stream_id
+        self.announced = announced
         self._interval = interval
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    def send(self, event: Event) -> None:
+    def send(self, event: Event | dict[str, Any]) -> None:
         """Append an event."""
         self._queue.put_nowait(encode_record(encode_json(event)))
 

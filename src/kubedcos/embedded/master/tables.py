@@ -39,10 +39,23 @@ _EMPTY: Final = Tally()
 
 
 class Table(MutableMapping[_K, _V], Generic[_K, _V]):
-    """Rows in order of entry; a replaced row keeps its place."""
+    """Rows in order of entry; a replaced row keeps its place.
 
-    def __init__(self) -> None:
+    Args:
+        watched: whether somebody takes the changes.
+    """
+
+    def __init__(self, *, watched: bool = False) -> None:
         self._rows: dict[_K, _V] = {}
+        self._watched = watched
+        self._before: dict[_K, _V | None] = {}
+
+    def take_changes(self) -> dict[_K, _V | None]:
+        """Keys whose row changed since the last call, each with its row at that time."""
+        if not self._before:
+            return {}
+        changes, self._before = self._before, {}
+        return changes
 
     @abstractmethod
     def _entered(self, key: _K, row: _V) -> None:
@@ -62,6 +75,8 @@ class Table(MutableMapping[_K, _V], Generic[_K, _V]):
 
     def __setitem__(self, key: _K, row: _V) -> None:
         old = self._rows.get(key)
+        if self._watched:
+            self._before.setdefault(key, old)
         self._rows[key] = row
         if old is None:
             self._entered(key, row)
@@ -69,7 +84,10 @@ class Table(MutableMapping[_K, _V], Generic[_K, _V]):
             self._replaced(key, old, row)
 
     def __delitem__(self, key: _K) -> None:
-        self._left(key, self._rows.pop(key))
+        row = self._rows.pop(key)
+        if self._watched:
+            self._before.setdefault(key, row)
+        self._left(key, row)
 
     def __iter__(self) -> Iterator[_K]:
         return iter(self._rows)
@@ -193,7 +211,7 @@ class TaskTable(Table[TaskKey, Task]):
     """Tasks; the resources of those that have not ended are in `used`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(watched=True)
         self.by_agent: Index[TaskKey, Task] = Index()
         self.by_framework: Index[TaskKey, Task] = Index()
         self.used = Ledger()
@@ -281,7 +299,7 @@ class AgentTable(Table[str, "AgentRecord"]):
     """Registered agents, found by their address and by their session too."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(watched=True)
         self._by_session: dict[str, AgentRecord] = {}
         self._by_address: Index[str, AgentRecord] = Index()
 

@@ -11,8 +11,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from kubedcos.embedded.master.effects import Effects, ToAgent, ToFramework
+from kubedcos.embedded.master.name_rules import id_fault
 from kubedcos.embedded.master.prototext import text_format
-from kubedcos.embedded.master.rules import general_task_fault, id_fault, resource_fault
+from kubedcos.embedded.master.resource_rules import resource_fault
+from kubedcos.embedded.master.rules import general_task_fault
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState
 from kubedcos.embedded.master.tables import ExecutorKey
 from kubedcos.embedded.protocol import (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -33,6 +35,7 @@ BUILD: Final[Json] = {
 }
 """What `/version` says: the Mesos that this engine was measured against, and who built this."""
 
+_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
 _COUNTED: Final = (
     *("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_FINISHED"),
     *("TASK_KILLED", "TASK_FAILED", "TASK_LOST", "TASK_ERROR", "TASK_UNREACHABLE"),
@@ -131,7 +134,7 @@ def _recovered_view(info: AgentInfo) -> Json:
         "hostname": info.hostname,
         "port": info.port,
         "attributes": {a.name: _attribute(a) for a in info.attributes},
-        "resources": amounts(info.resources),
+        **({"domain": to_json(info.domain)} if info.domain is not None else {}),
     }
 
 
@@ -145,8 +148,6 @@ def _status_view(status: TaskStatus) -> Json:
         view["container_status"] = container
     if status.healthy is not None:
         view["healthy"] = status.healthy
-    if status.check_status is not None:
-        view["check_status"] = to_json(status.check_status)
     return view
 
 
@@ -169,7 +170,9 @@ def task_view(task: Task) -> Json:
         view["user"] = task.user
     if task.labels is not None:
         view["labels"] = to_json(task.labels).get("labels", [])
-    for name in ("discovery", "container", "health_check", "kill_policy", "limits"):
+    if task.limits:
+        view["limits"] = {name: to_json(limit.value) for name, limit in task.limits.items()}
+    for name in ("discovery", "container", "health_check"):
         value = getattr(task, name)
         if value is not None:
             view[name] = to_json(value)
@@ -266,6 +269,8 @@ def state_view(state: MasterState, options: MasterOptions) -> Json:
     }
     if options.cluster is not None:
         view["cluster"] = options.cluster
+    logs = {name: options.flags.text(name) for name in ("log_dir", "external_log_file")}
+    view |= {name: path for name, path in logs.items() if path is not None}
     view |= {"flags": options.flags.shown(), **slaves_view(state, {}, detailed=False)}
     view |= frameworks_view(state, {})
     return view | {"orphan_tasks": [], "unregistered_frameworks": []}
@@ -334,12 +339,14 @@ def tasks_view(
         reverse=query.get("order") != "asc",
     )
     offset, limit = _number(query.get("offset"), 0), _number(query.get("limit"), 100)
-    return {"tasks": [task_view(task) for task in tasks[offset : offset + limit]]}
+    return {"tasks": [task_view(task) for task in tasks[offset:][:limit]]}
 
 
 def _number(text: str | None, default: int) -> int:
-    # Mesos falls back to the default for what is no number and for numbers below zero.
-    return int(text) if text is not None and text.isdigit() else default
+    """A number as Mesos reads it: its default for what is none, the largest for one below zero."""
+    if text is None or not _WHOLE.fullmatch(text):
+        return default
+    return int(text) if int(text) >= 0 else sys.maxsize
 
 
 def _counts(tasks: Iterable[Task]) -> Json:

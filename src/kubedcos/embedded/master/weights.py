@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 
 from kubedcos.embedded.master.effects import Effects, SaveRegistry
+from kubedcos.embedded.master.name_rules import role_fault
 from kubedcos.embedded.master.offers import rescind
 from kubedcos.embedded.master.role_use import holdings
-from kubedcos.embedded.master.rules import role_fault
 from kubedcos.embedded.master.state import MasterState
 from kubedcos.mesos.messages import Message
 

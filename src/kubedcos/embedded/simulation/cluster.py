@@ -155,6 +155,9 @@ class SimulatedCluster:
         self._return(agent)
 
 
+_Sent = tuple[MasterCall, Callable[[], None] | None]
+
+
 class SimulatedChannel:
     """The conversation of one session, without a network: in order, never inside a decision."""
 
@@ -171,14 +174,14 @@ class SimulatedChannel:
         self._session = session
         self._on_failure = on_failure
         self._failing = False
-        self._waiting: list[MasterCall] = []
+        self._waiting: list[_Sent] = []
         self._closing = False
 
-    def send(self, call: MasterCall) -> None:
-        """Append a call."""
+    def send(self, call: MasterCall, taken: Callable[[], None] | None = None) -> None:
+        """Append a call; `taken` is called when the agent has taken it."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self.deliver)
-        self._waiting.append(call)
+        self._waiting.append((call, taken))
 
     def end(self) -> None:
         """End the conversation after what was sent."""
@@ -193,13 +196,15 @@ class SimulatedChannel:
         if not self._agent.reachable:
             self._fail(waiting)
             return
-        for call in waiting:
+        for call, taken in waiting:
             if self._agent.session == self._session:
                 self._agent.take(call)
+                if taken is not None:
+                    taken()
         if self._closing:
             self.ended.set()
 
-    def _fail(self, lost: list[MasterCall]) -> None:
+    def _fail(self, lost: list[_Sent]) -> None:
         """Calls that never arrive: the master notices when it waited for an answer in vain."""
         if self._closing:
             self.ended.set()
