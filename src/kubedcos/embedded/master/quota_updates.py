@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kubedcos.embedded.master.effects import Effects, SaveRegistry
 from kubedcos.embedded.master.name_rules import role_fault
@@ -42,17 +42,28 @@ class QuotaRefused(Exception):
         self.status = status
 
 
+Permitted = Callable[[str], bool]
+"""Whether somebody may set the quota of a role; asked last, as Mesos does."""
+
+
+def anybody(_role: str) -> bool:
+    """Everything is permitted."""
+    return True
+
+
 def update(
     state: MasterState,
     configs: Sequence[QuotaConfig],
     allowed_roles: frozenset[str],
     *,
     force: bool,
+    may: Permitted = anybody,
 ) -> Effects:
     """UPDATE_QUOTA: all configs or none.
 
     Raises:
         QuotaRefused: nothing is changed.
+        PermissionError: `may` denies one of the roles; nothing is changed.
     """
     for config in configs:
         fault = config_fault(config, allowed_roles)
@@ -75,6 +86,8 @@ def update(
             f"Invalid QuotaConfig: total quota guarantees '{text_of(promised)}' exceed cluster "
             f"capacity '{text_of(capacity)}' (use 'force' flag to bypass this check)"
         )
+    if not all(map(may, asked)):
+        raise PermissionError
     state.quotas |= asked
     effects: Effects = [SaveRegistry()]
     for config in configs:
@@ -125,11 +138,18 @@ def _by_agent(state: MasterState) -> list[OfferRecord]:
     return sorted(state.offers.values(), key=lambda offer: order.get(offer.agent_id, 0))
 
 
-def set_older(state: MasterState, request: QuotaRequest, allowed_roles: frozenset[str]) -> Effects:
+def set_older(
+    state: MasterState,
+    request: QuotaRequest,
+    allowed_roles: frozenset[str],
+    *,
+    may: Permitted = anybody,
+) -> Effects:
     """SET_QUOTA and POST of `/quota`: for a role that has none yet.
 
     Raises:
         QuotaRefused: nothing is changed.
+        PermissionError: `may` denies the role; nothing is changed.
     """
     role = request.role or ""
     fault = _request_fault(state, role, request.guarantee, allowed_roles)
@@ -137,6 +157,8 @@ def set_older(state: MasterState, request: QuotaRequest, allowed_roles: frozense
         raise QuotaRefused(f"Failed to validate set quota request: {fault}")
     if "/" in role:
         raise QuotaRefused(f"Setting quota on nested role '{role}' is not supported yet")
+    if not may(role):
+        raise PermissionError
     guarantees = counted(request.guarantee)
     quota = Quota(guarantees, guarantees)
     promised, capacity = _promised(state, {role: quota}), _capacity(state)

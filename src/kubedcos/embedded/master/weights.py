@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from kubedcos.embedded.master.effects import Effects, SaveRegistry
 from kubedcos.embedded.master.name_rules import role_fault
@@ -21,12 +21,17 @@ class WeightInfo(Message, frozen=True):
 
 
 def update(
-    state: MasterState, infos: Iterable[WeightInfo], allowed_roles: frozenset[str]
+    state: MasterState,
+    infos: Iterable[WeightInfo],
+    allowed_roles: frozenset[str],
+    *,
+    may: Callable[[str | None], bool] = lambda _role: True,
 ) -> Effects:
     """UPDATE_WEIGHTS: all offers go back if a role with frameworks has a new weight.
 
     Raises:
         ValueError: with Mesos' text; nothing is changed then.
+        PermissionError: `may` denies one of the roles, or any if none is named.
     """
     weights = {}
     for info in infos:
@@ -35,6 +40,8 @@ def update(
         fault = weight_fault(role, info.weight, allowed_roles)
         if fault is not None:
             raise ValueError(f"Failed to validate update weights request JSON{fault}")
+    if not all(map(may, weights or (None,))):
+        raise PermissionError
     if not weights:
         return []
     state.weights |= weights
