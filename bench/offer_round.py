@@ -45,7 +45,7 @@ async def cluster_of(agents: int) -> SimulatedCluster:
     cluster = SimulatedCluster(serving.master_options(plan), SystemClock(), chance)
     for number, info in enumerate(serving.agent_infos(plan)):
         cluster.add(info, str(serving.FIRST_ADDRESS + number))
-    cluster.engine.elect()
+    cluster.engine.elect(cluster.engine.store.load())
     await cluster.register()
     return cluster
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from kubedcos.embedded.master import frameworks, removal
 from kubedcos.embedded.master.effects import Allocate
 from kubedcos.embedded.master.options import read_options
-from kubedcos.embedded.master.registry import Registry
 from kubedcos.embedded.protocol import MasterCall, RunTasks
-from kubedcos.embedded.simulation import agent as embedded
+from kubedcos.embedded.simulation.agent import SimulatedAgent as EmbeddedAgent
 from kubedcos.embedded.simulation.behaviour import Behaviour as EmbeddedBehaviour
 from kubedcos.embedded.simulation.cluster import SimulatedCluster
 from kubedcos.embedded.simulation.connector import InProcessConnector
+from kubedcos.embedded.simulation.task import SimulatedTask as EmbeddedTask
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos import operations as convert
 from kubedcos.mesos.client import Connection, SubscriptionLost
@@ -76,7 +76,7 @@ class SimulatedTask:
     """A task, also after its end, and the agent that it was launched on."""
 
     agent: SimulatedAgent
-    real: embedded.SimulatedTask
+    real: EmbeddedTask
 
     @property
     def info(self) -> wire.TaskInfo:
@@ -121,7 +121,7 @@ class _Cluster(SimulatedCluster):
             stops_after=0.5,
         )
 
-    def launched(self, agent: embedded.SimulatedAgent, task: embedded.SimulatedTask) -> None:
+    def launched(self, agent: EmbeddedAgent, task: EmbeddedTask) -> None:
         self.mesos.note_launch(agent, task)
 
 
@@ -156,7 +156,7 @@ class SimulatedMesos:
             agent.hostname: self.cluster.add(agent.info(), f"10.0.0.{number}")
             for number, agent in enumerate(self.agents.values(), 1)
         }
-        self.engine.elect(Registry())
+        self.engine.elect(self.engine.store.load())
         self._registering = asyncio.ensure_future(self.cluster.register())
 
     @property
@@ -277,7 +277,7 @@ class SimulatedMesos:
             self.violations += [f"{name} was left to TEARDOWN" for name in self.live]
         await self.connection.real.call(call)
 
-    def note_launch(self, agent: embedded.SimulatedAgent, task: embedded.SimulatedTask) -> None:
+    def note_launch(self, agent: EmbeddedAgent, task: EmbeddedTask) -> None:
         info = task.info
         if info.name in self.live:
             self.violations.append(f"{info.name} is launched while another runs")

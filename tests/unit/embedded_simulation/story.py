@@ -54,7 +54,7 @@ def cluster_of(
     options = read_options([*FLAGS, *flags], {})
     cluster = SimulatedCluster(options, LoopClock(), random.Random(seed), usual)
     for number in range(agents):
-        resources = tuple(parse_resources("cpus:4;mem:4096;ports:[31000-31009]"))
+        resources = tuple(parse_resources("cpus:4;mem:4096;disk:4096;ports:[31000-31009]"))
         info = wire.AgentInfo(hostname=f"a{number}", resources=resources, checkpoint=True)
         cluster.add(info, f"10.0.0.{number + 1}")
     cluster.engine.elect(Registry())

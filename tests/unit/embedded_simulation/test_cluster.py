@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from kubedcos.embedded.master import removal
+from kubedcos.embedded.protocol import Drain, DrainConfig, MasterCall
 from kubedcos.embedded.simulation.behaviour import Behaviour
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import CallRefused, SubscriptionEnded, SubscriptionLost
@@ -178,3 +179,81 @@ def test_everything_follows_from_the_seed() -> None:
     first, again, other = (play(lambda seed=seed: _log(seed)) for seed in (7, 7, 8))
     assert first == again
     assert first != other
+
+
+def _group(offer: wire.Offer, commands: dict[str, str]) -> wire.Call:
+    """A task group under the default executor, a task per command."""
+    allocated = wire.AllocationInfo("lab")
+
+    def resources(cpus: float) -> tuple[wire.Resource, ...]:
+        return tuple(
+            wire.Resource(name, "SCALAR", wire.Scalar(value), allocation_info=allocated)
+            for name, value in (("cpus", cpus), ("mem", 32.0), ("disk", 16.0))
+        )
+
+    executor = wire.ExecutorInfo(
+        executor_id=wire.ExecutorID("pod"),
+        type="DEFAULT",
+        framework_id=offer.framework_id,
+        resources=resources(0.1),
+    )
+    tasks = tuple(
+        wire.TaskInfo(
+            name,
+            wire.TaskID(name),
+            offer.agent_id,
+            resources=resources(0.5),
+            command=wire.CommandInfo(value=command),
+        )
+        for name, command in commands.items()
+    )
+    body = wire.OperationLaunchGroup(executor, wire.TaskGroup(tasks))
+    operation = wire.Operation("LAUNCH_GROUP", launch_group=body)
+    return wire.Call("ACCEPT", accept=wire.CallAccept((offer.id,), (operation,)))
+
+
+def test_tasks_of_a_group_die_together_and_take_their_executor_along() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        commands = {"web": "serve", "job": "sleep 5; exit 1"}
+        await framework.call(_group(framework.offers[-1], commands))
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("web"))
+        assert cluster.engine.state.used().scalar("cpus") == pytest.approx(1.1)
+        await framework.until(lambda: "TASK_KILLED" in framework.states("web"))
+        assert framework.states("job")[-1] == "TASK_FAILED"
+        await framework.until(lambda: not agent.executors and not agent.tasks)
+        assert not cluster.engine.state.executors
+        assert not cluster.engine.state.used().names()
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_a_returning_agent_lists_its_executors() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        await framework.call(_group(framework.offers[-1], {"web": "serve"}))
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("web"))
+        cluster.stop(agent)
+        cluster.heal(agent)
+        await asyncio.sleep(2)
+        assert len(cluster.engine.state.executors) == 1
+        assert cluster.engine.state.used().scalar("cpus") == pytest.approx(0.6)
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_a_drained_agent_kills_its_tasks_and_says_why() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        await framework.launch("t", "serve")
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("t"))
+        agent.take(MasterCall("DRAIN", drain=Drain(DrainConfig(mark_gone=True))))
+        await framework.until(lambda: not agent.tasks)
+        last = next(e.update.status for e in reversed(framework.events) if e.update is not None)
+        assert (last.state, last.reason) == ("TASK_GONE_BY_OPERATOR", "REASON_AGENT_DRAINING")
+        assert agent.draining is None
+        await cluster.engine.close()
+
+    play(story)

@@ -7,122 +7,64 @@ The life of a task and the order of its updates are the embedded agent's own cod
 from __future__ import annotations
 
 import base64
-import random
 import signal
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from kubedcos.clock import Clock
-from kubedcos.embedded.agent.executor.lifecycle import DEFAULT_KILL_GRACE, Lifecycle, TaskRules
-from kubedcos.embedded.agent.updates import UpdateStream
+from kubedcos.embedded.agent.draining import told
+from kubedcos.embedded.agent.executor.lifecycle import Lifecycle, TaskRules
 from kubedcos.embedded.protocol import (
     AGENT_CAPABILITIES,
     MESOS_VERSION,
+    Acknowledge,
     AgentCall,
     AgentReply,
+    CheckpointResources,
+    Drain,
+    DrainConfig,
+    ExitedExecutor,
+    KillTask,
+    KnownExecutor,
     MasterCall,
     Register,
     Reregister,
+    RunTaskGroup,
     RunTasks,
+    Shutdown,
+    ShutdownExecutor,
+    ShutdownFramework,
     StatusUpdate,
     UnknownTasks,
+    UpdateFramework,
 )
 from kubedcos.embedded.simulation.behaviour import Behaviour
+from kubedcos.embedded.simulation.task import (
+    Outside,
+    SimulatedExecutor,
+    SimulatedTask,
+    TaskKey,
+    Timer,
+    new_task,
+    new_uuid,
+)
 from kubedcos.mesos.messages import (
-    TERMINAL_STATES,
     AgentID,
     AgentInfo,
     Capability,
-    ContainerID,
     ContainerStatus,
-    ExecutorID,
+    FrameworkID,
     FrameworkInfo,
-    NetworkInfo,
     Resource,
-    Task,
     TaskID,
     TaskInfo,
     TaskStatus,
 )
-from kubedcos.mesos.task_messages import IPAddress
 
-_SOONEST: Final = 0.001
 _CAPABILITIES: Final = tuple(Capability(name) for name in AGENT_CAPABILITIES)
-
-TaskKey = tuple[str, str]
-"""Framework id and task id."""
-
-
-class Timer(Protocol):
-    """Something that happens later, unless it is cancelled."""
-
-    def cancel(self) -> None:
-        """It does not happen."""
-        ...
-
-
-class Outside(Protocol):
-    """What an agent needs of the world."""
-
-    clock: Clock
-    chance: random.Random
-
-    def later(self, seconds: float, do: Callable[[], None]) -> Timer:
-        """Do something after a while."""
-        ...
-
-    def send(self, agent: SimulatedAgent, call: AgentCall) -> None:
-        """Send a call to the master; it is lost when the master is out of reach."""
-        ...
-
-    def behaviour(self, task: TaskInfo) -> Behaviour:
-        """How a task goes."""
-        ...
-
-    def launched(self, agent: SimulatedAgent, task: SimulatedTask) -> None:
-        """A task has come."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class SimulatedTask:
-    """A task from its arrival to the acknowledgement of its end.
-
-    Attributes:
-        silent: no updates any more, because its framework was shut down.
-    """
-
-    info: TaskInfo
-    framework: FrameworkInfo
-    behaviour: Behaviour
-    life: Lifecycle
-    container: ContainerStatus
-    launched_at: float
-    stream: UpdateStream = field(default_factory=lambda: UpdateStream(_forget))
-    timers: list[Timer] = field(default_factory=list)
-    resend: Timer | None = None
-    silent: bool = False
-
-    @property
-    def key(self) -> TaskKey:
-        """Framework and task id."""
-        assert self.framework.id is not None
-        return self.framework.id.value, self.info.task_id.value
-
-    @property
-    def state(self) -> str:
-        """The newest state, which may not have been sent yet."""
-        return self.stream.statuses[-1].state if self.stream.statuses else "TASK_STAGING"
-
-    @property
-    def live(self) -> bool:
-        """Whether it has not ended."""
-        return self.state not in TERMINAL_STATES
+_SOONEST: Final = 0.001
 
 
 class SimulatedAgent:
@@ -135,11 +77,14 @@ class SimulatedAgent:
 
     Attributes:
         tasks: those that live and those whose end nobody has acknowledged.
+        executors: of task groups, by framework and executor id.
+        draining: while a drain goes on.
         reachable: whether anything passes between it and the master.
     """
 
     __slots__ = (
-        *("address", "checkpointed", "id", "info", "outside", "reachable", "session", "tasks"),
+        *("address", "checkpointed", "draining", "executors", "id", "info", "outside"),
+        *("reachable", "session", "tasks"),
     )
 
     def __init__(self, info: AgentInfo, address: str, outside: Outside) -> None:
@@ -149,6 +94,8 @@ class SimulatedAgent:
         self.id: AgentID | None = None
         self.session = ""
         self.tasks: dict[TaskKey, SimulatedTask] = {}
+        self.executors: dict[TaskKey, SimulatedExecutor] = {}
+        self.draining: DrainConfig | None = None
         self.checkpointed: tuple[Resource, ...] = ()
         self.reachable = True
 
@@ -163,13 +110,18 @@ class SimulatedAgent:
                 capabilities=_CAPABILITIES,
             )
             return AgentCall("REGISTER", register=register)
-        told = [task for task in self.tasks.values() if not task.silent]
-        frameworks = {task.key[0]: task.framework for task in told}
+        known = [task for task in self.tasks.values() if not task.silent]
+        frameworks = {task.key[0]: task.framework for task in known}
+        frameworks |= {key[0]: executor.framework for key, executor in self.executors.items()}
         reregister = Reregister(
             agent_info=replace(self.info, id=self.id),
             address=self.address,
             version=MESOS_VERSION,
-            tasks=tuple(self._view(task) for task in told),
+            tasks=tuple(task.view(self.id) for task in known),
+            executors=tuple(
+                KnownExecutor(FrameworkID(framework_id), executor.info)
+                for (framework_id, _), executor in self.executors.items()
+            ),
             frameworks=tuple(frameworks.values()),
             checkpointed_resources=self.checkpointed,
             capabilities=_CAPABILITIES,
@@ -187,32 +139,43 @@ class SimulatedAgent:
 
     def take(self, call: MasterCall) -> None:
         """A call of the master."""
-        match call:
-            case MasterCall(run_tasks=RunTasks() as launched):
-                for info in launched.tasks:
-                    self._launch(info, launched.framework)
-            case MasterCall(kill_task=order) if order is not None:
-                self.kill((order.framework_id.value, order.task_id.value))
-            case MasterCall(acknowledge=order) if order is not None:
-                self._acknowledged((order.framework_id.value, order.task_id.value), order.uuid)
-            case MasterCall(checkpoint_resources=order) if order is not None:
-                self.checkpointed = order.resources
-            case MasterCall(update_framework=order) if order is not None:
-                self._framework_changed(order.framework)
-            case MasterCall(shutdown_framework=order) if order is not None:
-                framework_id = order.framework_id.value
-                self._end_all(task for task in self._live() if task.key[0] == framework_id)
-            case MasterCall(type="DRAIN"):
-                for task in self._live():
-                    self.kill(task.key)
-            case MasterCall(type="SHUTDOWN"):
-                self._end_all(self._live())
-                self.reachable = False
+        if call.type in self._TAKES:
+            self._TAKES[call.type](self, getattr(call, call.type.lower()))
+
+    def _run_tasks(self, body: RunTasks) -> None:
+        for info in body.tasks:
+            self._launch(info, body.framework)
+
+    def _kill_task(self, body: KillTask) -> None:
+        self.kill((body.framework_id.value, body.task_id.value))
+
+    def _shutdown_executor(self, body: ShutdownExecutor) -> None:
+        executor = self.executors.get((body.framework_id.value, body.executor_id.value))
+        for task in executor.tasks if executor is not None else ():
+            self._kill(task)
+
+    def _checkpoint(self, body: CheckpointResources) -> None:
+        self.checkpointed = body.resources
+
+    def _shutdown_framework(self, body: ShutdownFramework) -> None:
+        framework_id = body.framework_id.value
+        self._end_all(task for task in self._live() if task.key[0] == framework_id)
+        for key in [key for key in self.executors if key[0] == framework_id]:
+            del self.executors[key]
+
+    def _shutdown(self, _body: Shutdown) -> None:
+        self.lose_tasks()
+        self.reachable = False
 
     def kill(self, key: TaskKey) -> None:
         """End a task as an operator or a framework does: it is asked, then it stops."""
         task = self.tasks.get(key)
-        if task is None or not task.live or task.life.killing_since is not None:
+        if task is not None:
+            for member in (task, *(task.executor.others(task) if task.executor else ())):
+                self._kill(member)
+
+    def _kill(self, task: SimulatedTask) -> None:
+        if not task.live or task.life.killing_since is not None:
             return
         self._add(task, task.life.kill(self.outside.clock.monotonic()))
         stopping = min(task.behaviour.stops_after, task.life.rules.kill_grace)
@@ -220,39 +183,63 @@ class SimulatedAgent:
 
     def end(self, task: SimulatedTask, state: str, message: str = "", **more: Any) -> None:
         """A task ends by itself, in a state of the caller's choice."""
-        told = {"message": message} if message else {}
+        words = {"message": message} if message else {}
         status = {"task_id": {"value": task.key[1]}, "state": state, "source": "SOURCE_EXECUTOR"}
         task.life.ended = True
-        self._add(task, [status | told | more])
+        self._add(task, [status | words | more])
 
     def lose_tasks(self) -> None:
-        """The machine was started anew: no task is left, and nobody was told."""
+        """The machine was started anew: no task is left, nobody was told."""
         self._end_all(list(self.tasks.values()))
+
+    def _drain(self, body: Drain) -> None:
+        """End everything; the drain is over when everybody knows of the ends."""
+        self.draining = body.config if self.tasks else None
+        for task in self._live():
+            self._kill(task)
+
+    def _launch_group(self, call: RunTaskGroup) -> None:
+        framework_id = call.framework.id or _missing()
+        key = (framework_id.value, call.executor.executor_id.value)
+        executor = self.executors.get(key)
+        if call.launch_executor != (executor is None):
+            message = (
+                "Master wants to launch executor, but one already exists"
+                if call.launch_executor
+                else "No executor is expected to launch and there is none running"
+            )
+            for info in call.tasks:
+                self._tell(
+                    info.task_id,
+                    call.framework,
+                    "TASK_DROPPED",
+                    "REASON_EXECUTOR_TERMINATED",
+                    message,
+                )
+            return
+        if executor is None:
+            executor = self.executors[key] = SimulatedExecutor(call.executor, call.framework)
+        group: list[SimulatedTask] = []
+        executor.groups.append(group)
+        for info in call.tasks:
+            self._launch(replace(info, executor=None), call.framework, executor, group)
 
     def _live(self) -> list[SimulatedTask]:
         return [task for task in self.tasks.values() if task.live]
 
-    def _launch(self, info: TaskInfo, framework: FrameworkInfo) -> None:
-        policy = info.kill_policy.grace_period if info.kill_policy is not None else None
-        limit = info.max_completion_time
-        rules = TaskRules(
-            task_id=info.task_id.value,
-            kill_grace=DEFAULT_KILL_GRACE if policy is None else policy.nanoseconds / 1e9,
-            reports_killing=_can(framework, "TASK_KILLING_STATE"),
-            max_completion_time=None if limit is None else limit.nanoseconds / 1e9,
-        )
-        network = NetworkInfo(ip_addresses=(IPAddress("IPv4", self.address),))
-        task = SimulatedTask(
-            info=info,
-            framework=framework,
-            behaviour=self.outside.behaviour(info),
-            life=Lifecycle(rules),
-            container=ContainerStatus(ContainerID(str(self._uuid())), (network,)),
-            launched_at=self.outside.clock.time(),
-        )
+    def _launch(
+        self,
+        info: TaskInfo,
+        framework: FrameworkInfo,
+        executor: SimulatedExecutor | None = None,
+        group: list[SimulatedTask] | None = None,
+    ) -> None:
+        task = new_task(info, framework, self.outside, self.address, executor)
         if task.key in self.tasks:
             return
         self.tasks[task.key] = task
+        if group is not None:
+            group.append(task)
         self.outside.launched(self, task)
         how, life = task.behaviour, task.life
         self._later(task, how.starts_after, lambda: self._add(task, life.starting()))
@@ -273,6 +260,17 @@ class SimulatedAgent:
 
     def _exited(self, task: SimulatedTask, wait_status: int) -> None:
         self._add(task, task.life.exited(wait_status))
+        executor = task.executor
+        if executor is None:
+            return
+        if wait_status != 0:
+            for other in executor.others(task):
+                self._kill(other)
+        key = (task.key[0], executor.info.executor_id.value)
+        if not executor.tasks and self.executors.pop(key, None) is executor:
+            end = ExitedExecutor(FrameworkID(key[0]), executor.info.executor_id, 0)
+            call = AgentCall("EXITED_EXECUTOR", agent_id=self.id, exited_executor=end)
+            self.outside.send(self, call)
 
     def _later(self, task: SimulatedTask, seconds: float, do: Callable[[], None]) -> None:
         """Something happens to the task, if it still lives by then."""
@@ -283,12 +281,12 @@ class SimulatedAgent:
             made = replace(
                 msgspec.convert(status, TaskStatus),
                 agent_id=self.id,
-                executor_id=ExecutorID(task.key[1]),
+                executor_id=task.executor_id,
                 timestamp=self.outside.clock.time(),
-                uuid=self._update_uuid(),
+                uuid=base64.b64encode(new_uuid(self.outside).bytes).decode(),
                 container_status=task.container,
             )
-            task.stream.add(made)
+            task.stream.add(told(made, self.draining, task.framework))
         if not task.live:
             _cancel(task.timers)
         self._send_next(task)
@@ -311,19 +309,22 @@ class SimulatedAgent:
             wait = max(due - now, _SOONEST)
             task.resend = self.outside.later(wait, lambda: self._send_next(task))
 
-    def _acknowledged(self, key: TaskKey, uuid_: str) -> None:
+    def _acknowledged(self, body: Acknowledge) -> None:
+        key = (body.framework_id.value, body.task_id.value)
         task = self.tasks.get(key)
-        if task is None or not task.stream.acknowledge(uuid_):
+        if task is None or not task.stream.acknowledge(body.uuid):
             return
         if task.resend is not None:
             task.resend.cancel()
             task.resend = None
         if task.stream.acknowledged_terminal:
             del self.tasks[key]
+            self.draining = self.draining if self.tasks else None
         else:
             self._send_next(task)
 
-    def _framework_changed(self, framework: FrameworkInfo) -> None:
+    def _framework_changed(self, body: UpdateFramework) -> None:
+        framework = body.framework
         for task in list(self.tasks.values()):
             if framework.id is not None and task.key[0] == framework.id.value:
                 task.framework = framework
@@ -341,12 +342,15 @@ class SimulatedAgent:
     def _tell_unknown(self, unknown: UnknownTasks) -> None:
         state = "TASK_DROPPED" if _can(unknown.framework, "PARTITION_AWARE") else "TASK_LOST"
         for task_id in unknown.task_ids:
-            key = ((unknown.framework.id or _missing()).value, task_id.value)
-            if key not in self.tasks:
-                self.tasks[key] = self._ghost(task_id, unknown.framework, state)
+            message = "Reconciliation: task unknown to the agent"
+            self._tell(task_id, unknown.framework, state, "REASON_RECONCILIATION", message)
 
-    def _ghost(self, task_id: TaskID, framework: FrameworkInfo, state: str) -> SimulatedTask:
-        """A task that only exists to say that it does not."""
+    def _tell(
+        self, task_id: TaskID, framework: FrameworkInfo, state: str, reason: str, message: str
+    ) -> None:
+        """Say that a task is not here; it exists from now on only to say so."""
+        if ((framework.id or _missing()).value, task_id.value) in self.tasks:
+            return
         ghost = SimulatedTask(
             info=TaskInfo(task_id.value, task_id, self.id or _missing()),
             framework=framework,
@@ -358,41 +362,29 @@ class SimulatedAgent:
         status = TaskStatus(
             task_id=task_id,
             state=state,
-            message="Reconciliation: task unknown to the agent",
+            message=message,
             source="SOURCE_AGENT",
-            reason="REASON_RECONCILIATION",
+            reason=reason,
             agent_id=self.id,
             timestamp=self.outside.clock.time(),
-            uuid=self._update_uuid(),
+            uuid=base64.b64encode(new_uuid(self.outside).bytes).decode(),
         )
         ghost.stream.add(status)
-        return ghost
+        self.tasks[ghost.key] = ghost
+        self._send_next(ghost)
 
-    def _view(self, task: SimulatedTask) -> Task:
-        forwarded, info = task.stream.forwarded, task.info
-        return Task(
-            name=info.name,
-            task_id=info.task_id,
-            framework_id=task.framework.id or _missing(),
-            agent_id=self.id or _missing(),
-            state=task.state,
-            resources=info.resources,
-            statuses=tuple(task.stream.statuses[-1:]),
-            status_update_state=forwarded.state if forwarded else None,
-            status_update_uuid=forwarded.uuid if forwarded else None,
-            labels=info.labels,
-            discovery=info.discovery,
-            container=info.container,
-            health_check=info.health_check,
-            kill_policy=info.kill_policy,
-            limits=info.limits,
-        )
-
-    def _uuid(self) -> uuid.UUID:
-        return uuid.UUID(int=self.outside.chance.getrandbits(128), version=4)
-
-    def _update_uuid(self) -> str:
-        return base64.b64encode(self._uuid().bytes).decode()
+    _TAKES: ClassVar[dict[str, Callable[[SimulatedAgent, Any], None]]] = {
+        "ACKNOWLEDGE": _acknowledged,
+        "CHECKPOINT_RESOURCES": _checkpoint,
+        "DRAIN": _drain,
+        "KILL_TASK": _kill_task,
+        "RUN_TASKS": _run_tasks,
+        "RUN_TASK_GROUP": _launch_group,
+        "SHUTDOWN": _shutdown,
+        "SHUTDOWN_EXECUTOR": _shutdown_executor,
+        "SHUTDOWN_FRAMEWORK": _shutdown_framework,
+        "UPDATE_FRAMEWORK": _framework_changed,
+    }
 
 
 def _can(framework: FrameworkInfo, capability: str) -> bool:
@@ -403,10 +395,6 @@ def _cancel(timers: list[Timer]) -> None:
     for timer in timers:
         timer.cancel()
     timers.clear()
-
-
-def _forget(_record: object) -> None:
-    """There is no disk to store an update on."""
 
 
 def _missing() -> Any:

@@ -16,8 +16,9 @@ from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.options import MasterOptions
 from kubedcos.embedded.master.state import AgentRecord
 from kubedcos.embedded.protocol import AgentCall, AgentReply, MasterCall
-from kubedcos.embedded.simulation.agent import SimulatedAgent, SimulatedTask, Timer
+from kubedcos.embedded.simulation.agent import SimulatedAgent
 from kubedcos.embedded.simulation.behaviour import Behaviour, behaviour_of
+from kubedcos.embedded.simulation.task import SimulatedTask, Timer
 from kubedcos.mesos.messages import AgentInfo, TaskInfo
 
 _log = logging.getLogger(__name__)
