@@ -59,6 +59,32 @@ def test_effective_values_equal_the_recorded_ones(case: dict) -> None:
         assert ours == recorded[key] or (not ours and not recorded[key]), key
 
 
+def files() -> list[pytest.param]:
+    document = json.loads((RECORDINGS / "start-up.json").read_text(encoding="utf-8"))
+    return [
+        pytest.param(case, id=case["case"])
+        for case in document["cases"]
+        if case.get("file", "__missing__") != "__missing__"
+    ]
+
+
+@pytest.mark.parametrize("case", files())
+def test_same_verdict_on_texts_that_are_no_configuration(case: dict, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(case["file"], encoding="utf-8")
+    if case["exit"] is None:
+        config.load(path)
+        return
+    with pytest.raises(config.ConfigError) as refused:
+        config.load(path)
+    # What is wrong with the JSON, each parser says in words of its own.
+    recorded = verdict(case).replace("/etc/mesos-dns/config.json", str(path))
+    common = "failed to unmarshal config file"
+    assert (common in str(refused.value)) == (common in recorded)
+    if "json: cannot unmarshal" in recorded or common not in recorded:
+        assert str(refused.value) in recorded
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError, match="missing configuration file"):
         config.load(tmp_path / "config.json")

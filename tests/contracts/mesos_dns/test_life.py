@@ -1,4 +1,4 @@
-"""What a running server makes of odd states and odd masters, held to `life.json`, `masters.json`.
+"""What a running server makes of odd states and odd masters, held to recordings.
 
 A refused load leaves the records as they were. Where Mesos-DNS itself ends, ours refuses the load.
 """
@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 
 from kubedcos.embedded.mesos_dns import config, records
 from kubedcos.embedded.mesos_dns.server import Server
+from kubedcos.mesos.zookeeper import candidates, master_address
 
 RECORDINGS = Path(__file__).parents[2] / "fixtures" / "mesos_dns"
 LIFE = {
@@ -355,3 +357,24 @@ def test_the_name_server_has_the_addresses_of_its_listener(case: dict[str, Any])
     made = records.generate(state_with(AFTER), settings, lambda _: (), local_addresses=local)
     assert made.a.get("ns1.mesos.", []) == theirs["As"]
     assert made.aaaa.get("ns1.mesos.", []) == theirs["AAAAs"]
+
+
+ZOOKEEPER = [
+    case
+    for case in json.loads((RECORDINGS / "zookeeper.json").read_text(encoding="utf-8"))["cases"]
+    if "records" in case
+]
+
+
+@pytest.mark.parametrize("case", ZOOKEEPER, ids=[case["case"] for case in ZOOKEEPER])
+def test_masters_in_zookeeper_are_numbered_as_recorded(case: dict[str, Any]) -> None:
+    nodes = {name: json.dumps(node).encode() for name, node in case["nodes"].items()}
+    detected = tuple(master_address(nodes[name]) for name in candidates(nodes))
+    settings = replace(config.parse(case["config"]), masters=detected)
+    theirs = case["records"]["As"]
+    state = state_with(AFTER, f"master@{theirs['leader.mesos.'][0]}:5050")
+    made = records.generate(state, settings, lambda _: ())
+    names = [name for name in made.a if name.startswith(("leader.", "master"))]
+    assert {name: sorted(made.a[name]) for name in names} == {
+        name: values for name, values in theirs.items() if name.startswith(("leader.", "master"))
+    }
