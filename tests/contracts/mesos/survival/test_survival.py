@@ -8,7 +8,7 @@ import pytest
 from tests.contracts.mesos.engine import Cluster, wait_for
 
 from .lab import CLEAN, Lab
-from .points import POINTS, VICTIMS, Story, cells, slow_file
+from .points import POINTS, VICTIMS, Story, cells, running, slow_file
 from .scheduler import TERMINAL, Scheduler
 
 CELLS = tuple(cells())
@@ -73,6 +73,20 @@ def test_a_task_survives_what_it_can(
             scheduler.tear_down()
         wait_for(lambda: not lab.leftovers(), f"nothing left of {lab.leftovers()}", CLEAN)
     consistent(story)
+    lab.broken = False
+
+
+@pytest.mark.contract(behaviour="survival")
+def test_what_a_removed_framework_left_ends_when_its_agent_returns(lab: Lab) -> None:
+    """A master tells a returning agent to shut down frameworks that are completed."""
+    lab.broken = True
+    scheduler = Scheduler(lab, "removed-meanwhile")
+    running(Story(lab, scheduler))
+    lab.kill_agent()
+    scheduler.tear_down()
+    assert lab.leftovers()
+    lab.start_agent()
+    wait_for(lambda: not lab.leftovers(), f"nothing left of {lab.leftovers()}", CLEAN)
     lab.broken = False
 
 
