@@ -8,9 +8,10 @@ refused on its own. Source: `src/master/authorization.cpp`, `src/master/http.cpp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from kubedcos.embedded.approvals import Approver, last_role, user_of
+from kubedcos.embedded.master.machines import schedule_fault, transition_fault
 from kubedcos.embedded.master.responses import BadRequest, forbidden
 from kubedcos.embedded.master.state import MasterState
 from kubedcos.embedded.protojson import encode_json, to_json
@@ -159,12 +160,42 @@ def _simply(action: str) -> Callable[[MasterState, Any], Needed]:
     return lambda _state, _body: [(action, None)]
 
 
+def _schedule(state: MasterState, body: Any) -> Needed:
+    """A wrong schedule is told first; Mesos lets everybody set an empty one, we do not."""
+    if schedule_fault(body.schedule, state.machines) is not None:
+        return []
+    return [("update_maintenance_schedules", None)]
+
+
+def _transition(
+    action: str, wanted: Literal["DRAINING", "DOWN"]
+) -> Callable[[MasterState, Any], Needed]:
+    """What bringing machines down or up needs; what is wrong with the machines is told first."""
+
+    def needed(state: MasterState, body: Any) -> Needed:
+        fault = transition_fault(body.machines, state.machines, wanted)
+        return [] if fault is not None else [(action, None)]
+
+    return needed
+
+
+def _drain(_state: MasterState, body: Any) -> Needed:
+    gone = [("mark_agents_gone", None)] if body.mark_gone else []
+    return [("drain_agents", None), *gone]
+
+
 NEEDED: Final[Mapping[str, Callable[[MasterState, Any], Needed]]] = {
     "GET_FLAGS": _simply("view_flags"),
     "TEARDOWN": _teardown,
     "MARK_AGENT_GONE": _simply("mark_agents_gone"),
     "SET_LOGGING_LEVEL": _simply("set_log_level"),
     "RESERVE_RESOURCES": _operation("RESERVE", "resources"),
+    "UPDATE_MAINTENANCE_SCHEDULE": _schedule,
+    "START_MAINTENANCE": _transition("start_maintenances", "DRAINING"),
+    "STOP_MAINTENANCE": _transition("stop_maintenances", "DOWN"),
+    "DRAIN_AGENT": _drain,
+    "DEACTIVATE_AGENT": _simply("deactivate_agents"),
+    "REACTIVATE_AGENT": _simply("reactivate_agents"),
     "UNRESERVE_RESOURCES": _operation("UNRESERVE", "resources"),
     "CREATE_VOLUMES": _operation("CREATE", "volumes"),
     "DESTROY_VOLUMES": _operation("DESTROY", "volumes"),

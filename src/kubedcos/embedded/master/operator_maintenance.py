@@ -8,7 +8,8 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kubedcos.embedded.master import maintenance
+from kubedcos.embedded.master import maintenance, visible
+from kubedcos.embedded.master.authorization import require_call
 from kubedcos.embedded.master.effects import Effects
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.machines import MachineID, Schedule
@@ -81,10 +82,18 @@ def sorted_json(value: Any) -> Any:
     return [sorted_json(item) for item in value] if isinstance(value, list) else value
 
 
-def schedule_endpoint(engine: Engine, request: Request, body: bytes, _caller: Caller) -> Response:
+def _shown(engine: Engine, request: Request, caller: Caller, path: str, value: Any) -> Response:
+    shown = sorted_json(value)
+    if caller.approver.restricts:
+        users = visible.framework_users(engine.state)
+        shown = visible.endpoint(path, shown, users, caller.approver)
+    return json_answer(shown, request)
+
+
+def schedule_endpoint(engine: Engine, request: Request, body: bytes, caller: Caller) -> Response:
     """`/maintenance/schedule`: shown to GET, replaced by POST."""
     if request.method == "GET":
-        return json_answer(sorted_json(engine.state.schedule), request)
+        return _shown(engine, request, caller, "/maintenance/schedule", engine.state.schedule)
     try:
         value = parse_json(body)
         if not isinstance(value, dict):
@@ -92,22 +101,37 @@ def schedule_endpoint(engine: Engine, request: Request, body: bytes, _caller: Ca
         schedule = from_json(value, Schedule)
     except NotConvertible as error:
         return text(400, str(error))
+    wanted = UpdateMaintenanceSchedule(schedule)
+    require_call(caller.approver, engine.state, "UPDATE_MAINTENANCE_SCHEDULE", wanted)
     return _update(engine, schedule)
 
 
-def status_endpoint(engine: Engine, request: Request, _body: bytes, _caller: Caller) -> Response:
+def status_endpoint(engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
     """`/maintenance/status`."""
-    return json_answer(sorted_json(maintenance.status_view(engine.state)), request)
+    status = maintenance.status_view(engine.state)
+    return _shown(engine, request, caller, "/maintenance/status", status)
 
 
-def down_endpoint(engine: Engine, _request: Request, body: bytes, _caller: Caller) -> Response:
+def down_endpoint(engine: Engine, _request: Request, body: bytes, caller: Caller) -> Response:
     """`/machine/down`: START_MAINTENANCE of the machines in the body, a list."""
-    return _with_machines(body, lambda machines: _start(engine, machines))
+
+    def down(machines: tuple[MachineID, ...]) -> Response:
+        wanted = MachineList(machines)
+        require_call(caller.approver, engine.state, "START_MAINTENANCE", wanted)
+        return _start(engine, machines)
+
+    return _with_machines(body, down)
 
 
-def up_endpoint(engine: Engine, _request: Request, body: bytes, _caller: Caller) -> Response:
+def up_endpoint(engine: Engine, _request: Request, body: bytes, caller: Caller) -> Response:
     """`/machine/up`: STOP_MAINTENANCE of the machines in the body, a list."""
-    return _with_machines(body, lambda machines: _stop(engine, machines))
+
+    def up(machines: tuple[MachineID, ...]) -> Response:
+        wanted = MachineList(machines)
+        require_call(caller.approver, engine.state, "STOP_MAINTENANCE", wanted)
+        return _stop(engine, machines)
+
+    return _with_machines(body, up)
 
 
 def _with_machines(body: bytes, act: Callable[[tuple[MachineID, ...]], Response]) -> Response:
