@@ -26,8 +26,8 @@ class Registrar:
     Args:
         save: stores the registry as it is now, durably.
         perform: carries out effects.
-        clock: tells how long storing takes. While decisions keep coming, storing takes at most
-            half of the time.
+        clock: tells how long storing and what follows it take. While decisions keep coming, it is
+            at most half of the time.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Registrar:
             _settle(future, result)
 
     def _store(self, effects: Effects) -> None:
+        started = self._clock.monotonic()
         if any(isinstance(effect, SaveRegistry) for effect in effects):
-            started = self._clock.monotonic()
             self._save()
-            ended = self._clock.monotonic()
-            self._next = ended + (ended - started)
         self._perform([effect for effect in effects if not isinstance(effect, SaveRegistry)])
+        ended = self._clock.monotonic()
+        self._next = ended + (ended - started)
 
 
 def _settle(
