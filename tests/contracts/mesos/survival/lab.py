@@ -112,8 +112,9 @@ class Lab:
         wait_for(lambda: not self._agents(), "the master gives the agent up", PATIENCE)
 
     def heal_agent(self) -> None:
-        self.agent_side.heal()
-        self.master_side.heal()
+        for side in (self.agent_side, self.master_side):
+            side.heal()
+            side.close_severed()
         self.wait_for_agent()
 
     def kill_executors(self) -> None:

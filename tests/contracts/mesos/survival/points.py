@@ -219,6 +219,7 @@ def cut_framework(story: Story) -> None:
     story.lab.scheduler_side.heal()
     story.scheduler.connect()
     old.close()
+    story.lab.scheduler_side.close_severed()
 
 
 def cut_agent(story: Story) -> None:

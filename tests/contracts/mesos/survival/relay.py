@@ -77,10 +77,15 @@ class Relay:
                 connection.severed = True
 
     def heal(self) -> None:
-        """New connections pass again; those that were cut are closed."""
+        """New connections pass again; those that were cut stay silent."""
         with self._lock:
             self._dark = False
+
+    def close_severed(self) -> None:
+        """Either side hears at last that the connections that were cut are no more."""
+        with self._lock:
             severed = [one for one in self._connections if one.severed]
+            self._connections.difference_update(severed)
         for connection in severed:
             connection.close()
 

@@ -122,8 +122,9 @@ class Crowd:
         self.lab.agent_side.cut()
         self.lab.master_side.cut()
         self.hear(self.rng.choice((0.3, 5.0)))
-        self.lab.agent_side.heal()
-        self.lab.master_side.heal()
+        for side in (self.lab.agent_side, self.lab.master_side):
+            side.heal()
+            side.close_severed()
 
     def be_careless(self) -> None:
         self.misers = self.rng.choice((0.0, 0.0, 0.5))
