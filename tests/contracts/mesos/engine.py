@@ -146,7 +146,10 @@ def _kill_tree(pid: int) -> None:
             _kill_tree(int(child))
 
 
-def start_master(cluster: Cluster, directory: Path, *flags: str, in_memory: bool = True) -> Process:
+def start_master(
+    cluster: Cluster, directory: Path, *flags: str, in_memory: bool = True, patience: int = 3
+) -> Process:
+    """A master that gives an agent up after `patience` seconds of silence."""
     host, _, port = cluster.address.rpartition(":")
     process = Process(
         "kubedcos.embedded.master",
@@ -159,7 +162,7 @@ def start_master(cluster: Cluster, directory: Path, *flags: str, in_memory: bool
             f"--work_dir={directory}",
             *(["--registry=in_memory"] if in_memory else []),
             "--agent_ping_timeout=1secs",
-            "--max_agent_ping_timeouts=3",
+            f"--max_agent_ping_timeouts={patience}",
             *flags,
         ],
         directory / "master.log",

@@ -53,7 +53,10 @@ class Lab:
         self.through_relay = Http(f"127.0.0.1:{self.scheduler_side.port}")
         self.cgroups_root = f"kubedcos-survival-{uuid.uuid4().hex[:8]}"
         try:
-            self.master_process = start_master(self.cluster, directory, in_memory=False)
+            # An agent that is only restarted is back before that, also on a busy machine.
+            self.master_process = start_master(
+                self.cluster, directory, in_memory=False, patience=10
+            )
             self.agent_process = self._agent(agent_port)
             self.agent_process.start()
             self.wait_for_agent()
