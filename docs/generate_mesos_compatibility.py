@@ -25,8 +25,11 @@ from kubedcos.clock import SystemClock
 from kubedcos.embedded.agent import operator_api as agent_api
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.container_rules import refusal
-from kubedcos.embedded.agent.flag_table import AGENT_FLAGS, ISOLATORS, ISOLATORS_ON_DEMAND
+from kubedcos.embedded.agent.flag_table import AGENT_FLAGS
 from kubedcos.embedded.agent.http import AgentHttp
+from kubedcos.embedded.agent.isolators import names as isolators
+from kubedcos.embedded.agent.isolators.unsupported import unsupported
+from kubedcos.embedded.agent.launching import launch_failed
 from kubedcos.embedded.flags import ANY, Flag, parse_flags
 from kubedcos.embedded.master.api_operator import CALLS
 from kubedcos.embedded.master.api_scheduler import DECISIONS, without_effect
@@ -112,13 +115,22 @@ BEHAVIOUR: Final = {
     "ZooKeeper, in a node beside the masters' (Mesos has a replicated log)",
     "maintenance": "machines in maintenance have no agents, whoever leads",
     "drain": "a drain goes on across restarts of agent and master",
-    "volumes": "persistent volumes keep their content until DESTROY",
     "ends": "how command tasks end: exit, signal, KILL with and without grace, too long a run",
     "checks": "checks and health checks, by command, HTTP and TCP",
     "fetcher": "the fetcher: names, modes, archives, cache, and what cannot be fetched",
     "fetcher-escape": "an `output_file` that leaves the sandbox is refused; Mesos writes there",
     "unacknowledged": "updates are sent again after 10 s, doubling to 10 min, in order",
     "groups": "task groups survive the agent; the master finds their executors again",
+    "volumes": "persistent volumes keep their content until DESTROY, on disks of kind ROOT, PATH, "
+    "MOUNT",
+    "container-volumes": "volumes HOST_PATH and SANDBOX_PATH, read-only or not",
+    "container-networks": "CNI networks by name, port mappings, addresses in `container_status`",
+    "container-rights": "resource limits, capabilities, users of tasks, no new privileges",
+    "container-namespaces": "PID and IPC namespaces, shared or not; a private /dev/shm",
+    "container-limits": "death by limit of memory or disk, and what is counted",
+    "container-defaults": "`--default_container_info` and `--default_container_dns`",
+    "container-refusals": "wishes of containers that Mesos' isolators refuse",
+    "container-recovery": "no mount, cgroup, network or process is left, whenever the agent dies",
     "staging": "this project's framework scheduler: staged, restarted, deleted without a trace",
 }
 WISHES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -128,16 +140,23 @@ WISHES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "a Docker container": {"container": {"type": "DOCKER", "docker": {"image": "x"}}},
     "a container image": {"container": {"type": "MESOS", "mesos": {"image": {"type": "DOCKER"}}}},
-    "a CNI network": {"container": {"type": "MESOS", "network_infos": [{"name": "apps"}]}},
-    "a host path volume": {
+    "a volume of an image, Docker, CSI or a secret": {
         "container": {
             "type": "MESOS",
-            "volumes": [{"container_path": "a", "host_path": "/b", "mode": "RW"}],
+            "volumes": [
+                {
+                    "container_path": "a",
+                    "mode": "RW",
+                    "source": {"type": "DOCKER_VOLUME", "docker_volume": {}},
+                }
+            ],
         }
     },
-    "resource limits (`rlimit_info`)": {"container": {"type": "MESOS", "rlimit_info": {}}},
+    "seccomp, with the isolator linux/seccomp": {
+        "container": {"type": "MESOS", "linux_info": {"seccomp": {}}},
+    },
     "a terminal (`tty_info`)": {"container": {"type": "MESOS", "tty_info": {}}},
-    "cgroups of its own": {
+    "cgroups of its own, outside of a group": {
         "container": {"type": "MESOS", "linux_info": {"share_cgroups": False}},
     },
     "a secret in its environment": {
@@ -148,6 +167,7 @@ WISHES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
 }
 CONTAINER_NOTE: Final = "yes for containers that are not there; **no** for those of tasks: 501"
+_ALL_ISOLATORS: Final = frozenset({*isolators.HONOURED, *isolators.ON_DEMAND})
 _JSON: Final = {"Content-Type": "application/json"}
 # One of them is of the right form for a flag and still not the harmless value.
 _CANDIDATES: Final = ("true", "/x", "{}", "1", "1secs", "1MB", "x")
@@ -340,8 +360,10 @@ def wish_rows() -> Iterator[str]:
         )
         if fault is not None:
             yield row(wish, no("`TASK_ERROR`", fault))
-        elif (late := refusal(task, frozenset(ISOLATORS))) is not None:
+        elif (late := refusal(task, _ALL_ISOLATORS)) is not None:
             yield row(wish, no(f"`{late[0]}`", late[2]))
+        elif task.container and (text := unsupported(task.container, _ALL_ISOLATORS)):
+            yield row(wish, no("`TASK_FAILED`", launch_failed(text).status[2]))
         else:
             raise SystemExit(f"{wish}: nobody refuses it")
 
@@ -372,10 +394,10 @@ def _flag_words(flag: Flag, flags: list[Flag]) -> str:
 
 def isolator_rows() -> Iterator[str]:
     """Isolators of the agent."""
-    for name, effect in ISOLATORS.items():
+    for name, effect in isolators.HONOURED.items():
         yield row(f"`{name}`", effect or "yes")
-    names = ", ".join(f"`{name}`" for name in sorted(ISOLATORS_ON_DEMAND))
-    yield row(names, "taken; a task that asks for their feature is refused")
+    others = ", ".join(f"`{name}`" for name in sorted(isolators.ON_DEMAND))
+    yield row(others, "taken; a task that asks for their feature is refused")
 
 
 def page() -> str:

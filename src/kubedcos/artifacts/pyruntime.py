@@ -36,6 +36,7 @@ LAUNCHERS = {
     "kubedcos": "kubedcos.cli.main",
     "mesos-master": "kubedcos.embedded.master",
     "mesos-agent": "kubedcos.embedded.agent",
+    "mesos-cni-port-mapper": "kubedcos.embedded.agent.port_mapper",
     "mesos-dns": "kubedcos.embedded.mesos_dns",
 }
 """Program -> module run as ``__main__``."""

@@ -53,6 +53,17 @@ from kubedcos.mesos.base_messages import (
     ZoneInfo,
     enum_of,
 )
+from kubedcos.mesos.container_messages import (
+    CAPABILITIES,
+    CapabilityInfo,
+    ContainerInfo,
+    IPAddress,
+    LinuxInfo,
+    NetworkInfo,
+    RLimit,
+    RLimitInfo,
+    Volume,
+)
 from kubedcos.mesos.offer_messages import (
     FRAMEWORK_CAPABILITIES,
     AgentInfo,
@@ -87,7 +98,6 @@ from kubedcos.mesos.task_messages import (
     CheckInfo,
     CheckStatus,
     CommandInfo,
-    ContainerInfo,
     ContainerStatus,
     DiscoveryInfo,
     Environment,
@@ -96,7 +106,6 @@ from kubedcos.mesos.task_messages import (
     HTTPCheck,
     KillPolicy,
     Limitation,
-    NetworkInfo,
     Port,
     Ports,
     Task,
@@ -106,7 +115,6 @@ from kubedcos.mesos.task_messages import (
     TCPCheck,
     Uri,
     Variable,
-    Volume,
 )
 
 
@@ -375,6 +383,7 @@ def decode_event(data: bytes | str) -> Event:
 
 
 __all__ = [
+    "CAPABILITIES",
     "FRAMEWORK_CAPABILITIES",
     "ID",
     "LIVE_STATES",
@@ -405,6 +414,7 @@ __all__ = [
     "CallSubscribe",
     "CallType",
     "Capability",
+    "CapabilityInfo",
     "CheckCommand",
     "CheckInfo",
     "CheckStatus",
@@ -435,12 +445,14 @@ __all__ = [
     "FrameworkMessage",
     "HTTPCheck",
     "HealthCheck",
+    "IPAddress",
     "InverseOffer",
     "InverseOffers",
     "KillPolicy",
     "Label",
     "Labels",
     "Limitation",
+    "LinuxInfo",
     "MasterInfo",
     "Message",
     "MinAllocatableResources",
@@ -464,6 +476,8 @@ __all__ = [
     "Persistence",
     "Port",
     "Ports",
+    "RLimit",
+    "RLimitInfo",
     "Range",
     "Ranges",
     "ReconcileOperation",

@@ -14,14 +14,13 @@ from kubedcos.mesos.base_messages import (
     FrameworkID,
     Labels,
     Message,
-    Parameter,
     Resource,
     Scalar,
     TaskID,
     TimeInfo,
-    VolumeMode,
     enum_of,
 )
+from kubedcos.mesos.container_messages import ContainerInfo, NetworkInfo
 
 LIVE_STATES: Final = frozenset({"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING"})
 TERMINAL_STATES: Final = frozenset(
@@ -69,109 +68,6 @@ class CommandInfo(Message, frozen=True):
     value: str | None = None
     arguments: tuple[str, ...] = ()
     user: str | None = None
-
-
-class IPAddress(Message, frozen=True):
-    """An address of a container."""
-
-    protocol: Annotated[str, enum_of("IPv4", "IPv6")] | None = None
-    ip_address: str | None = None
-
-
-class PortMapping(Message, frozen=True):
-    """A port of the host that leads to a port of the container."""
-
-    host_port: int
-    container_port: int
-    protocol: str | None = None
-
-
-class NetworkInfo(Message, frozen=True):
-    """A network of a container; `name` is the CNI network."""
-
-    ip_addresses: tuple[IPAddress, ...] = ()
-    name: str | None = None
-    groups: tuple[str, ...] = ()
-    labels: Labels | None = None
-    port_mappings: tuple[PortMapping, ...] = ()
-
-
-class SandboxPath(Message, frozen=True):
-    """A path in the sandbox of the container itself, or of its parent."""
-
-    type: Annotated[str, enum_of("UNKNOWN", "SELF", "PARENT")] | None = None
-    path: str = ""
-
-
-class VolumeSource(Message, frozen=True):
-    """Where a volume comes from; the part named like the type is to be set."""
-
-    type: Annotated[str, enum_of("UNKNOWN", "SANDBOX_PATH")] | None = None
-    sandbox_path: SandboxPath | None = None
-
-
-class Volume(Message, frozen=True):
-    """A volume of a container."""
-
-    container_path: str
-    mode: VolumeMode | None = None
-    host_path: str | None = None
-    image: Empty | None = None
-    source: VolumeSource | None = None
-
-
-class DockerImage(Message, frozen=True):
-    """A Docker image by name."""
-
-    name: str
-
-
-class Image(Message, frozen=True):
-    """An image for the Mesos containerizer."""
-
-    type: Annotated[str, enum_of("APPC", "DOCKER")]
-    docker: DockerImage | None = None
-    appc: Empty | None = None
-    cached: bool = True
-
-
-class MesosInfo(Message, frozen=True):
-    """Settings of the Mesos containerizer."""
-
-    image: Image | None = None
-
-
-class DockerInfo(Message, frozen=True):
-    """Settings of the Docker containerizer."""
-
-    image: str
-    network: Annotated[str, enum_of("HOST", "BRIDGE", "NONE", "USER")] = "HOST"
-    port_mappings: tuple[PortMapping, ...] = ()
-    privileged: bool = False
-    parameters: tuple[Parameter, ...] = ()
-    force_pull_image: bool | None = None
-
-
-class LinuxInfo(Message, frozen=True):
-    """Linux settings of a container; the embedded agent refuses those it cannot give."""
-
-    share_pid_namespace: bool | None = None
-    share_cgroups: bool = True
-    ipc_mode: str | None = None
-
-
-class ContainerInfo(Message, frozen=True):
-    """How a task or executor is contained."""
-
-    type: Annotated[str, enum_of("DOCKER", "MESOS")]
-    volumes: tuple[Volume, ...] = ()
-    hostname: str | None = None
-    docker: DockerInfo | None = None
-    mesos: MesosInfo | None = None
-    network_infos: tuple[NetworkInfo, ...] = ()
-    linux_info: LinuxInfo | None = None
-    rlimit_info: Empty | None = None
-    tty_info: Empty | None = None
 
 
 class HTTPCheck(Message, frozen=True):

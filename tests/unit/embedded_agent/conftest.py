@@ -11,15 +11,21 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
 
+from kubedcos.embedded.agent.cgroup_layout import CgroupPlan, parse_mounts
+from kubedcos.embedded.agent.cgroups import Cgroups
+from kubedcos.embedded.agent.executor.kernel import MNT_DETACH, unmount
+from kubedcos.embedded.agent.executor.mount_table import mount_table
 from kubedcos.embedded.post import post
 from kubedcos.embedded.protocol import AGENT_PATH, LINK_PATH, SESSION_HEADER
+
+from .container_lab import Lab
 
 Json = dict[str, Any]
 
@@ -266,12 +272,52 @@ def agent_process(short_directory: Path) -> Iterator[AgentProcess]:
     if agent.process is not None and agent.process.poll() is None:
         agent.process.kill()
         agent.process.wait()
-    mark = str(short_directory).encode()
+    _end_all(str(short_directory).encode())
+    for entry in reversed(mount_table()):
+        if entry.target.startswith(f"{short_directory}/"):
+            unmount(entry.target, MNT_DETACH)
+    plan = CgroupPlan(swept=parse_mounts(Path("/proc/mounts").read_text()))
+    left = Cgroups(plan, f"kubedcos-test-{short_directory.name}")
+    for hierarchy in plan.swept:
+        for path in (hierarchy.mount / left.root).glob("*/"):
+            left.destroy(path.name, 10)
+        with contextlib.suppress(OSError):
+            (hierarchy.mount / left.root).rmdir()
+
+
+def _end_all(mark: bytes) -> None:
+    """Kill whatever names the test's directory."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             texts = ((process / name).read_bytes() for name in ("cmdline", "environ"))
             if any(mark in text for text in texts):
                 os.kill(int(process.name), 9)
+
+
+@pytest.fixture
+def lab(agent_process: AgentProcess) -> Iterator[Lab]:
+    """What containers need; removed afterwards."""
+    made = Lab(agent_process.directory)
+    yield made
+    made.close()
+
+
+Story = Callable[[Any], Awaitable[None]]
+Play = Callable[[Story], None]
+
+
+@pytest.fixture
+def play(wire: SimpleNamespace) -> Play:
+    """Run a story with a master."""
+
+    def run(story: Story) -> None:
+        async def with_master() -> None:
+            async with wire.FakeMaster() as master:
+                await story(master)
+
+        asyncio.run(with_master())
+
+    return run
 
 
 @pytest.fixture

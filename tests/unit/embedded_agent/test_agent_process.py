@@ -8,7 +8,6 @@ import signal
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,25 +17,11 @@ import pytest
 from kubedcos.embedded.post import post
 from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER
 
+from .conftest import Play
+
 Json = dict[str, Any]
-Story = Callable[[Any], Awaitable[None]]
 
 
-@pytest.fixture
-def play(wire: SimpleNamespace) -> Callable[[Story], None]:
-    """Run a story with a master."""
-
-    def run(story: Story) -> None:
-        async def with_master() -> None:
-            async with wire.FakeMaster() as master:
-                await story(master)
-
-        asyncio.run(with_master())
-
-    return run
-
-
-Play = Callable[[Story], None]
 FRAMEWORK_ID = {"value": "f-1"}
 
 

@@ -51,28 +51,6 @@ def framework(*capabilities: str, checkpoint: bool = True) -> FrameworkInfo:
 @pytest.mark.parametrize(
     ("wish", "word"),
     [
-        ({"container": {"type": "DOCKER", "docker": {"image": "x"}}}, "type DOCKER"),
-        (
-            {"container": {"type": "MESOS", "mesos": {"image": {"type": "DOCKER"}}}},
-            "container images",
-        ),
-        (
-            {
-                "container": {
-                    "type": "MESOS",
-                    "volumes": [{"container_path": "a", "host_path": "/b", "mode": "RW"}],
-                }
-            },
-            "host path volumes",
-        ),
-        ({"container": {"type": "MESOS", "network_infos": [{"name": "apps"}]}}, "'apps'"),
-        ({"container": {"type": "MESOS", "rlimit_info": {}}}, "rlimit_info"),
-        ({"container": {"type": "MESOS", "tty_info": {}}}, "tty_info"),
-        ({"container": {"type": "MESOS", "hostname": "h"}}, "hostname"),
-        (
-            {"container": {"type": "MESOS", "linux_info": {"share_cgroups": False}}},
-            "cgroups of its own",
-        ),
         ({"command": None}, "without a command"),
         ({"executor": {"executor_id": {"value": "e"}}}, "custom executors"),
         (
@@ -93,11 +71,6 @@ def test_what_cannot_be_given_is_refused_with_a_sentence(wish: dict[str, Any], w
     assert (state, reason) == ("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED")
     assert message.startswith("Failed to launch container: ")
     assert word in message
-
-
-def test_an_empty_container_is_fine() -> None:
-    wish = {"type": "MESOS", "network_infos": [{}], "linux_info": {"share_pid_namespace": True}}
-    assert refusal(task(container=wish), POSIX) is None
 
 
 def test_limits_need_the_cgroups_isolator() -> None:
@@ -148,6 +121,22 @@ def test_environment() -> None:
         "MESOS_CONTAINER_IP": "10.0.0.1",
         "LIBPROCESS_IP": "10.0.0.1",
     }
+
+
+def test_a_container_with_networks_of_its_own_has_its_own_address() -> None:
+    place = Place("S0", "10.0.0.1", 5051, "c-1", "/sandbox", container_ip="9.0.0.2")
+    seen = task_environment(
+        task(),
+        framework(),
+        place,
+        {},
+        recovery_timeout="15mins",
+        shutdown_grace="5secs",
+        http_command_executor=False,
+    )
+    assert seen["MESOS_CONTAINER_IP"] == "9.0.0.2"
+    assert seen["LIBPROCESS_IP"] == "0.0.0.0"
+    assert seen["MESOS_AGENT_ENDPOINT"] == "10.0.0.1:5051"
 
 
 def test_the_task_has_the_last_word_on_its_environment() -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,12 @@ from kubedcos.embedded.agent.detector import (
     detector_of,
 )
 from kubedcos.embedded.agent.machine import offered_disk, offered_memory
-from kubedcos.embedded.agent.settings import Settings, load, refused_policy
+from kubedcos.embedded.agent.settings import (
+    Settings,
+    containerizer_fault,
+    load,
+    refused_policy,
+)
 from kubedcos.errors import InvalidInput
 
 
@@ -99,7 +105,7 @@ def test_executors_do_not_see_the_agents_own_settings() -> None:
 @pytest.mark.parametrize(
     ("flag", "word"),
     [
-        ("--isolation=posix/cpu,disk/du", "disk/du"),
+        ("--isolation=posix/cpu,disk/xfs", "disk/xfs"),
         ("--ip=nowhere", "IPv4"),
         ("--launcher=docker", "linux or posix"),
         ("--domain={}x", "--domain"),
@@ -110,15 +116,93 @@ def test_executors_do_not_see_the_agents_own_settings() -> None:
         ("--ip_discovery_command=x", "only one"),
         ("--no_such_flag=1", "no_such_flag"),
         ("--modules={}", "modules"),
+        ('--default_container_info={"type": "DOCKER", "docker": {"image": "x"}}', "type MESOS"),
+        (
+            '--default_container_info={"type": "MESOS", "mesos": {"image": {"type": "DOCKER"}}}',
+            "an",
+        ),
+        (
+            '--default_container_info={"type": "MESOS", "volumes": [{"container_path": "a"}]}',
+            "mode",
+        ),
+        ('--default_container_dns={"mesos": [{"network_mode": "HOST", "dns": {}}]}', "HOST"),
+        ('--default_container_dns={"mesos": [{"dns": {}}]}', "UNKNOWN network mode"),
+        ('--effective_capabilities={"capabilities": 3}', "effective_capabilities"),
     ],
 )
 def test_bad_flags_are_named(flag: str, word: str) -> None:
     assert word in problem(flag)
 
 
-@pytest.mark.parametrize("flag", ["--isolation=cgroups/all,filesystem/linux,network/cni"])
-def test_isolators_that_act_on_demand_are_taken(flag: str) -> None:
-    assert "cgroups/all" in settings(flag).isolation
+def test_isolators_that_mesos_adds() -> None:
+    found = settings("--isolation=cgroups/all,filesystem/linux,docker/volume").isolators.names
+    assert found == {
+        *("cgroups/all", "filesystem/linux", "docker/volume", "network/cni", "environment_secret"),
+        *("volume/image", "volume/host_path", "volume/sandbox_path"),
+    }
+    assert settings("--isolation=process,posix/disk").isolators.names == {
+        *("posix/cpu", "posix/mem", "disk/du", "filesystem/posix", "network/cni"),
+        "environment_secret",
+    }
+
+
+CANNOT_START = [
+    (("--isolation=posix/cpu,posix/cpu",), "Duplicate entries found in --isolation flag"),
+    (
+        ("--isolation=filesystem/linux,filesystem/posix",),
+        "Using multiple filesystem isolators simultaneously is disallowed",
+    ),
+    (
+        ("--isolation=filesystem/linux", "--launcher=posix"),
+        (
+            "Failed to create isolator 'filesystem/linux': 'filesystem/linux' isolator requires "
+            "'linux' launcher"
+        ),
+    ),
+    (
+        ("--isolation=namespaces/pid", "--launcher=linux"),
+        "'filesystem/linux' must be used to enable pid namespace",
+    ),
+    (
+        ("--isolation=volume/host_path", "--launcher=linux"),
+        "Failed to create isolator 'volume/host_path': 'filesystem/linux' isolator must be used",
+    ),
+    (
+        (
+            *("--isolation=linux/capabilities", '--effective_capabilities={"capabilities":"KILL"}'),
+            '--bounding_capabilities={"capabilities":["CHOWN"]}',
+        ),
+        "Allowed capabilities are not a subset of the bounding capabilites",
+    ),
+    (
+        ("--network_cni_config_dir=/etc",),
+        (
+            "Failed to create isolator 'network/cni': Missing required "
+            "'--network_cni_plugins_dir' flag"
+        ),
+    ),
+    (
+        ("--network_cni_config_dir=/no/such", "--network_cni_plugins_dir=/opt"),
+        "The CNI network configuration directory '/no/such' does not exist",
+    ),
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root other reasons come first")
+@pytest.mark.parametrize(("flags", "words"), CANNOT_START)
+def test_isolators_that_cannot_be_are_told_in_mesos_words(
+    flags: tuple[str, ...], words: str
+) -> None:
+    text = containerizer_fault(settings(*flags))
+    assert text is not None
+    assert text.startswith(
+        "Failed to create a containerizer: Could not create MesosContainerizer: "
+    )
+    assert words in text
+
+
+def test_default_flags_can_start() -> None:
+    assert containerizer_fault(settings("--launcher=posix")) is None
 
 
 def test_unknown_policies_in_mesos_words() -> None:

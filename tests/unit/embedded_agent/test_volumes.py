@@ -41,7 +41,7 @@ def test_made_linked_and_erased(layout: Layout, tmp_path: Path) -> None:
     assert directory.is_dir()
     sandbox = tmp_path / "sandbox"
     sandbox.mkdir()
-    volumes.give(layout, sandbox, [one, two], None)
+    volumes.give(layout, sandbox, [one, two], None, mounted=False)
     (sandbox / "data/file").write_text("kept")
     assert (directory / "file").read_text() == "kept"
     assert (sandbox / "deep/er").is_dir()
@@ -80,16 +80,16 @@ def test_a_container_path_stays_in_the_sandbox(layout: Layout, tmp_path: Path, p
     one = volume(path=path)
     volumes.make(layout, one)
     with pytest.raises(VolumeError, match="within the sandbox"):
-        volumes.give(layout, tmp_path, [one], None)
+        volumes.give(layout, tmp_path, [one], None, mounted=False)
 
 
 def test_a_volume_that_was_lost_is_told(layout: Layout, tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="does not exist"):
-        volumes.give(layout, tmp_path, [volume()], None)
+        volumes.give(layout, tmp_path, [volume()], None, mounted=False)
 
 
 def test_a_place_that_is_taken_is_told(layout: Layout, tmp_path: Path) -> None:
     volumes.make(layout, volume())
     (tmp_path / "data").touch()
-    with pytest.raises(VolumeError, match="Failed to link"):
-        volumes.give(layout, tmp_path, [volume()], None)
+    with pytest.raises(VolumeError, match="Failed to symlink"):
+        volumes.give(layout, tmp_path, [volume()], None, mounted=False)

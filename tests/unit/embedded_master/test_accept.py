@@ -7,6 +7,7 @@ import pytest
 from kubedcos.embedded.master.accept import operate
 from kubedcos.embedded.master.effects import Effects
 from kubedcos.embedded.master.state import AgentRecord
+from kubedcos.mesos.container_messages import DockerInfo, Image, MesosInfo
 from kubedcos.mesos.messages import (
     ContainerInfo,
     DiskInfo,
@@ -25,7 +26,6 @@ from kubedcos.mesos.messages import (
     TaskGroup,
 )
 from kubedcos.mesos.operations import NotApplicable
-from kubedcos.mesos.task_messages import DockerInfo, Image, MesosInfo
 
 from .world import World, scalar, task
 

@@ -23,6 +23,7 @@ from kubedcos.embedded.agent.executor.journal import JournalReader
 from kubedcos.embedded.agent.fetching.fetcher import Fetcher
 from kubedcos.embedded.agent.group_store import StoredExecutor
 from kubedcos.embedded.agent.groups import Groups
+from kubedcos.embedded.agent.isolators.disk import DiskWatch, Exceeded, Watched
 from kubedcos.embedded.agent.launching import Launcher, LaunchRefused, Surroundings, launch_failed
 from kubedcos.embedded.agent.paths import Run
 from kubedcos.embedded.agent.sandbox_gc import SandboxGc
@@ -35,8 +36,10 @@ from kubedcos.errors import KubedcosError
 from kubedcos.mesos.messages import (
     AgentID,
     AgentInfo,
+    ContainerInfo,
     FrameworkInfo,
     KillPolicy,
+    NetworkInfo,
     Resource,
     TaskInfo,
     TaskStatus,
@@ -59,6 +62,7 @@ class Agent:
         resources: dynamic reservations and persistent volumes, as the master says.
         draining: kills tasks, and changes how their ends are told, when an operator wants it.
         counters: for `/metrics/snapshot`.
+        disk: measures sandboxes and volumes; None without the isolator disk/du.
         changed: called whenever an update may have to be sent.
         on_shutdown: called when the master wants the agent to end, with its message.
     """
@@ -71,6 +75,7 @@ class Agent:
         fetcher: Fetcher,
         gc: SandboxGc,
         clock: Clock,
+        disk: DiskWatch | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -79,6 +84,7 @@ class Agent:
         self.gc = gc
         self.clock = clock
         self.info: AgentInfo | None = None
+        self.disk = disk
         self.launcher = Launcher(Surroundings(settings, store.layout, containers, fetcher))
         self.runs: dict[tuple[str, str], TaskRun] = {}
         self.draining = Draining(self)
@@ -233,12 +239,17 @@ class Agent:
         if run.held is not None:
             return run.held
         if oom_kills:
-            limit = limits_of(run.task).hard_memory
-            return run.memory_exceeded(now, {"limit": limit, "peak": limit})
+            report = self.killed_by_limit(limits_of(run.task).hard_memory)
+            return run.memory_exceeded(now, report)
         message = "Executor terminated"
         if run.recovered:
             message = "Abnormal executor termination: unknown container"
         return run.from_agent(now, "TASK_FAILED", "REASON_EXECUTOR_TERMINATED", message)
+
+    def killed_by_limit(self, limit: int | None) -> dict[str, Any]:
+        """What an executor would have reported that the kernel killed, too."""
+        version = self.containers.cgroups.plan.version
+        return {"version": version, "limit": limit, "peak": limit, "parts": {}}
 
     def kill(self, key: tuple[str, str], policy: KillPolicy | None) -> None:
         """End a task; unknown and ended ones are ignored."""
@@ -253,6 +264,37 @@ class Agent:
             return
         grace = policy.grace_period if policy is not None else None
         run.send({"kill": None if grace is None else grace.nanoseconds / 1e9})
+
+    # Disk
+
+    def watched(self, run: TaskRun) -> Watched:
+        """A command task's container as the disk isolator sees it."""
+        sandbox = self.store.layout.sandbox(self.agent_id, run.run)
+        return Watched(run.run.container_id, sandbox, ((sandbox, run.task.resources),))
+
+    async def watch_disk(self) -> None:
+        """Measure what containers use, and end those that use too much."""
+        if self.disk is not None:
+            await self.disk.run(self.clock, self._all_watched, self._disk_exceeded)
+
+    def _all_watched(self) -> list[Watched]:
+        alone = [run for run in self.live() if run.group is None and not run.ended]
+        return [*map(self.watched, alone), *self.groups.watched()]
+
+    def _disk_exceeded(self, container_id: str, exceeded: Exceeded) -> None:
+        if self.groups.limit_exceeded(container_id, exceeded):
+            return
+        for run in self.live():
+            if run.run.container_id == container_id and run.held is None and not run.ended:
+                run.held = run.disk_exceeded(self.clock.time(), exceeded)
+                self.spawn(self.end_container(run.run))
+
+    async def end_container(self, run: Run) -> None:
+        """End a container that exceeded a limit; who follows its executor sees the end."""
+        try:
+            await self.containers.destroy(self.agent_id, run)
+        except KubedcosError as error:
+            log.error("Destroying container %s: %s", run.container_id, error)  # noqa: TRY400
 
     def acknowledge(self, key: tuple[str, str], uuid_: str) -> None:
         """The framework has an update."""
@@ -416,6 +458,13 @@ class Agent:
         self._end([run for run in self.live() if run.silent])
         self.groups.recover(executors)
         self.draining.recover()
+
+    def networks_of(self, run: Run, container: ContainerInfo | None) -> tuple[NetworkInfo, ...]:
+        """What an earlier agent process knew of a container's networks."""
+        wanted = container or self.settings.default_container
+        named = wanted.network_infos if wanted else ()
+        networks = {info.name: info for info in named if info.name is not None}
+        return self.containers.networks.recovered(run.container_id, networks)
 
     def destroy_orphans(self) -> None:
         """End containers that no task of ours belongs to, such as those of an older agent id."""

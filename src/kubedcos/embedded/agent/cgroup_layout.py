@@ -67,6 +67,8 @@ class CgroupPlan:
         limits_cpu: cpu shares or weight are set.
         limits_memory: the memory limit is set.
         hard_cpu: CPU time is cut at the limit (`--cgroups_enable_cfs`).
+        limits_swap: memory and swap together are cut there, too (`--cgroups_limit_swap`, v1).
+        counts_tasks: statistics count processes and threads.
     """
 
     version: int = 0
@@ -75,6 +77,8 @@ class CgroupPlan:
     limits_cpu: bool = False
     limits_memory: bool = False
     hard_cpu: bool = False
+    limits_swap: bool = False
+    counts_tasks: bool = False
 
     def hierarchy(self, controller: str) -> Hierarchy | None:
         """Where `controller` is mounted, if containers use it."""
@@ -107,6 +111,8 @@ def plan_cgroups(
     launcher: str,
     *,
     hard_cpu: bool,
+    limit_swap: bool = False,
+    count_tasks: bool = False,
 ) -> CgroupPlan:
     """Choose cgroup v1 or v2 as the machine has it.
 
@@ -116,9 +122,11 @@ def plan_cgroups(
         isolation: isolators.
         launcher: ``linux`` needs the freezer (v1) or nothing (v2).
         hard_cpu: `--cgroups_enable_cfs`.
+        limit_swap: `--cgroups_limit_swap`.
+        count_tasks: `--cgroups_cpu_enable_pids_and_tids_count`.
 
     Raises:
-        InvalidInput: a needed controller is not mounted.
+        InvalidInput: a needed controller is not mounted, or swap cannot be limited.
     """
     limits = any(name.startswith("cgroups/") for name in isolation)
     wanted = wanted_controllers(isolation, launcher)
@@ -130,7 +138,23 @@ def plan_cgroups(
     memory = bool(isolation & {"cgroups/mem", "cgroups/all"})
     if unified is not None:
         controlled = tuple((name, unified) for name in V2_CONTROLLERS)
-        return CgroupPlan(2, controlled, below, cpu, memory, hard_cpu and cpu)
+        if limit_swap:
+            raise InvalidInput(
+                [
+                    Problem(
+                        "flag --cgroups_limit_swap",
+                        "cgroup v2",
+                        "false: The cgroups v2 isolator does not support limiting swap memory but "
+                        "`--cgroups_limit_swap` was provided",
+                        "flag-value",
+                    )
+                ]
+            )
+        return CgroupPlan(
+            *(2, controlled, below, cpu, memory),
+            hard_cpu=hard_cpu and cpu,
+            counts_tasks=count_tasks and limits,
+        )
     by_name = {name: h for h in below if not h.unified for name in h.controllers}
     missing = sorted(set(wanted) - by_name.keys() - {"pids"})
     if missing and not limits:
@@ -141,7 +165,12 @@ def plan_cgroups(
         seen = ", ".join(sorted(by_name)) or "no cgroup hierarchy"
         raise InvalidInput([Problem("cgroups", seen, wanted_text, "agent-cgroups")])
     used = tuple((name, by_name[name]) for name in wanted if name in by_name)
-    return CgroupPlan(1, used, below, cpu, memory, hard_cpu and cpu)
+    return CgroupPlan(
+        *(1, used, below, cpu, memory),
+        hard_cpu=hard_cpu and cpu,
+        limits_swap=limit_swap and memory,
+        counts_tasks=count_tasks and cpu,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +230,10 @@ def limit_files(plan: CgroupPlan, limits: Limits) -> list[tuple[str, str, str]]:
         hard = limits.hard_memory
         if plan.version == 1:
             files.append(("memory", "memory.soft_limit_in_bytes", str(limits.soft_memory)))
-            files.append(("memory", "memory.limit_in_bytes", "-1" if hard is None else str(hard)))
+            text = "-1" if hard is None else str(hard)
+            files.append(("memory", "memory.limit_in_bytes", text))
+            if plan.limits_swap:
+                files.append(("memory", "memory.memsw.limit_in_bytes", text))
         else:
             files.append(("memory", "memory.low", str(limits.soft_memory)))
             files.append(("memory", "memory.max", "max" if hard is None else str(hard)))

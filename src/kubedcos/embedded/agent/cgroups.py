@@ -35,7 +35,8 @@ class Cgroups:
         """Make the root cgroup in every hierarchy that is used.
 
         Raises:
-            CgroupError: not permitted, or a controller cannot be passed on (v2).
+            CgroupError: not permitted, a controller cannot be passed on (v2), or swap is not
+                accounted (v1).
         """
         for hierarchy in self.plan.hierarchies():
             if hierarchy.unified:
@@ -44,6 +45,14 @@ class Cgroups:
             _make(directory)
             if hierarchy.unified:
                 self._enable(directory)
+        memory = self.plan.hierarchy("memory")
+        if self.plan.limits_swap and memory is not None:
+            swap = memory.mount / self.root / "memory.memsw.limit_in_bytes"
+            if not swap.exists():
+                raise CgroupError(
+                    "Failed to create isolator 'cgroups/mem': 'memory.memsw.limit_in_bytes' is "
+                    "not available"
+                )
 
     def create(self, container_id: str, limits: Limits) -> None:
         """Make the container's cgroups and set its limits; raises CgroupError."""

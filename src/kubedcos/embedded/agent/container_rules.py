@@ -45,7 +45,7 @@ def refusal(task: TaskInfo, isolation: frozenset[str]) -> tuple[str, str, str] |
 
 
 def unsupported(task: TaskInfo) -> str | None:
-    """The first wish of a task that cannot be fulfilled, or None."""
+    """The first wish of a task, beside its container's, that cannot be fulfilled, or None."""
     if task.executor is not None:
         return "custom executors, only command tasks"
     if task.command is None:
@@ -59,31 +59,12 @@ def unsupported(task: TaskInfo) -> str | None:
         variables = command.environment.variables if command.environment else ()
         if any(variable.type == "SECRET" for variable in variables):
             return "environment variables of type SECRET"
-    return _unsupported_container(task.container) if task.container else None
+    return None
 
 
-def _unsupported_container(container: ContainerInfo) -> str | None:
-    if container.type != "MESOS":
-        return f"containers of type {container.type}"
-    if container.mesos is not None and container.mesos.image is not None:
-        return "container images"
-    if container.volumes:
-        kind = "host path" if container.volumes[0].host_path else "container"
-        return f"{kind} volumes (persistent volumes come as disk resources)"
-    for network in container.network_infos:
-        if network.name:
-            return f"CNI networks yet (asked for '{network.name}')"
-        if network.port_mappings:
-            return "port mappings without a CNI network"
-    linux = container.linux_info
-    if linux is not None and (not linux.share_cgroups or linux.ipc_mode == "PRIVATE"):
-        return "namespaces or cgroups of its own for a command task"
-    features = {
-        "a hostname for a container in the host's network": container.hostname,
-        "rlimit_info": container.rlimit_info,
-        "tty_info": container.tty_info,
-    }
-    return next((name for name, value in features.items() if value is not None), None)
+def container_of(task: TaskInfo, default: ContainerInfo | None) -> ContainerInfo | None:
+    """The container that a command task's executor runs in; `default_container_info` as a last."""
+    return default if task.container is None else task.container
 
 
 def limits_of(task: TaskInfo) -> Limits:
@@ -98,9 +79,9 @@ class Place:
     """Where a container lives; all texts as the task sees them.
 
     Attributes:
-        agent_ip: at which the agent is reached, and the container's own address.
+        agent_ip: at which the agent is reached.
         agent_port: of the agent.
-        switch_user: the task runs as its user.
+        container_ip: of a container with networks of its own; empty for one in the host's.
         user: of the task: name, uid, gid; None to stay who the agent is.
     """
 
@@ -109,6 +90,7 @@ class Place:
     agent_port: int
     container_id: str
     sandbox: str
+    container_ip: str = ""
     user: Mapping[str, Any] | None = None
 
 
@@ -138,11 +120,11 @@ def task_environment(
     environment = {
         "PATH": PATH,
         **inherited,
-        "LIBPROCESS_IP": place.agent_ip,
+        "LIBPROCESS_IP": "0.0.0.0" if place.container_ip else place.agent_ip,  # noqa: S104
         "LIBPROCESS_PORT": "0",
         "MESOS_AGENT_ENDPOINT": f"{place.agent_ip}:{place.agent_port}",
         "MESOS_CHECKPOINT": "1" if framework.checkpoint else "0",
-        "MESOS_CONTAINER_IP": place.agent_ip,
+        "MESOS_CONTAINER_IP": place.container_ip or place.agent_ip,
         "MESOS_DIRECTORY": place.sandbox,
         "MESOS_EXECUTOR_ID": task.task_id.value,
         "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": shutdown_grace,

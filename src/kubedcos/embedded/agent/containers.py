@@ -20,6 +20,9 @@ from kubedcos.embedded.agent.cgroups import Cgroups
 from kubedcos.embedded.agent.durable import link, write_file
 from kubedcos.embedded.agent.executor import proctree
 from kubedcos.embedded.agent.executor import run as executor_entry
+from kubedcos.embedded.agent.host_mounts import containers_with_mounts, unmount_all
+from kubedcos.embedded.agent.isolators.cni import Networks
+from kubedcos.embedded.agent.isolators.preparation import ContainerRefused
 from kubedcos.embedded.agent.paths import Layout, Run
 from kubedcos.errors import KubedcosError
 
@@ -27,20 +30,22 @@ SANDBOX_MODE: Final = 0o750
 CONNECT_TIMEOUT: Final = 5.0
 
 
-class LaunchFailed(KubedcosError):
-    """The text behind ``Failed to launch container: ``."""
+class StillThere(KubedcosError):
+    """Something of a container could not be removed."""
 
 
 def user_of(name: str) -> dict[str, Any]:
     """A user's name, uid and gid.
 
     Raises:
-        LaunchFailed: there is no such user.
+        ContainerRefused: there is no such user.
     """
     try:
         entry = pwd.getpwnam(name)
     except KeyError as error:
-        raise LaunchFailed(f"Failed to get user information for '{name}': no such user") from error
+        raise ContainerRefused(
+            f"Failed to get user information for '{name}': no such user"
+        ) from error
     return {"name": entry.pw_name, "uid": entry.pw_uid, "gid": entry.pw_gid}
 
 
@@ -48,19 +53,19 @@ class Containers:
     """Starts, finds and ends the containers of one agent."""
 
     def __init__(
-        self, layout: Layout, cgroups: Cgroups, *, mount_namespace: bool, destroy_timeout: float
+        self, layout: Layout, cgroups: Cgroups, networks: Networks, *, destroy_timeout: float
     ) -> None:
-        """See `paths` and `cgroups`.
+        """See `paths`, `cgroups` and `isolators.cni`.
 
         Args:
             layout: where things are.
             cgroups: of this agent.
-            mount_namespace: each container gets one, a slave of the host's.
+            networks: of this agent.
             destroy_timeout: seconds that ending a container may take.
         """
         self.layout = layout
         self.cgroups = cgroups
-        self.mount_namespace = mount_namespace
+        self.networks = networks
         self.destroy_timeout = destroy_timeout
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -83,18 +88,19 @@ class Containers:
         """Start the executor. When this returns it listens, and whoever connects finds it.
 
         Raises:
-            LaunchFailed: the machine refused something.
+            ContainerRefused: the machine refused something.
         """
         container_id = run.container_id
         meta = self.layout.run(agent_id, run)
         sandbox = Path(description["sandbox"])
         try:
             self.cgroups.create(container_id, limits)
-            launch = dict(description) | {"cgroups": self.cgroups.join_files(container_id)}
+            launch = dict(description)
+            joined = {"cgroups": self.cgroups.join_files(container_id)}
+            launch["enclosure"] = dict(description.get("enclosure") or {}) | joined
             launch["memory"] = self.cgroups.memory(container_id)
             write_file(meta / "launch.json", json.dumps(launch).encode())
             listener = listen(self.layout.socket(container_id))
-            namespace = ("unshare", "--mount", "--propagation", "slave", "--")
             with (
                 listener,
                 (sandbox / "stdout").open("ab") as out,
@@ -102,7 +108,6 @@ class Containers:
             ):
                 self._children[container_id] = subprocess.Popen(
                     [
-                        *(namespace if self.mount_namespace else ()),
                         *(sys.executable, "-I", "-S", executor_entry.__file__),
                         *(str(meta / "launch.json"), str(listener.fileno())),
                     ],
@@ -110,18 +115,24 @@ class Containers:
                     stdout=out,
                     stderr=err,
                     cwd=sandbox,
-                    env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+                    env={
+                        "PATH": os.environ.get("PATH", os.defpath),
+                        "LC_ALL": "C.UTF-8",
+                        # The mark by which `kill_marked` finds what has no cgroup.
+                        "MESOS_SANDBOX": str(sandbox),
+                    },
                     pass_fds=(listener.fileno(),),
                     start_new_session=True,
                 )
         except (OSError, KubedcosError) as error:
-            raise LaunchFailed(str(error)) from error
+            raise ContainerRefused(str(error)) from error
 
     def found(self) -> set[str]:
-        """Ids of all containers that left a cgroup or a socket."""
+        """Ids of all containers that left a cgroup, a socket, a mount or a network."""
         sockets = self.layout.runtime_dir / "executors"
         names = {path.stem for path in sockets.glob("*.sock")}
-        return names | self.cgroups.containers()
+        mounts = containers_with_mounts(self.layout.work_dir)
+        return names | self.cgroups.containers() | mounts.keys() | self.networks.containers()
 
     async def connect(
         self, container_id: str
@@ -142,6 +153,7 @@ class Containers:
             KubedcosError: something is still there.
         """
         await asyncio.to_thread(self._destroy, agent_id, run)
+        await self.networks.detach(run.container_id)
 
     def _destroy(self, agent_id: str, run: Run) -> None:
         child = self._children.pop(run.container_id, None)
@@ -152,6 +164,10 @@ class Containers:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
             child.wait()
+        try:
+            unmount_all(containers_with_mounts(self.layout.work_dir).get(run.container_id, []))
+        except OSError as error:
+            raise StillThere(str(error)) from error
         self.layout.socket(run.container_id).unlink(missing_ok=True)
 
 

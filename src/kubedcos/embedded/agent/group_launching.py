@@ -12,9 +12,11 @@ import msgspec
 from kubedcos.embedded.agent import volumes
 from kubedcos.embedded.agent.cgroup_layout import Limits
 from kubedcos.embedded.agent.container_rules import Place, launch_description
-from kubedcos.embedded.agent.containers import SANDBOX_MODE, LaunchFailed, user_of
+from kubedcos.embedded.agent.containers import SANDBOX_MODE, user_of
 from kubedcos.embedded.agent.executor.command import environment_of
 from kubedcos.embedded.agent.fetching.fetcher import FetchFailed, Job
+from kubedcos.embedded.agent.isolators.order import enclosure_of
+from kubedcos.embedded.agent.isolators.preparation import ContainerRefused, Wish
 from kubedcos.embedded.agent.launching import Launcher, launch_failed
 from kubedcos.embedded.agent.settings import PATH
 from kubedcos.mesos.messages import ExecutorInfo, TaskInfo
@@ -42,7 +44,7 @@ class GroupLauncher:
         self.launcher = launcher
         self.around = launcher.around
 
-    def start_executor(self, executor: GroupExecutor, members: list[TaskRun]) -> None:
+    async def start_executor(self, executor: GroupExecutor, members: list[TaskRun]) -> None:
         """Start the executor's process in a container of its own.
 
         Raises:
@@ -53,7 +55,17 @@ class GroupLauncher:
         try:
             owner = _owner(self._user(executor, None))
             sandbox = around.containers.make_sandbox(agent_id, executor.run, owner)
-            volumes.give(around.layout, sandbox, executor.info.resources, owner)
+            resources = executor.info.resources
+            volumes.give(around.layout, sandbox, resources, owner, mounted=self._mounted)
+            default = around.settings.default_container
+            wish = Wish(executor.info.container or default, sandbox)
+            networks = around.containers.networks
+            made = around.settings.isolators.prepare(wish, networks)
+            attached = None
+            if made.networks:
+                container_id = executor.run.container_id
+                attached = await networks.attach(container_id, made.networks, made.hostname)
+                executor.networks = attached.infos
             capabilities = {c.type for c in executor.framework.capabilities}
             description = {
                 "group": True,
@@ -65,10 +77,11 @@ class GroupLauncher:
                 "recovery_timeout": flags.seconds("recovery_timeout"),
                 "shutdown_grace": flags.seconds("executor_shutdown_grace_period"),
                 "reports_killing": "TASK_KILLING_STATE" in capabilities,
+                "enclosure": enclosure_of(made, attached),
             }
             limits = group_limits(executor.info, [member.task for member in members])
             around.containers.start(agent_id, executor.run, description, limits)
-        except (LaunchFailed, volumes.VolumeError, OSError) as error:
+        except (ContainerRefused, volumes.VolumeError, OSError) as error:
             raise launch_failed(str(error)) from error
 
     def _user(self, executor: GroupExecutor, task: TaskInfo | None) -> dict[str, Any] | None:
@@ -84,7 +97,7 @@ class GroupLauncher:
         """
         try:
             return await self._prepare(executor, member)
-        except (FetchFailed, LaunchFailed, volumes.VolumeError, OSError) as error:
+        except (FetchFailed, ContainerRefused, volumes.VolumeError, OSError) as error:
             return {"task_id": member.task.task_id.value, "refused": str(error)}
 
     async def _prepare(self, executor: GroupExecutor, member: TaskRun) -> dict[str, Any]:
@@ -95,8 +108,10 @@ class GroupLauncher:
         owner = _owner(user)
         parent = around.layout.sandbox(member.agent_id, executor.run)
         sandbox = _nested_sandbox(parent, member.nested_id, task.task_id.value, owner)
-        volumes.give(around.layout, sandbox, task.resources, owner)
-        share(task, parent, sandbox, owner)
+        member.networks = executor.networks
+        volumes.give(around.layout, sandbox, task.resources, owner, mounted=self._mounted)
+        wish = Wish(task.container, sandbox, parent)
+        made = around.settings.isolators.prepare(wish, around.containers.networks)
         container = f"{executor.run.container_id}.{member.nested_id}"
         name = str(user["name"]) if user else ""
         await around.fetcher.fetch(Job(container, task.command.uris, sandbox, name, owner))
@@ -106,9 +121,10 @@ class GroupLauncher:
             agent_port=self.launcher.port,
             container_id=member.nested_id,
             sandbox=str(sandbox),
+            container_ip=member.container_ip,
             user=user,
         )
-        return launch_description(
+        description = launch_description(
             task,
             executor.framework,
             place,
@@ -118,6 +134,11 @@ class GroupLauncher:
             shutdown_grace=flags.seconds("executor_shutdown_grace_period"),
             kill_policy_of_call_counts=True,
         )
+        return description | made.rights() | {"enclosure": made.enclosure()}
+
+    @property
+    def _mounted(self) -> bool:
+        return "filesystem/linux" in self.around.settings.isolators.names
 
 
 def _owner(user: dict[str, Any] | None) -> Owner:
@@ -131,7 +152,7 @@ def _environment(task: TaskInfo, place: Place) -> dict[str, str]:
     environment = {
         "PATH": PATH,
         "MESOS_SANDBOX": place.sandbox,
-        "MESOS_CONTAINER_IP": place.agent_ip,
+        "MESOS_CONTAINER_IP": place.container_ip,
     }
     if role:
         environment["MESOS_ALLOCATION_ROLE"] = role
@@ -153,28 +174,3 @@ def _nested_sandbox(parent: Path, container_id: str, task_id: str, owner: Owner)
         for path in paths:
             os.chown(path, *owner)
     return sandbox
-
-
-def share(task: TaskInfo, parent: Path, sandbox: Path, owner: Owner) -> None:
-    """Give a task its SANDBOX_PATH volumes: directories of its executor's sandbox, or of its own.
-
-    Raises:
-        LaunchFailed: a path leads out of the sandbox, or is taken.
-    """
-    for volume in task.container.volumes if task.container is not None else ():
-        path = volume.source.sandbox_path if volume.source is not None else None
-        if path is None:
-            raise LaunchFailed("the embedded agent supports only SANDBOX_PATH volumes in a group")
-        base = parent if path.type == "PARENT" else sandbox
-        for text in (path.path, volume.container_path):
-            if not text or text.startswith("/") or ".." in Path(text).parts:
-                raise LaunchFailed(f"Path '{text}' of a volume must stay within the sandbox")
-        directory, link = base / path.path, sandbox / volume.container_path
-        directory.mkdir(parents=True, exist_ok=True)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if owner is not None:
-            os.chown(directory, *owner)
-        try:
-            link.symlink_to(directory)
-        except OSError as error:
-            raise LaunchFailed(f"Failed to link '{link}': {error.strerror}") from error

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.group_launching import group_limits
 from kubedcos.embedded.agent.groups import GroupExecutor
-from kubedcos.embedded.agent.statistics import container_statistics
-from kubedcos.embedded.agent.taskrun import MB, TaskRun
+from kubedcos.embedded.agent.isolators.disk import MB
+from kubedcos.embedded.agent.statistics import container_statistics, network_statistics
+from kubedcos.embedded.agent.taskrun import TaskRun
 from kubedcos.embedded.master.views import amounts, task_view
 from kubedcos.embedded.protojson import to_json
 from kubedcos.mesos.messages import TERMINAL_STATES
@@ -74,12 +75,15 @@ def container_view(agent: Agent, executor: GroupExecutor, now: float) -> Json:
 
 def _status(executor: GroupExecutor) -> Json:
     container_id = {"value": executor.run.container_id}
-    return {"container_id": container_id, "executor_pid": executor.executor_pid}
+    status: Json = {"container_id": container_id, "executor_pid": executor.executor_pid}
+    if executor.networks:
+        status["network_infos"] = to_json(executor.networks)
+    return status
 
 
 def _statistics(agent: Agent, executor: GroupExecutor, now: float) -> Json:
     cgroups = agent.containers.cgroups
-    return container_statistics(
+    values = container_statistics(
         now,
         cgroups.plan,
         cgroups.root,
@@ -87,6 +91,11 @@ def _statistics(agent: Agent, executor: GroupExecutor, now: float) -> Json:
         executor.executor_pid,
         group_limits(executor.info, [member.task for member in executor.alive()]),
     )
+    if agent.settings.flags.boolean("network_cni_metrics"):
+        values |= network_statistics(executor.executor_pid, len(executor.networks))
+    if agent.disk is not None:
+        values |= agent.disk.statistics(agent.groups.watched_of(executor))
+    return values
 
 
 def get_containers(agent: Agent, now: float, *, nested: bool) -> list[Json]:

@@ -25,6 +25,7 @@ from kubedcos.embedded.agent.draining import TOO_LATE
 from kubedcos.embedded.agent.executor.journal import JournalReader
 from kubedcos.embedded.agent.group_launching import GroupLauncher, group_limits
 from kubedcos.embedded.agent.group_store import StoredExecutor, StoredGroup
+from kubedcos.embedded.agent.isolators.disk import Exceeded, Watched
 from kubedcos.embedded.agent.launching import LaunchRefused, launch_failed
 from kubedcos.embedded.agent.paths import Run
 from kubedcos.embedded.agent.taskrun import TaskRun
@@ -38,6 +39,7 @@ from kubedcos.mesos.messages import (
     FrameworkID,
     FrameworkInfo,
     KillPolicy,
+    NetworkInfo,
     TaskInfo,
 )
 
@@ -67,6 +69,8 @@ class GroupExecutor:
         settled: tasks that are over for everybody.
         launching: group launches under way, by the ids of their tasks.
         delivered: ids of tasks that the executor has taken on.
+        disk: the quota that the container exceeded.
+        networks: CNI networks that the tasks share, with addresses.
         exit_status: as from wait(2).
         ended: the container is gone.
         recovered: an earlier agent process started it, and it has not said yet what it knows.
@@ -83,10 +87,12 @@ class GroupExecutor:
     delivered: set[str] = field(default_factory=set)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     groups: int = 0
+    networks: tuple[NetworkInfo, ...] = ()
     executor_pid: int | None = None
     watching: asyncio.Task[None] | None = None
     channel: asyncio.StreamWriter | None = None
     memory: dict[str, Any] | None = None
+    disk: Exceeded | None = None
     last_uuid: str | None = None
     exit_status: int = KILLED
     started: bool = False
@@ -224,6 +230,7 @@ class Groups:
             address=agent.settings.advertise_ip,
             group=executor,
             nested_id=containers[task_id],
+            networks=executor.networks,
         )
         member.told = agent.draining.tell_of(member)
         executor.members[task_id] = member
@@ -245,12 +252,12 @@ class Groups:
             LaunchRefused: a task, and with it the group, cannot or may not be started.
         """
         for member in members:
-            refused = refusal(without_volumes(member.task), self.agent.settings.isolation)
+            refused = refusal(member.task, self.agent.settings.isolators.names)
             if refused is not None:
                 raise LaunchRefused(refused)
         async with executor.lock:
             if not executor.started:
-                self.launcher.start_executor(executor, members)
+                await self.launcher.start_executor(executor, members)
                 executor.started = True
                 executor.watching = asyncio.create_task(self._watch(executor))
             descriptions = [await self.launcher.prepare(executor, member) for member in members]
@@ -393,10 +400,12 @@ class Groups:
             if member.ended or member.stream.terminated:
                 continue
             now = agent.clock.time()
-            if executor.memory is not None or oom_kills:
+            if executor.disk is not None:
+                status = member.disk_exceeded(now, executor.disk)
+            elif executor.memory is not None or oom_kills:
                 limit = group_limits(executor.info, [m.task for m in executor.members.values()])
                 hard = limit.hard_memory
-                report = executor.memory or {"limit": hard, "peak": hard}
+                report = executor.memory or agent.killed_by_limit(hard)
                 status = member.memory_exceeded(now, report)
             else:
                 message = "Executor terminated"
@@ -410,6 +419,30 @@ class Groups:
             agent.settle(member)
         self._settle_executor(executor)
         agent.changed()
+
+    def watched(self) -> list[Watched]:
+        """The containers as the disk isolator sees them."""
+        return [self.watched_of(each) for each in self.executors.values() if not each.ended]
+
+    def watched_of(self, executor: GroupExecutor) -> Watched:
+        """One of them: all tasks share the executor's sandbox."""
+        sandbox = self.agent.store.layout.sandbox(self.agent.agent_id, executor.run)
+        parts = [(sandbox, executor.info.resources)]
+        parts += [
+            (sandbox / "containers" / str(member.nested_id), member.task.resources)
+            for member in executor.alive()
+        ]
+        return Watched(executor.run.container_id, sandbox, tuple(parts))
+
+    def limit_exceeded(self, container_id: str, exceeded: Exceeded) -> bool:
+        """End the executor of that container, if it is one; all its tasks fail for that reason."""
+        for executor in self.executors.values():
+            if executor.run.container_id == container_id:
+                if executor.disk is None and not executor.ended:
+                    executor.disk = exceeded
+                    self.agent.spawn(self.agent.end_container(executor.run))
+                return True
+        return False
 
     async def _destroy(self, executor: GroupExecutor) -> None:
         agent = self.agent
@@ -518,6 +551,7 @@ class Groups:
             executor.started = executor.recovered = True
             executor.silent = entry.silent
             executor.groups = len(entry.groups)
+            executor.networks = agent.networks_of(executor.run, executor.info.container)
             for group in entry.groups:
                 for task in group.tasks:
                     self._recover_member(executor, task, group.containers)
@@ -553,13 +587,6 @@ class Groups:
             executor.settled.append(member)
         else:
             agent.runs[member.key] = member
-
-
-def without_volumes(task: TaskInfo) -> TaskInfo:
-    """The task without the volumes that groups have rules of their own for."""
-    if task.container is None:
-        return task
-    return replace(task, container=replace(task.container, volumes=()))
 
 
 def without_executor(task: TaskInfo) -> TaskInfo:

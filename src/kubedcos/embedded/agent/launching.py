@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from kubedcos.embedded.agent import volumes
 from kubedcos.embedded.agent.container_rules import (
     Place,
+    container_of,
     launch_description,
     limits_of,
     refusal,
     task_environment,
 )
-from kubedcos.embedded.agent.containers import Containers, LaunchFailed, user_of
+from kubedcos.embedded.agent.containers import Containers, user_of
 from kubedcos.embedded.agent.fetching.fetcher import Fetcher, FetchFailed, Job
+from kubedcos.embedded.agent.isolators.order import enclosure_of
+from kubedcos.embedded.agent.isolators.preparation import ContainerRefused, Wish
 from kubedcos.embedded.agent.paths import Layout
 from kubedcos.embedded.agent.settings import Settings
 from kubedcos.embedded.agent.taskrun import TaskRun
@@ -61,12 +64,12 @@ class Launcher:
         Raises:
             LaunchRefused: it cannot or may not be started.
         """
-        refused = refusal(run.task, self.around.settings.isolation)
+        refused = refusal(run.task, self.around.settings.isolators.names)
         if refused is not None:
             raise LaunchRefused(refused)
         try:
             await self._start(run)
-        except (FetchFailed, LaunchFailed, volumes.VolumeError, OSError) as error:
+        except (FetchFailed, ContainerRefused, volumes.VolumeError, OSError) as error:
             raise launch_failed(str(error)) from error
 
     async def _start(self, run: TaskRun) -> None:
@@ -76,7 +79,16 @@ class Launcher:
         user = user_of(name) if name and flags.boolean("switch_user") else None
         owner = (int(user["uid"]), int(user["gid"])) if user else None
         sandbox = around.containers.make_sandbox(run.agent_id, run.run, owner)
-        volumes.give(around.layout, sandbox, task.resources, owner)
+        isolators = around.settings.isolators
+        mounted = "filesystem/linux" in isolators.names
+        volumes.give(around.layout, sandbox, task.resources, owner, mounted=mounted)
+        networks = around.containers.networks
+        wish = Wish(container_of(task, around.settings.default_container), sandbox)
+        made = isolators.prepare(wish, networks)
+        attached = None
+        if made.networks:
+            attached = await networks.attach(run.run.container_id, made.networks, made.hostname)
+            run.networks = attached.infos
         job = Job(run.run.container_id, task.command.uris, sandbox, name, owner)
         await around.fetcher.fetch(job)
         place = Place(
@@ -85,6 +97,7 @@ class Launcher:
             agent_port=self.port,
             container_id=run.run.container_id,
             sandbox=str(sandbox),
+            container_ip=run.container_ip if attached else "",
             user=user,
         )
         environment = task_environment(
@@ -106,4 +119,5 @@ class Launcher:
             shutdown_grace=flags.seconds("executor_shutdown_grace_period"),
             kill_policy_of_call_counts=flags.boolean("http_command_executor"),
         )
+        description |= made.rights() | {"enclosure": enclosure_of(made, attached)}
         around.containers.start(run.agent_id, run.run, description, limits_of(task))

@@ -25,12 +25,16 @@ from kubedcos.embedded.agent.containers import Containers
 from kubedcos.embedded.agent.detector import detector_of
 from kubedcos.embedded.agent.fetching.fetcher import Fetcher
 from kubedcos.embedded.agent.flag_table import AGENT_FLAGS
+from kubedcos.embedded.agent.host_mounts import ensure_shared
 from kubedcos.embedded.agent.http import AgentHttp
+from kubedcos.embedded.agent.isolators import cni
+from kubedcos.embedded.agent.isolators.cni import Networks
+from kubedcos.embedded.agent.isolators.disk import DiskWatch, du
 from kubedcos.embedded.agent.link import MasterLink, Refused
 from kubedcos.embedded.agent.machine import boot_id
 from kubedcos.embedded.agent.paths import Layout
 from kubedcos.embedded.agent.sandbox_gc import SandboxGc
-from kubedcos.embedded.agent.settings import Settings, load, refused_policy
+from kubedcos.embedded.agent.settings import Settings, containerizer_fault, load, refused_policy
 from kubedcos.embedded.agent.store import Store
 from kubedcos.embedded.protocol import MESOS_VERSION
 from kubedcos.embedded.serving import server
@@ -64,7 +68,7 @@ def main(
             quiet=settings.flags.boolean("quiet"),
             log_dir=settings.flags.text("log_dir"),
         )
-        if problem := refused_policy(settings.flags):
+        if problem := refused_policy(settings.flags) or containerizer_fault(settings):
             raise Fatal(problem)
         return asyncio.run(_Process(settings).run())
     except KubedcosError as error:
@@ -94,9 +98,11 @@ class _Process:
         plan = plan_cgroups(
             parse_mounts(Path("/proc/mounts").read_text(encoding="utf-8")),
             Path(flags.required("cgroups_hierarchy")),
-            settings.isolation,
+            settings.isolators.names,
             settings.launcher,
             hard_cpu=flags.boolean("cgroups_enable_cfs"),
+            limit_swap=flags.boolean("cgroups_limit_swap"),
+            count_tasks=flags.boolean("cgroups_cpu_enable_pids_and_tids_count"),
         )
         self.cgroups = Cgroups(plan, flags.required("cgroups_root"))
         self.status = 0
@@ -128,12 +134,16 @@ class _Process:
         containers = Containers(
             self.layout,
             self.cgroups,
-            mount_namespace="filesystem/linux" in settings.isolation and os.geteuid() == 0,
+            self._networks(),
             destroy_timeout=flags.seconds("cgroups_destroy_timeout"),
         )
         headroom = _fraction(flags.required("gc_disk_headroom"))
         gc = SandboxGc(self.layout, flags.seconds("gc_delay"), headroom, self.clock)
-        agent = Agent(settings, self.store, containers, fetcher, gc, self.clock)
+        disk = None
+        if "disk/du" in settings.isolators.names:
+            interval = flags.seconds("container_disk_watch_interval")
+            disk = DiskWatch(interval, flags.boolean("enforce_container_disk_quota"), du)
+        agent = Agent(settings, self.store, containers, fetcher, gc, self.clock, disk)
         agent.launcher.port = info.port
         if self.store.rebooted(boot_id()):
             log.info("The machine was booted since the agent ran last")
@@ -159,6 +169,24 @@ class _Process:
         finally:
             await detector.stop()
         return self.status
+
+    def _networks(self) -> Networks:
+        """The CNI networks; mounts are made ready on the way."""
+        settings, flags = self.settings, self.settings.flags
+        lasting = flags.boolean("network_cni_root_dir_persist")
+        networks = Networks(
+            (self.layout.work_dir if lasting else self.layout.runtime_dir) / cni.ROOT,
+            flags.text("network_cni_config_dir"),
+            flags.text("network_cni_plugins_dir"),
+            settings.default_dns,
+        )
+        try:
+            if "filesystem/linux" in settings.isolators.names:
+                ensure_shared(self.layout.work_dir)
+            networks.make_ready()
+        except OSError as error:
+            raise Fatal(f"Failed to create a containerizer: {error}") from error
+        return networks
 
     def _listen(self) -> socket.socket:
         listener = socket.socket()
@@ -221,6 +249,7 @@ class _Process:
         serving = asyncio.create_task(web.serve(sockets=[listener]))
         linking = asyncio.create_task(link.run())
         collecting = asyncio.create_task(self._collect(gc))
+        measuring = asyncio.create_task(agent.watch_disk())
         stopping = asyncio.create_task(_until(stop))
         tasks = {serving, linking, collecting, stopping}
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -232,7 +261,7 @@ class _Process:
             self.status = 1
             done -= {linking}
         web.should_exit = True
-        for task in (linking, collecting, stopping):
+        for task in (linking, collecting, stopping, measuring):
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving

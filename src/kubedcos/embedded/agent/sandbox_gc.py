@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from kubedcos.clock import Clock
+from kubedcos.embedded.agent.host_mounts import unmount_below
 from kubedcos.embedded.agent.paths import Layout, Run
 
 
@@ -66,6 +67,8 @@ class SandboxGc:
         latest = sandbox.parent / "latest"
         for path in (sandbox, meta):
             try:
+                # Never through a mount into a volume that outlives the sandbox.
+                unmount_below(path)
                 shutil.rmtree(path)
                 self.removed += 1
             except FileNotFoundError:

@@ -13,13 +13,18 @@ from typing import Final
 import msgspec
 
 from kubedcos.embedded.acls import Acls, acls_of
-from kubedcos.embedded.agent.flag_table import AGENT_FLAGS, ISOLATORS, ISOLATORS_ON_DEMAND
+from kubedcos.embedded.agent.flag_table import AGENT_FLAGS
+from kubedcos.embedded.agent.isolators import capabilities, cni, names
+from kubedcos.embedded.agent.isolators.cni_results import DefaultDns, parse_default_dns
+from kubedcos.embedded.agent.isolators.order import Isolators
 from kubedcos.embedded.agent.machine import detected_resources
 from kubedcos.embedded.credentials import Credential, credential, secrets_by_principal
 from kubedcos.embedded.flags import Flags, parse_flags
+from kubedcos.embedded.protojson import NotConvertible, from_json
 from kubedcos.embedded.tls import Tls, read_tls
 from kubedcos.errors import InvalidInput, Problem
-from kubedcos.mesos.messages import Attribute, DomainInfo
+from kubedcos.mesos.container_rules import container_fault
+from kubedcos.mesos.messages import Attribute, CapabilityInfo, ContainerInfo, DomainInfo
 from kubedcos.mesos.resource_text import parse_attributes, parse_resources
 from kubedcos.mesos.resources import Resources
 
@@ -37,8 +42,10 @@ class Settings:
         hostname: what offers carry.
         port: port to listen on; 0 for any.
         resources: as configured or detected.
-        isolation: names of isolators.
-        launcher: ``linux`` (freezer cgroup) or ``posix``.
+        isolators: what is isolated, and what of it containers may choose.
+        launcher: ``linux`` (freezer cgroup, namespaces) or ``posix``.
+        default_container: of executors that name none.
+        default_dns: resolvers of containers in CNI networks.
         http_credentials: secret by principal.
         acls: who may do what; None permits everything.
         tls: how it serves and calls; None for plain HTTP.
@@ -55,8 +62,10 @@ class Settings:
     resources: Resources
     attributes: tuple[Attribute, ...]
     domain: DomainInfo | None
-    isolation: frozenset[str]
+    isolators: Isolators
     launcher: str
+    default_container: ContainerInfo | None
+    default_dns: DefaultDns
     credential: Credential | None
     http_credentials: Mapping[str, str]
     acls: Acls | None
@@ -85,7 +94,10 @@ def load(
         flags.required(name)
     work_dir = Path(flags.required("work_dir"))
     acls = acls_of(flags)
-    isolation = _isolation(flags.required("isolation"))
+    _check_isolation(flags.required("isolation"))
+    launcher = _one_of(
+        flags, "launcher", ("linux", "posix"), "linux" if os.geteuid() == 0 else "posix"
+    )
     ip = _ip(flags, command_output or _run)
     default_role = flags.required("default_role")
     given = parse_resources(flags.text("resources") or "", default_role=default_role)
@@ -101,10 +113,15 @@ def load(
         resources=given + detected,
         attributes=parse_attributes(flags.text("attributes") or ""),
         domain=_domain(flags),
-        isolation=isolation,
-        launcher=_one_of(
-            flags, "launcher", ("linux", "posix"), "linux" if os.geteuid() == 0 else "posix"
+        isolators=Isolators.of_flags(
+            flags,
+            launcher,
+            effective_capabilities=_capabilities(flags, "effective_capabilities"),
+            bounding_capabilities=_capabilities(flags, "bounding_capabilities"),
         ),
+        launcher=launcher,
+        default_container=_default_container(flags),
+        default_dns=parse_default_dns(flags.json("default_container_dns")),
         credential=_credential(flags),
         http_credentials=_http_credentials(flags),
         acls=acls,
@@ -125,6 +142,25 @@ def refused_policy(flags: Flags) -> str | None:
     return None
 
 
+def containerizer_fault(settings: Settings) -> str | None:
+    """Why no containers can be made with these flags, in Mesos' words; None when they can."""
+    flags, root = settings.flags, os.geteuid() == 0
+    wanted = settings.isolators
+    problem = names.fault(flags, settings.launcher, root=root)
+    if problem is None and "linux/capabilities" in wanted.names:
+        fault = capabilities.flags_fault(
+            wanted.effective_capabilities, wanted.bounding_capabilities
+        )
+        problem = fault and f"Failed to create isolator 'linux/capabilities': {fault}"
+    if problem is None and "network/cni" in wanted.names:
+        directories = (flags.text(f"network_cni_{name}_dir") for name in ("config", "plugins"))
+        fault = cni.start_fault(*directories, root=root)
+        problem = fault and f"Failed to create isolator 'network/cni': {fault}"
+    if problem is None:
+        return None
+    return f"Failed to create a containerizer: Could not create MesosContainerizer: {problem}"
+
+
 def _one_of(flags: Flags, name: str, values: tuple[str, ...], default: str) -> str:
     value = flags.text(name) or default
     if value not in values:
@@ -133,22 +169,53 @@ def _one_of(flags: Flags, name: str, values: tuple[str, ...], default: str) -> s
     return value
 
 
-def _isolation(text: str) -> frozenset[str]:
-    names = frozenset(name.strip() for name in text.split(",") if name.strip())
-    unknown = sorted(names - ISOLATORS.keys() - ISOLATORS_ON_DEMAND)
-    if unknown:
+def _check_isolation(text: str) -> None:
+    known = ", ".join(names.HONOURED)
+    if unknown := names.unknown(text):
         raise InvalidInput(
             [
                 Problem(
                     "flag --isolation",
                     repr(name),
-                    f"one of {', '.join(ISOLATORS)} (the embedded agent has no other isolator)",
+                    f"one of {known} (the embedded agent has no other isolator)",
                     "agent-isolator",
                 )
                 for name in unknown
             ]
         )
-    return names
+
+
+def _capabilities(flags: Flags, name: str) -> tuple[str, ...] | None:
+    value = flags.json(name)
+    if value is None:
+        return None
+    try:
+        return capabilities.names_of(from_json(value, CapabilityInfo))
+    except NotConvertible as error:
+        wanted = '{"capabilities": ["NET_RAW", ...]}'
+        raise InvalidInput([Problem(f"flag --{name}", str(error), wanted, "flag-value")]) from error
+
+
+def _default_container(flags: Flags) -> ContainerInfo | None:
+    value = flags.json("default_container_info")
+    if value is None:
+        return None
+    wanted = "a ContainerInfo of type MESOS without an image"
+    try:
+        container = from_json(value, ContainerInfo)
+        problem = container_fault(container)
+    except NotConvertible as error:
+        problem = str(error)
+    else:
+        if container.type != "MESOS":
+            problem = f"type {container.type}"
+        elif container.mesos is not None and container.mesos.image is not None:
+            problem = "an image"
+    if problem is not None:
+        raise InvalidInput(
+            [Problem("flag --default_container_info", problem, wanted, "flag-value")]
+        )
+    return container
 
 
 def _run(command: str) -> str:

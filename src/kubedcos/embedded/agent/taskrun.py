@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kubedcos.embedded.agent.executor.journal import JournalReader
+from kubedcos.embedded.agent.isolators.disk import MB, Exceeded, bytes_text
 from kubedcos.embedded.agent.paths import Run
 from kubedcos.embedded.agent.updates import UpdateStream
 from kubedcos.mesos.messages import (
@@ -22,6 +23,7 @@ from kubedcos.mesos.messages import (
     ContainerStatus,
     ExecutorID,
     FrameworkInfo,
+    IPAddress,
     Limitation,
     NetworkInfo,
     Resource,
@@ -30,12 +32,9 @@ from kubedcos.mesos.messages import (
     TaskInfo,
     TaskStatus,
 )
-from kubedcos.mesos.task_messages import IPAddress
 
 if TYPE_CHECKING:
     from kubedcos.embedded.agent.groups import GroupExecutor
-
-MB = 1 << 20
 
 
 @dataclass(slots=True)
@@ -49,7 +48,8 @@ class TaskRun:
         stream: its updates.
         journal: the executor's record.
         agent_id: of this agent.
-        address: the container's IP address.
+        address: the agent's IP address, which a container without networks of its own has.
+        networks: CNI networks with the container's addresses.
         executor_pid: once the executor runs.
         launching: the launch under way.
         watching: follows the executor.
@@ -71,6 +71,7 @@ class TaskRun:
     journal: JournalReader
     agent_id: str
     address: str
+    networks: tuple[NetworkInfo, ...] = ()
     executor_pid: int | None = None
     launching: asyncio.Task[None] | None = None
     watching: asyncio.Task[None] | None = None
@@ -120,8 +121,14 @@ class TaskRun:
             container_id = ContainerID(self.nested_id, container_id)
             if state == "TASK_STARTING" or state in TERMINAL_STATES:
                 return ContainerStatus(container_id)
-        network = NetworkInfo(ip_addresses=(IPAddress("IPv4", self.address),))
-        return ContainerStatus(container_id, (network,), self.executor_pid)
+        own = (NetworkInfo(ip_addresses=(IPAddress("IPv4", self.address),)),)
+        return ContainerStatus(container_id, self.networks or own, self.executor_pid)
+
+    @property
+    def container_ip(self) -> str:
+        """The first address of the container."""
+        addresses = (address for network in self.networks for address in network.ip_addresses)
+        return next((a.ip_address for a in addresses if a.ip_address), self.address)
 
     def from_executor(self, status: dict[str, Any]) -> TaskStatus:
         """A journal's status, completed."""
@@ -159,15 +166,31 @@ class TaskRun:
     def memory_exceeded(self, now: float, report: dict[str, Any]) -> TaskStatus:
         """The kernel found the container's memory limit exceeded."""
         limit, peak = int(report.get("limit") or 0), int(report.get("peak") or 0)
-        statistics = report.get("statistics") or ""
-        message = (
-            f"Memory limit exceeded: Requested: {limit // MB}MB Maximum Used: {peak // MB}MB\n\n"
-            f"MEMORY STATISTICS: \n{statistics}\n"
-        )
-        value = Scalar(float(limit // MB))
-        resource = Resource(name="mem", type="SCALAR", scalar=value)
+        if report.get("version") == 2:
+            # Mesos tells the limit under cgroup v2, as not every kernel knows the peak.
+            parts = "".join(f"{name}: {bytes_text(n)}\n" for name, n in report["parts"].items())
+            message, amount = (
+                f"Memory limit exceeded: \nMEMORY STATISTICS post-OOM: \n{parts}",
+                limit,
+            )
+        else:
+            message, amount = (
+                (
+                    f"Memory limit exceeded: Requested: {bytes_text(limit)} "
+                    f"Maximum Used: {bytes_text(peak)}\n\n"
+                    f"MEMORY STATISTICS: \n{report.get('statistics') or ''}\n"
+                ),
+                peak,
+            )
+        resource = Resource(name="mem", type="SCALAR", scalar=Scalar(amount / MB))
         reason = "REASON_CONTAINER_LIMITATION_MEMORY"
         return self.from_agent(now, "TASK_FAILED", reason, message, Limitation((resource,)))
+
+    def disk_exceeded(self, now: float, exceeded: Exceeded) -> TaskStatus:
+        """The container uses more disk than its quota."""
+        limitation = Limitation(exceeded.resources)
+        reason = "REASON_CONTAINER_LIMITATION_DISK"
+        return self.from_agent(now, "TASK_FAILED", reason, exceeded.message, limitation)
 
     def read_journal(self) -> None:
         """Take in what the executor wrote; a terminal status is held back until the end."""

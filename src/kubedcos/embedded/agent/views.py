@@ -12,7 +12,7 @@ from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.container_rules import executor_name, limits_of
 from kubedcos.embedded.agent.groups import GroupExecutor
 from kubedcos.embedded.agent.paths import virtual_path
-from kubedcos.embedded.agent.statistics import container_statistics
+from kubedcos.embedded.agent.statistics import container_statistics, network_statistics
 from kubedcos.embedded.agent.taskrun import TaskRun
 from kubedcos.embedded.files import Files
 from kubedcos.embedded.host_statistics import system_metrics
@@ -196,14 +196,15 @@ def running(agent: Agent) -> list[TaskRun]:
 
 def _container_status(run: TaskRun) -> Json:
     status: Json = to_json(run.container_status())
-    status.pop("network_infos", None)
+    if not run.networks:
+        status.pop("network_infos", None)
     return status
 
 
 def statistics_of(agent: Agent, run: TaskRun, now: float) -> Json:
     """ResourceStatistics of a task's container."""
-    cgroups = agent.containers.cgroups
-    return container_statistics(
+    cgroups, flags = agent.containers.cgroups, agent.settings.flags
+    values = container_statistics(
         now,
         cgroups.plan,
         cgroups.root,
@@ -211,6 +212,11 @@ def statistics_of(agent: Agent, run: TaskRun, now: float) -> Json:
         run.executor_pid,
         limits_of(run.task),
     )
+    if flags.boolean("network_cni_metrics"):
+        values |= network_statistics(run.executor_pid, len(run.networks))
+    if agent.disk is not None:
+        values |= agent.disk.statistics(agent.watched(run))
+    return values
 
 
 def statistics_view(agent: Agent, now: float) -> list[Json]:

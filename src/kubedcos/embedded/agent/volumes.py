@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from kubedcos.embedded.agent.host_mounts import bind
 from kubedcos.embedded.agent.paths import Layout
 from kubedcos.errors import KubedcosError
 from kubedcos.mesos.messages import Resource
@@ -85,28 +86,47 @@ def _remove(path: Path) -> None:
 
 
 def give(
-    layout: Layout, sandbox: Path, resources: Iterable[Resource], owner: tuple[int, int] | None
+    layout: Layout,
+    sandbox: Path,
+    resources: Iterable[Resource],
+    owner: tuple[int, int] | None,
+    *,
+    mounted: bool,
 ) -> None:
-    """Link the task's volumes into its sandbox at their container paths.
+    """Put the task's volumes into its sandbox at their container paths.
+
+    Args:
+        layout: where volumes lie.
+        sandbox: of the task.
+        resources: of the task.
+        owner: user and group of the task; volumes become theirs, unless root's.
+        mounted: as mounts (filesystem/linux); otherwise as links, which cannot be read-only.
 
     Raises:
         VolumeError: the volume is not there, or its path leaves the sandbox or is taken.
     """
     for volume in volumes_of(resources).values():
         directory = volume_directory(layout, volume)
-        path = volume.disk.volume.container_path if volume.disk and volume.disk.volume else ""
+        wanted = volume.disk.volume if volume.disk else None
+        path = wanted.container_path if wanted else ""
         if not directory.is_dir():
             raise VolumeError(f"Persistent volume '{directory}' does not exist")
         if not path or path.startswith("/") or ".." in Path(path).parts:
             raise VolumeError(f"Volume path '{path}' must be relative and within the sandbox")
-        link = sandbox / path
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if owner is not None:
+        if owner is not None and owner[0] != 0:
             os.chown(directory, *owner)
+        target = sandbox / path
         try:
-            link.symlink_to(directory)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if mounted:
+                target.mkdir(exist_ok=True)
+                read_only = wanted is not None and wanted.mode == "RO"
+                bind(directory, target, read_only=read_only)
+            else:
+                target.symlink_to(directory)
         except OSError as error:
-            text = f"Failed to link the volume at '{link}': {error.strerror}"
+            word = "mount persistent volume from" if mounted else "symlink persistent volume from"
+            text = f"Failed to {word} '{directory}' to '{target}': {error.strerror}"
             raise VolumeError(text) from error
 
 

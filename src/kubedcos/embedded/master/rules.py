@@ -15,6 +15,7 @@ from kubedcos.embedded.master.check_rules import (
 )
 from kubedcos.embedded.master.name_rules import id_fault, role_fault
 from kubedcos.embedded.master.resource_rules import resource_fault
+from kubedcos.mesos.container_rules import container_fault
 from kubedcos.mesos.messages import (
     AgentID,
     FrameworkInfo,
@@ -94,6 +95,7 @@ def general_task_fault(
         or (None if task.resources else "Task uses no resources")
         or next(filter(None, map(resource_fault, task.resources)), None)
         or _environment_fault(task)
+        or _container_fault(task)
         or _limits_fault(task, resources)
         or _unsupported_task(task)
     )
@@ -152,6 +154,11 @@ def _command_fault(task: TaskInfo) -> str | None:
     return None
 
 
+def _container_fault(task: TaskInfo) -> str | None:
+    fault = container_fault(task.container) if task.container else None
+    return f"Task's `ContainerInfo` is invalid: {fault}" if fault else None
+
+
 def _limits_fault(task: TaskInfo, resources: Resources) -> str | None:
     limits = task.limits or {}
     if not limits.keys() <= {"cpus", "mem"}:
@@ -169,13 +176,6 @@ def _below(limit: Scalar, request: int) -> bool:
     return limit.value != float("inf") and thousandths(limit.value) < request
 
 
-def _foreign_volumes(task: TaskInfo) -> bool:
-    """Whether there are volumes other than those that tasks of a group share."""
-    volumes = task.container.volumes if task.container is not None else ()
-    shared = [volume for volume in volumes if volume.source and volume.source.sandbox_path]
-    return len(shared) < len(volumes) or (bool(volumes) and task.executor is None)
-
-
 def _unsupported_task(task: TaskInfo) -> str | None:
     """What Mesos could run and this engine cannot; the text names it."""
     container = task.container
@@ -184,8 +184,4 @@ def _unsupported_task(task: TaskInfo) -> str | None:
         found = "the Docker containerizer: only type MESOS without an image"
     elif container is not None and container.mesos is not None and container.mesos.image:
         found = "container images: only type MESOS without an image"
-    elif container is not None and container.network_infos:
-        found = "container networks: only the network of the host"
-    elif container is not None and (_foreign_volumes(task) or container.rlimit_info):
-        found = "volumes and limits in ContainerInfo: only persistent volumes among the resources"
     return f"The embedded engine does not support {found}" if found else None

@@ -13,6 +13,7 @@ from kubedcos.embedded.agent.executor.lifecycle import DEFAULT_KILL_GRACE, Lifec
 from kubedcos.embedded.agent.updates import UpdateStream
 from kubedcos.embedded.protocol import AgentCall
 from kubedcos.embedded.simulation.behaviour import Behaviour
+from kubedcos.mesos.container_messages import IPAddress
 from kubedcos.mesos.messages import (
     TERMINAL_STATES,
     AgentID,
@@ -26,7 +27,6 @@ from kubedcos.mesos.messages import (
     Task,
     TaskInfo,
 )
-from kubedcos.mesos.task_messages import IPAddress
 
 if TYPE_CHECKING:
     from kubedcos.embedded.simulation.agent import SimulatedAgent

@@ -35,12 +35,36 @@ def environment_of(command: Spec) -> dict[str, str]:
 
 
 def set_limits(limits: list[Spec]) -> None:
-    """Apply RLimitInfo's list: `type` RLMT_…, `soft` and `hard` both absent mean unlimited."""
+    """Apply RLimitInfo's list: `type` RLMT_…, `soft` and `hard` both absent mean unlimited.
+
+    Raises:
+        ValueError: one of them without the other, or no such limit.
+        OSError: more than the process may have.
+    """
     for limit in limits:
+        if ("soft" in limit) != ("hard" in limit):
+            raise ValueError("Invalid rlimit values")
         number = getattr(resource, "RLIMIT_" + str(limit["type"]).removeprefix("RLMT_"))
         soft = int(limit.get("soft", resource.RLIM_INFINITY))
         hard = int(limit.get("hard", resource.RLIM_INFINITY))
         resource.setrlimit(number, (soft, hard))
+
+
+def _change_rights(launch: Spec) -> None:
+    """User, capabilities and the bar to new privileges, in Mesos' order."""
+    user, wanted = launch.get("user"), launch.get("capabilities")
+    if wanted or launch.get("no_new_privileges"):
+        from kubedcos.embedded.agent.executor import kernel  # noqa: PLC0415  few tasks need it
+    if user:
+        if wanted:
+            kernel.keep_capabilities()
+        os.initgroups(user["name"], user["gid"])
+        os.setgid(user["gid"])
+        os.setuid(user["uid"])
+    if wanted:
+        kernel.set_capabilities(wanted.get("effective"), wanted.get("bounding"))
+    if launch.get("no_new_privileges"):
+        kernel.no_new_privileges()
 
 
 def exec_command(command: Spec, launch: Spec) -> NoReturn:
@@ -49,18 +73,15 @@ def exec_command(command: Spec, launch: Spec) -> NoReturn:
     Args:
         command: CommandInfo; its variables win over the launch's.
         launch: `sandbox` (working directory), `environment`, `rlimits`, `user` ({name, uid, gid},
-            absent to stay who one is).
+            absent to stay who one is), `capabilities` ({effective, bounding}: numbers, None to
+            leave a set as it is), `no_new_privileges`.
 
     Exits with status 1, and the reason on stderr, when the program cannot be started.
     """
     try:
         os.chdir(launch["sandbox"])
         set_limits(launch.get("rlimits") or [])
-        user = launch.get("user")
-        if user:
-            os.initgroups(user["name"], user["gid"])
-            os.setgid(user["gid"])
-            os.setuid(user["uid"])
+        _change_rights(launch)
         for number in (signal.SIGPIPE, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])

@@ -1,8 +1,9 @@
 """The executor of task groups: many tasks in one container, as Mesos' default executor has them.
 
 Its launch description holds ``group`` (true), ``executor_id``, ``container_id``, ``journal``,
-``sandbox`` and, like that of a command task, ``cgroups``, ``memory``, ``checkpoint``,
-``recovery_timeout``, ``shutdown_grace``, ``reports_killing``.
+``sandbox`` and, like that of a command task, ``enclosure``, ``memory``, ``checkpoint``,
+``recovery_timeout``, ``shutdown_grace``, ``reports_killing``. An ``enclosure`` of a task is what it
+has of its own within the executor's container: mounts, an IPC namespace.
 
 The agent sends, one JSON object a line (see `loop`):
 
@@ -29,6 +30,7 @@ from typing import Final
 
 from kubedcos.embedded.agent.executor.attempts import CheckedTask
 from kubedcos.embedded.agent.executor.command import exec_command
+from kubedcos.embedded.agent.executor.enclosure import enter
 from kubedcos.embedded.agent.executor.lifecycle import (
     DEFAULT_KILL_GRACE,
     ENDS,
@@ -67,6 +69,11 @@ class Member:
             path = Path(self.launch["sandbox"]) / name
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(descriptor, number)
+        try:
+            enter(self.launch.get("enclosure") or {}, lambda: os._exit(1))
+        except OSError as error:
+            log(f"Failed to prepare the container: {error.strerror or error}")
+            os._exit(1)
         exec_command(self.launch["command"], self.launch)
 
     def signal(self, number: int) -> None:
@@ -83,8 +90,8 @@ class Member:
 class GroupSupervisor(ExecutorLoop):
     """Runs groups of tasks until the last task has ended."""
 
-    def __init__(self, launch: Spec, listener: socket.socket) -> None:
-        super().__init__(launch, listener)
+    def __init__(self, launch: Spec, listener: socket.socket, pid: int) -> None:
+        super().__init__(launch, listener, pid)
         self.members: dict[str, Member] = {}
         self._unhealthy = False
         self._shutting_down = False

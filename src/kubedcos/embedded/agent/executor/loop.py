@@ -18,7 +18,6 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from kubedcos.embedded.agent.executor.journal import JournalWriter
@@ -36,8 +35,16 @@ class ExecutorLoop(ABC):
         last_uuid: of the status that was told last.
     """
 
-    def __init__(self, launch: Spec, listener: socket.socket) -> None:
+    def __init__(self, launch: Spec, listener: socket.socket, pid: int) -> None:
+        """Take a launch description.
+
+        Args:
+            launch: see the executor's own module.
+            listener: where the agent connects.
+            pid: of this process, as the host sees it.
+        """
         self.launch = launch
+        self._host_pid = pid
         self.listener = listener
         self.journal = JournalWriter(launch["journal"])
         self.agent: socket.socket | None = None
@@ -69,14 +76,12 @@ class ExecutorLoop(ABC):
         """The container's memory limit was hit."""
 
     def enter_container(self) -> None:
-        """Join the cgroups, watch the memory limit, and say that the executor runs."""
-        for path in self.launch.get("cgroups") or []:
-            Path(path).write_text(str(os.getpid()))
+        """Watch the memory limit, and say that the executor runs."""
         if memory := self.launch.get("memory"):
             with contextlib.suppress(OSError):
                 self.memory = MemoryWatch(memory["version"], memory["directory"])
                 self.poller.register(self.memory.fd, self.memory.poll_mask)
-        self.journal.append({"start": {"pid": os.getpid()}})
+        self.journal.append({"start": {"pid": self._host_pid}})
 
     def tell(self, statuses: list[Spec]) -> None:
         """Put `statuses` into the journal and wake the agent."""

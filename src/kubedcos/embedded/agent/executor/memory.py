@@ -51,7 +51,10 @@ class MemoryWatch:
         """What the agent needs to tell: limit and highest use in bytes, and the statistics."""
         names = ("memory.limit_in_bytes", "memory.max_usage_in_bytes")
         limit, peak = names if self.version == 1 else ("memory.max", "memory.peak")
+        parts = _fields(self.directory / "memory.stat") if self.version == 2 else {}
         return {
+            "version": self.version,
+            "parts": {name: parts.get(name, 0) for name in ("anon", "file", "kernel")},
             "limit": _number(self.directory / limit),
             "peak": _number(self.directory / peak) or _number(self.directory / limit),
             "statistics": _text(self.directory / "memory.stat"),

@@ -3,10 +3,10 @@
 The launch description (a JSON object, written by the agent) holds:
 
 ``task_id``, ``container_id``, ``journal`` (path), ``sandbox``, ``environment``, ``command``, and
-optionally ``user``, ``rlimits``, ``cgroups`` (``cgroup.procs`` files to join), ``memory``
-({``version``, ``directory``}), ``check``, ``health_check``, ``kill_grace``, ``reports_killing``,
-``kill_policy_of_call_counts``, ``max_completion_time``, ``checkpoint``, ``recovery_timeout``,
-``shutdown_grace`` (all times in seconds).
+optionally ``user``, ``rlimits``, ``capabilities``, ``no_new_privileges`` (see `command`),
+``enclosure`` (see there), ``memory`` ({``version``, ``directory``}), ``check``, ``health_check``,
+``kill_grace``, ``reports_killing``, ``kill_policy_of_call_counts``, ``max_completion_time``,
+``checkpoint``, ``recovery_timeout``, ``shutdown_grace`` (all times in seconds).
 
 The agent sends ``{"kill": seconds or null}`` and ``{"shutdown": seconds}``; see `loop`.
 """
@@ -33,8 +33,8 @@ from kubedcos.embedded.agent.executor.proctree import signal_tree
 class Supervisor(ExecutorLoop):
     """Runs one command task to its end."""
 
-    def __init__(self, launch: Spec, listener: socket.socket) -> None:
-        super().__init__(launch, listener)
+    def __init__(self, launch: Spec, listener: socket.socket, pid: int) -> None:
+        super().__init__(launch, listener, pid)
         self.pid = 0
         self.life = Lifecycle(rules_of(launch))
         self.checked = CheckedTask(self.life, launch)

@@ -1,0 +1,135 @@
+"""CNI networks of containers: addresses, files, checks, and plugins that fail."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from .conftest import Play
+from .container_lab import (
+    FRAMEWORK_ID,
+    Lab,
+    container,
+    kill,
+    needs_root,
+    run,
+    until,
+    until_written,
+)
+
+pytestmark = needs_root
+
+
+NETWORKED = "hostname; cat /etc/hosts /etc/hostname; grep -c . /etc/resolv.conf; exec sleep 600"
+
+
+@pytest.mark.contract(behaviour="container-networks")
+def test_networks(play: Play, agent_process: Any, lab: Lab, wire: SimpleNamespace) -> None:
+    labels = {"labels": [{"key": "tier", "value": "web"}]}
+    mappings = [{"host_port": 31001, "container_port": 80, "protocol": "tcp"}]
+    wanted = {"name": "apps", "labels": labels, "port_mappings": mappings}
+    server = (
+        "import http.server as h, sys\n"
+        "class H(h.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self): self.send_response(200); self.end_headers()\n"
+        "h.HTTPServer(('127.0.0.1', 8123), H).serve_forever()"
+    )
+    http = {"type": "HTTP", "delay_seconds": 0, "interval_seconds": 0.1, "http": {"port": 8123}}
+    http["grace_period_seconds"] = 30
+    tasks = {
+        "named": (NETWORKED, container(network_infos=[wanted], hostname="web-1")),
+        "both": (
+            "cat /etc/resolv.conf; ip -o -4 addr; echo; exec sleep 600",
+            container(network_infos=[{"name": "other"}, {"name": "apps"}]),
+        ),
+        "checked": (
+            f'exec {sys.executable} -IS -c "{server}"',
+            container(network_infos=[{"name": "apps"}]) | {"health_check": http},
+        ),
+    }
+
+    async def story(master: Any) -> None:
+        agent_process.start(master, *lab.flags())
+        await master.registered()
+        addresses = {}
+        for name, parts in tasks.items():
+            await run(master, wire, {name: parts})
+            status = await master.until_state(name, "TASK_RUNNING")
+            infos = status["container_status"]["network_infos"]
+            addresses[name] = [i["ip_addresses"][0]["ip_address"] for i in infos]
+        assert addresses == {
+            "named": ["10.98.7.2"],
+            "both": ["10.98.8.3", "10.98.7.4"],
+            "checked": ["10.98.7.5"],
+        }
+        status = master.statuses("named")[-1]["container_status"]
+        own = {"protocol": "IPv4", "ip_address": "10.98.7.2"}
+        assert status["network_infos"] == [wanted | {"ip_addresses": [own]}]
+        args = lab.calls("ADD")[0]["args"]
+        assert args == {"org.apache.mesos": {"network_info": wanted}}
+        text = await until_written(agent_process, "named", 4)
+        assert text.startswith("web-1\n127.0.0.1 localhost\n10.98.7.2 web-1\nweb-1")
+        both = await until_written(agent_process, "both", 5)
+        assert both.startswith("search lab\nnameserver 10.98.8.1\n")
+        assert "10.98.8.3" in both
+        assert "10.98.7.4" in both
+        assert lab.reaches("10.98.7.2")
+
+        def healthy(m: Any) -> Any:
+            return any(s.get("healthy") for s in m.statuses("checked"))
+
+        await master.wait_for(healthy)
+        (shown,) = [
+            c for c in await agent_process.get(master, "/containers") if c["source"] == "named"
+        ]
+        assert shown["status"]["network_infos"][0]["ip_addresses"] == [own]
+        assert shown["statistics"]["net_rx_bytes"] > 0
+        agent_process.kill()
+        agent_process.start(master, *lab.flags(), port=master.address[1])
+        await master.registered("REREGISTER")
+        await kill(master, "named")
+        last = master.statuses("named")[-1]["container_status"]
+        assert last["network_infos"][0]["ip_addresses"] == [own], "after a restart, too"
+        for name in ("both", "checked"):
+            await kill(master, name)
+        await lab.until_nothing_is_left()
+        ended = [(call["containerid"], call["ifname"]) for call in lab.calls("DEL")]
+        assert sorted(ended) == sorted((c["containerid"], c["ifname"]) for c in lab.calls("ADD"))
+        assert all("netns" in call for call in lab.calls("DEL"))
+
+    play(story)
+
+
+@pytest.mark.contract(behaviour="container-networks")
+def test_a_plugin_that_fails_and_one_that_is_cancelled(
+    play: Play, agent_process: Any, lab: Lab, wire: SimpleNamespace
+) -> None:
+    parts = container(network_infos=[{"name": "apps"}])
+
+    async def story(master: Any) -> None:
+        agent_process.start(master, *lab.flags())
+        await master.registered()
+        (lab.directory / "cni/fail").touch()
+        await run(master, wire, {"failed": ("true", parts)})
+        failed = await master.until_state("failed", "TASK_FAILED")
+        plugin = lab.directory / "plugins/pair"
+        assert failed["message"].startswith(
+            f"Failed to launch container: The CNI plugin '{plugin}' failed to attach container "
+        )
+        assert failed["message"].endswith(
+            " to CNI network 'apps': stdout='no addresses left\n', stderr=''"
+        )
+        (lab.directory / "cni/fail").unlink()
+        (lab.directory / "cni/hold").touch()
+        await run(master, wire, {"killed": ("true", parts)})
+        await until(lambda: len(lab.calls("ADD")) == 2)
+        await master.send("KILL_TASK", framework_id=FRAMEWORK_ID, task_id={"value": "killed"})
+        (lab.directory / "cni/hold").unlink()
+        killed = await master.until_state("killed", "TASK_KILLED")
+        assert killed["reason"] == "REASON_TASK_KILLED_DURING_LAUNCH"
+        await lab.until_nothing_is_left()
+
+    play(story)
