@@ -12,6 +12,7 @@ from kubedcos.embedded.master.removal import unreachable
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord
 from kubedcos.embedded.master.task_groups import exited_executor, shutdown_executor
 from kubedcos.embedded.protocol import ExitedExecutor, KnownExecutor
+from kubedcos.mesos.container_messages import LinuxInfo
 from kubedcos.mesos.messages import (
     AgentID,
     CallShutdown,
@@ -26,7 +27,6 @@ from kubedcos.mesos.messages import (
     Scalar,
     TaskGroup,
 )
-from kubedcos.mesos.task_messages import LinuxInfo
 
 from .world import World, scalar, task
 
