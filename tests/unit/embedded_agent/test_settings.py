@@ -46,7 +46,7 @@ def test_domain_attributes_and_credentials() -> None:
     assert [a.name for a in found.attributes] == ["rack", "cores"]
     assert found.credential is not None
     assert found.credential.principal == "agent"
-    assert [c.principal for c in found.http_credentials] == ["ops"]
+    assert found.http_credentials == {"ops": "o"}
 
 
 def test_environment_and_files(tmp_path: Path) -> None:

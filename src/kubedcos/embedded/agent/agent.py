@@ -445,6 +445,7 @@ class Agent:
             append = self.store.updates(self.agent_id, entry.run)
             run.stream = UpdateStream.recover(entry.records, append)
             run.silent, run.recovered = entry.silent, True
+            run.networks = self.networks_of(run.run, run.task.container)
             run.read_journal()
             run.ended = run.stream.terminated
             if run.done:
