@@ -131,6 +131,8 @@ def _api_payload(at: Situation) -> Payload:
             "audit-log-maxage": 30,
             "audit-log-maxbackup": 10,
             "audit-log-maxsize": 100,
+            # Who may start privileged pods is for Pod Security and RBAC to say, in each namespace.
+            "allow-privileged": True,
             "request-timeout": "300s",
             "profiling": False,
         }

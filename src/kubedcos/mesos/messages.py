@@ -6,7 +6,8 @@ Import wire types from here. Encode and decode with `encode` and `decode_event`;
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+import math
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -361,11 +362,22 @@ _M = TypeVar("_M")
 
 
 def encode(message: Message) -> bytes:
-    """JSON of a message, without unset fields.
+    """JSON of a message, without unset fields; an infinite number is the text that Mesos reads."""
+    data = msgspec.json.encode(message)
+    # JSON has no infinity; the encoder writes `null`, which nothing else in a message becomes.
+    if b"null" not in data:
+        return data
+    return msgspec.json.encode(_finite(msgspec.to_builtins(message)))
 
-    Scalars must be finite: JSON has no infinity, and Mesos wants the text ``"Infinity"``.
-    """
-    return msgspec.json.encode(message)
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def decode(data: bytes | str, kind: type[_M]) -> _M:

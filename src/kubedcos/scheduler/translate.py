@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from kubedcos.mesos import messages as wire
@@ -200,6 +201,8 @@ def task_info(
         kill_policy=wire.KillPolicy(grace_period=wire.DurationInfo(grace)),
         labels=_labels(labels.items()),
         discovery=_discovery(task),
+        # Mesos takes `limits` since 1.11.
+        limits=None if spec.cpu_is_limit else {"cpus": wire.Scalar(math.inf)},
     )
 
 

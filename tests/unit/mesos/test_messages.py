@@ -52,3 +52,8 @@ def test_unknown_fields_and_types_are_no_error() -> None:
 def test_numbers_may_be_text() -> None:
     assert decode(b'{"value":"Infinity"}', Scalar).value == float("inf")
     assert decode(b'{"value":"1.5"}', Scalar).value == 1.5
+
+
+def test_an_infinite_number_is_sent_as_the_text_that_mesos_reads() -> None:
+    assert json.loads(encode(Scalar(float("inf")))) == {"value": "Infinity"}
+    assert decode(encode(Scalar(float("inf"))), Scalar).value == float("inf")

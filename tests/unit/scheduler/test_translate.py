@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -133,6 +134,13 @@ def test_a_task_carries_all_that_makes_it_findable() -> None:
     check = info["health_check"]
     assert (check["type"], check["command"]["value"]) == ("COMMAND", "etcdctl endpoint health")
     assert (check["grace_period_seconds"], check["consecutive_failures"]) == (30.0, 5)
+
+
+def test_a_task_whose_cpus_are_no_limit_has_none_of_them() -> None:
+    unlimited = replace(LAUNCH, spec=replace(LAUNCH.spec, cpu_is_limit=False))
+    info = sent(translate.task_info(unlimited, COMMAND, (), cluster="k8s", role="lab"))
+    assert info["limits"] == {"cpus": {"value": "Infinity"}}
+    assert "limits" not in sent(translate.task_info(LAUNCH, COMMAND, (), cluster="k8s", role="lab"))
 
 
 def test_the_framework_introduces_itself() -> None:
