@@ -200,8 +200,8 @@ def _nodes(options: ClusterOptions) -> PodSpec:
         health_check=_check(f"http://127.0.0.1:{node.HEALTH_PORT}/healthz"),
         kill_grace_seconds=node.KILL_GRACE,
         labels={"kubedcos/component": "kubelet"},
-        # On cgroup v1 no pod below a task with a quota may have a greater one, and Kubernetes allows
-        # limits beyond a node's size.
+        # On cgroup v1 no pod below a task with a quota may have a greater one, and Kubernetes
+        # allows limits beyond a node's size.
         cpu_is_limit=False,
     )
     proxy = TaskSpec(

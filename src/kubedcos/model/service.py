@@ -78,8 +78,8 @@ class TaskSpec:
     Attributes:
         name: component name within the pod, such as ``kubelet``.
         kind: key by which the `Workload` knows how to launch and to probe it.
-        cpu_is_limit: agents that cut CPU time (``--cgroups_enable_cfs``) cut it at `cpus`; otherwise
-            the task may use what is idle beyond it.
+        cpu_is_limit: agents that cut CPU time (``--cgroups_enable_cfs``) cut it at `cpus`;
+            otherwise the task may use what is idle beyond it.
     """
 
     name: str
