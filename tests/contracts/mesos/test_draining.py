@@ -233,7 +233,7 @@ def own_lab(directory: Path, *flags: str) -> Iterator[Cluster]:
     made = Cluster(f"127.0.0.1:{free_port()}")
     made.embedded = True
     try:
-        start_master(made, directory, in_memory=False)
+        start_master(made, directory, in_memory=False, patience=30)
         start_agent(made, directory, 0, *flags)
         made.wait_for_agents(1)
         yield made
@@ -244,9 +244,8 @@ def own_lab(directory: Path, *flags: str) -> Iterator[Cluster]:
 @pytest.mark.contract(
     behaviour="drain", recordings="drain-framework-side.jsonl operator-drain.json"
 )
-def test_drained_to_be_gone(own_cluster: Cluster, tmp_path: Path) -> None:
+def test_drained_to_be_gone(embedded_only: None, tmp_path: Path) -> None:
     """The whole end of the recorded story: the framework hears GONE_BY_OPERATOR, then FAILURE."""
-    del own_cluster
     with own_lab(tmp_path) as lab, subscribed(lab.master, "gone", **DURABLE) as framework:
         agent_id = running(framework, ("d-gone", "sleep 600", 3))
         more = {"mark_gone": True, "max_grace_period": {"seconds": 2}}
@@ -277,9 +276,8 @@ def test_drained_to_be_gone(own_cluster: Cluster, tmp_path: Path) -> None:
     recordings="drain-http-command-executor.jsonl operator-drain-http-command-executor.json",
 )
 def test_the_grace_period_reaches_tasks_with_the_http_command_executor_only(
-    own_cluster: Cluster, tmp_path: Path
+    embedded_only: None, tmp_path: Path
 ) -> None:
-    del own_cluster
     notes = [line["note"] for line in story(SHORTENED) if line["dir"] == "note" and "note" in line]
     assert "60 s of its own" in notes[0]
     flags = ("--http_command_executor",)
@@ -297,10 +295,9 @@ def test_the_grace_period_reaches_tasks_with_the_http_command_executor_only(
 
 @pytest.mark.contract(behaviour="drain", agent_endpoints="/state", agent_calls="GET_AGENT")
 def test_a_drain_goes_on_after_agent_and_master_were_killed(
-    own_cluster: Cluster, tmp_path: Path
+    embedded_only: None, tmp_path: Path
 ) -> None:
     """Mesos keeps a drain in the master's registry and in the agent's meta directory."""
-    del own_cluster
     with own_lab(tmp_path) as lab, subscribed(lab.master, "stubborn", **DURABLE) as framework:
         agent_id = running(framework, ("late", DEAF, 8))
         assert operate(lab.master, "DRAIN_AGENT", agent_id) == (200, "")

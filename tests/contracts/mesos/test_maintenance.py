@@ -162,13 +162,12 @@ def test_answers_are_shown_to_operators_and_asked_for_again(unscheduled: Http) -
 
 
 @pytest.fixture
-def lab(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+def lab(embedded_only: None, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster of its own with one agent, which maintenance will end."""
-    del own_cluster
     made = Cluster(f"127.0.0.1:{free_port()}")
     made.embedded = True
     try:
-        start_master(made, tmp_path, in_memory=False)
+        start_master(made, tmp_path, in_memory=False, patience=30)
         start_agent(made, tmp_path, 0)
         made.wait_for_agents(1)
         yield made
