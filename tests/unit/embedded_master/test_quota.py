@@ -175,6 +175,30 @@ def test_quota_and_weights_outlive_the_master_but_not_a_reset() -> None:
     assert anew.state.weights == {"flag": 3.0}
 
 
+def test_who_may_not_changes_nothing() -> None:
+    world = World()
+    world.agent()
+    request = QuotaRequest("lab", tuple(parse_resources("cpus:1")))
+    with pytest.raises(PermissionError):
+        quota_updates.update(
+            world.state,
+            [config(limits={"cpus": 2}), config("other", limits={"cpus": 2})],
+            frozenset(),
+            force=False,
+            may=lambda role: role == "lab",
+        )
+    with pytest.raises(PermissionError):
+        quota_updates.set_older(world.state, request, frozenset(), may=lambda _role: False)
+    with pytest.raises(PermissionError):
+        weights.update(world.state, [], frozenset(), may=lambda role: role is not None)
+    # What is wrong is said before it is asked who may.
+    with pytest.raises(quota_updates.QuotaRefused):
+        quota_updates.update(
+            world.state, [config("a/b")], frozenset(), force=False, may=lambda _role: False
+        )
+    assert (world.state.quotas, world.state.weights) == ({}, {})
+
+
 def test_a_limit_of_nothing_offers_nothing() -> None:
     world = World()
     world.agent("cpus:4;mem:4096")
