@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from kubedcos.mesos.messages import (
     CommandInfo,
     ContainerInfo,
     FrameworkInfo,
+    OfferFilters,
+    ReservationInfo,
     Resource,
+    Scalar,
     TaskInfo,
     Uri,
 )
@@ -103,3 +107,17 @@ def test_infinity_travels_as_text_both_ways() -> None:
     assert task.limits
     assert task.limits["cpus"].value == float("inf")
     assert b'"limits":{"cpus":{"value":"Infinity"}}' in encode_json(task)
+
+
+@pytest.mark.parametrize("number", [0.1, 5051.0, float("inf"), float("-inf")])
+def test_what_is_written_is_what_is_shown_wherever_a_message_stands(number: float) -> None:
+    resource = Resource("cpus", "SCALAR", Scalar(number), reservations=(ReservationInfo("STATIC"),))
+    filters = {"lab": OfferFilters()}
+    info = FrameworkInfo("ünser", "f", offer_filters=filters, failover_timeout=number)
+    for value in (
+        resource,
+        info,
+        {"deep": [{"in": (resource, info)}], "number": number},
+        [1, None],
+    ):
+        assert json.loads(encode_json(value)) == to_json(value)
