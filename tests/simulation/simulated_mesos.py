@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kubedcos.embedded.master import frameworks, removal
@@ -347,24 +347,12 @@ def domain(region: str, zone: str) -> wire.DomainInfo:
 
 def _after(operation: wire.Operation, pool: Resources) -> Resources:
     """What is left of an offer; raises ValueError when the operation asks for more."""
-    match operation:
-        case wire.Operation(reserve=wire.OperationReserve() as body):
-            return convert.reserve(pool, _bare(body.resources))
-        case wire.Operation(unreserve=wire.OperationResources() as body):
-            return convert.unreserve(pool, _bare(body.resources))
-        case wire.Operation(type="CREATE", create=wire.OperationVolumes() as body):
-            return convert.create(pool, _bare(body.volumes))
-        case wire.Operation(type="DESTROY", destroy=wire.OperationVolumes() as body):
-            return convert.destroy(pool, _bare(body.volumes))
-        case wire.Operation(launch=wire.OperationLaunch() as body):
-            for info in body.task_infos:
-                needs = Resources(info.resources).unallocated()
-                if not pool.contains(needs):
-                    raise ValueError(f"{info.name} needs {needs}; offered {pool}")
-                pool -= needs
-            return pool
-    raise ValueError("an operation that this framework does not need")
-
-
-def _bare(resources: Sequence[wire.Resource]) -> tuple[wire.Resource, ...]:
-    return tuple(Resources(resources).unallocated())
+    if operation.launch is None:
+        steps = convert.conversions(operation)
+        return convert.applied(pool, (step.unallocated() for step in steps))
+    for info in operation.launch.task_infos:
+        needs = Resources(info.resources).unallocated()
+        if not pool.contains(needs):
+            raise ValueError(f"{info.name} needs {needs}; offered {pool}")
+        pool -= needs
+    return pool
