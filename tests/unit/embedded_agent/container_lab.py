@@ -199,6 +199,14 @@ def host_path(path: str, **more: Any) -> Json:
     return {"source": {"type": "HOST_PATH", "host_path": {"path": path, **more}}}
 
 
+async def start_again(master: Any, agent: Any, *flags: str) -> None:
+    """Start an agent that was killed, up to its registration."""
+    # On a busy machine the link breaks now and then, and an agent registers more than once.
+    before = sum(call["type"] == "REREGISTER" for call in master.calls)
+    agent.start(master, *flags, port=master.address[1])
+    await master.registered("REREGISTER", before + 1)
+
+
 async def run(master: Any, wire: SimpleNamespace, tasks: dict[str, tuple[str, Json]]) -> None:
     made = [wire.task(name, shell, **parts) for name, (shell, parts) in tasks.items()]
     await master.send("RUN_TASKS", framework=wire.framework(), tasks=made)

@@ -14,10 +14,14 @@ from .container_lab import (
     Lab,
     container,
     kill,
+    namespace_of,
     needs_root,
     run,
+    sandbox_path,
+    start_again,
     until,
     until_written,
+    volume,
 )
 
 pytestmark = needs_root
@@ -88,8 +92,7 @@ def test_networks(play: Play, agent_process: Any, lab: Lab, wire: SimpleNamespac
         assert shown["status"]["network_infos"][0]["ip_addresses"] == [own]
         assert shown["statistics"]["net_rx_bytes"] > 0
         agent_process.kill()
-        agent_process.start(master, *lab.flags(), port=master.address[1])
-        await master.registered("REREGISTER")
+        await start_again(master, agent_process, *lab.flags())
         await kill(master, "named")
         last = master.statuses("named")[-1]["container_status"]
         assert last["network_infos"][0]["ip_addresses"] == [own], "after a restart, too"
@@ -131,5 +134,48 @@ def test_a_plugin_that_fails_and_one_that_is_cancelled(
         killed = await master.until_state("killed", "TASK_KILLED")
         assert killed["reason"] == "REASON_TASK_KILLED_DURING_LAUNCH"
         await lab.until_nothing_is_left()
+
+    play(story)
+
+
+@pytest.mark.contract(behaviour="container-networks")
+def test_tasks_of_a_group_share_network_and_volumes(
+    play: Play, agent_process: Any, lab: Lab, wire: SimpleNamespace
+) -> None:
+    """The executor's container has the network; a task sees its parent's sandbox by a mount."""
+    pod = {
+        "type": "DEFAULT",
+        "executor_id": {"value": "pod"},
+        "framework_id": FRAMEWORK_ID,
+        "resources": [wire.scalar("cpus", 0.1), wire.scalar("mem", 32)],
+    } | container(network_infos=[{"name": "apps"}])
+    shared = container(volumes=[volume("data", **sandbox_path("shared", "PARENT"))])
+    writer = wire.task("writer", "readlink /proc/self/ns/net > data/ns; exec sleep 600", **shared)
+    shell = "while [ ! -s data/ns ]; do sleep 0.05; done; cat data/ns; readlink /proc/self/ns/net"
+    reader = wire.task("reader", shell, **shared)
+
+    async def story(master: Any) -> None:
+        agent_process.start(master, *lab.flags())
+        await master.registered()
+        await master.send(
+            "RUN_TASK_GROUP",
+            framework=wire.framework(),
+            executor=pod,
+            launch_executor=True,
+            tasks=[task | {"executor": pod} for task in (writer, reader)],
+        )
+        await master.until_state("reader", "TASK_FINISHED")
+        running = await master.until_state("writer", "TASK_RUNNING")
+        status = running["container_status"]
+        (network,) = status["network_infos"]
+        assert network["ip_addresses"] == [{"protocol": "IPv4", "ip_address": "10.98.7.2"}]
+        (output,) = agent_process.directory.glob(
+            "work/slaves/*/frameworks/*/executors/pod/runs/latest/tasks/reader/stdout"
+        )
+        first, second = output.read_text().split()
+        assert first == second == namespace_of("net", status["executor_pid"])
+        await kill(master, "writer")
+        await lab.until_nothing_is_left()
+        assert len(lab.calls("DEL")) == 1
 
     play(story)

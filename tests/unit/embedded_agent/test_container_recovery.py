@@ -16,6 +16,7 @@ from .container_lab import (
     needs_root,
     persistent,
     run,
+    start_again,
     until,
 )
 
@@ -51,8 +52,7 @@ def test_nothing_is_left_whenever_the_agent_is_killed(
             executor = master.statuses("t")[-1]["container_status"]["executor_pid"]
             os.kill(executor, 9)
         hold.unlink(missing_ok=True)
-        agent_process.start(master, *lab.flags(), port=master.address[1])
-        await master.registered("REREGISTER")
+        await start_again(master, agent_process, *lab.flags())
         last = {"plugin": "TASK_FAILED", "started": "TASK_FAILED", "ending": "TASK_KILLED"}
         status = await master.until_state("t", last[moment])
         if moment != "ending":

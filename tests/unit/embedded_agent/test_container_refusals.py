@@ -21,6 +21,7 @@ from .container_lab import (
     outputs,
     run,
     sandbox_path,
+    start_again,
     volume,
 )
 
@@ -174,13 +175,12 @@ def test_defaults_of_the_agent(
         assert infos[0]["name"] == "apps"
         assert (lab.directory / "work/isolators/network/cni").is_dir()
         assert await asyncio.to_thread(agent_process.stop) == 0
-        agent_process.start(
+        await start_again(
             master,
+            agent_process,
             "--isolation=posix/cpu,posix/mem",
             f"--default_container_info={json.dumps(refused)}",
-            port=master.address[1],
         )
-        await master.registered("REREGISTER")
         await run(master, wire, {"posix": ("true", {}), "cni": ("true", default_network())})
         failed = await master.until_state("posix", "TASK_FAILED")
         text = "Failed to launch container: Volumes in ContainerInfo is not supported"

@@ -17,6 +17,7 @@ from .container_lab import (
     outputs,
     persistent,
     run,
+    start_again,
     until_written,
     volume,
 )
@@ -127,8 +128,7 @@ def test_persistent_volumes_on_all_disks(
         )
         assert seen["data"] == "kept\n", "operators see the volume in the sandbox"
         agent_process.kill()
-        agent_process.start(master, *lab.flags(), port=master.address[1])
-        await master.registered("REREGISTER")
+        await start_again(master, agent_process, *lab.flags())
         await kill(master, "writer")
         await lab.until_nothing_is_left()
         reader = ("cat a/file; touch a/no || echo refused", {"resources": [read_only]})

@@ -23,6 +23,7 @@ from kubedcos.embedded.agent.container_rules import refusal
 from kubedcos.embedded.agent.containers import kill_marked
 from kubedcos.embedded.agent.draining import TOO_LATE
 from kubedcos.embedded.agent.executor.journal import JournalReader
+from kubedcos.embedded.agent.executor.proctree import host_pid
 from kubedcos.embedded.agent.group_launching import GroupLauncher, group_limits
 from kubedcos.embedded.agent.group_store import StoredExecutor, StoredGroup
 from kubedcos.embedded.agent.isolators.disk import Exceeded, Watched
@@ -361,7 +362,9 @@ class Groups:
     def _forked(self, executor: GroupExecutor, record: dict[str, Any]) -> None:
         member = executor.members.get(record["task_id"])
         if member is not None:
-            member.executor_pid = int(record["pid"])
+            own = executor.executor_pid
+            pid = int(record["pid"])
+            member.executor_pid = pid if own is None else host_pid(pid, own)
 
     def _status(self, executor: GroupExecutor, record: dict[str, Any]) -> None:
         executor.last_uuid = record["uuid"]

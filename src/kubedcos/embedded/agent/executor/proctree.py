@@ -67,6 +67,35 @@ def tree(root: int, everything: Iterable[Process], spare: int) -> set[int]:
             sessions |= {process.session} - foreign
 
 
+def host_pid(pid: int, neighbour: int, proc: Path = Path("/proc")) -> int:
+    """The id here of a process that is `pid` in the PID namespace of another one.
+
+    Args:
+        pid: as the namespace knows it.
+        neighbour: id here of a process in that namespace.
+        proc: where to look.
+
+    Returns:
+        `pid` itself when the namespace is ours, or the process is gone.
+    """
+    try:
+        namespace = (proc / str(neighbour) / "ns/pid").readlink()
+        if namespace == (proc / "self/ns/pid").readlink():
+            return pid
+    except OSError:
+        return pid
+    for process in processes(proc):
+        try:
+            if (proc / str(process.pid) / "ns/pid").readlink() != namespace:
+                continue
+            lines = (proc / str(process.pid) / "status").read_text().splitlines()
+        except OSError:
+            continue
+        if any(line.startswith("NSpid:") and line.split()[-1] == str(pid) for line in lines):
+            return process.pid
+    return pid
+
+
 def signal_tree(root: int, number: int) -> int:
     """Send `number` to the tree of `root`; returns how many processes got it.
 
