@@ -47,8 +47,12 @@ class Files:
             prefix = shorter
         root = Path(os.path.realpath(self.attached[prefix]))
         rest = wanted[len(prefix) :].lstrip("/")
-        real = Path(os.path.realpath(root / rest))
-        if not real.exists():
+        try:
+            real = Path(os.path.realpath(root / rest))
+            there = real.exists()
+        except (OSError, ValueError):  # a name that is too long, or has a NUL in it
+            there = False
+        if not there:
             raise FileProblem(404)
         if real != root and root not in real.parents:
             raise FileProblem(400, f"'{path}' is inaccessible.\n")
@@ -84,7 +88,8 @@ class Files:
         real = self.resolve(path)
         if real.is_dir():
             raise FileProblem(400, "Cannot read a directory.\n")
-        with real.open("rb") as stream:
+        # Of a pipe, which a task may have made, nobody waits for the other end.
+        with open(os.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:  # noqa: PTH123
             size = os.fstat(stream.fileno()).st_size
             if offset is None or offset < 0:
                 return b"", size, size
@@ -104,6 +109,8 @@ class Files:
             raise
         if real.is_dir():
             raise FileProblem(400, "Cannot download a directory.\n")
+        if not real.is_file():
+            raise FileProblem(404, "404 Not Found.")
         return real
 
     def debug(self) -> dict[str, str]:

@@ -29,6 +29,7 @@ from kubedcos.mesos.base_messages import (
 if TYPE_CHECKING:
     from typing import Self
 
+MOST: Final = (1 << 63) - 1
 SCALE: Final = 1000
 """Scalars are whole numbers of thousandths."""
 
@@ -38,8 +39,13 @@ Amount = int | Spans | frozenset[str]
 
 
 def thousandths(value: float) -> int:
-    """A scalar in fixed point, rounded as Mesos rounds."""
-    return round(value * SCALE)
+    """A scalar in fixed point, rounded as Mesos rounds; infinities as the most of 64 bits."""
+    try:
+        return round(value * SCALE)
+    except OverflowError:
+        return MOST if value > 0 else -MOST
+    except ValueError:  # no number
+        return 0
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> Spans:

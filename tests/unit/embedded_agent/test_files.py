@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,15 @@ def test_download(files: Files, sandbox: Path) -> None:
         with pytest.raises(FileProblem) as caught:
             files.download(path)
         assert (caught.value.status, str(caught.value)) == (status, text)
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "d/../../secret", "\x00", "f\x00", "x" * 5000, "d/" * 3000, "\udcff"]
+)
+def test_odd_names_lead_nowhere(files: Files, sandbox: Path, name: str) -> None:
+    assert status_of(files, f"{sandbox}/{name}")[0] in {400, 404}
+
+
+def test_nobody_waits_for_the_other_end_of_a_pipe(files: Files, sandbox: Path) -> None:
+    os.mkfifo(sandbox / "pipe")
+    assert files.read(f"{sandbox}/pipe", 0, 10) == (b"", 0, 0)

@@ -66,10 +66,18 @@ def users_of(runs: Iterable[Known], frameworks: Mapping[str, FrameworkInfo]) -> 
     by_framework = {run.run.framework_id: run.framework.user for run in known}
     by_framework |= {name: info.user for name, info in frameworks.items()}
     executors = {
-        (run.run.framework_id, run.run.executor_id): user_of(run.task, run.framework)
+        (run.run.framework_id, run.run.executor_id): _executor_user(run.task, run.framework)
         for run in known
     }
     return Users(by_framework, executors)
+
+
+def _executor_user(task: TaskInfo, framework: FrameworkInfo) -> str:
+    """That of the executor of a task group; that of the task where it is its own executor."""
+    if task.executor is None:
+        return user_of(task, framework)
+    command = task.executor.command
+    return command.user if command is not None and command.user is not None else framework.user
 
 
 def endpoint(path: str, shown: Any, users: Users, approver: Approver) -> Any:

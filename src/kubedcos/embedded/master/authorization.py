@@ -204,8 +204,16 @@ NEEDED: Final[Mapping[str, Callable[[MasterState, Any], Needed]]] = {
 }
 """What a call of the operator API needs, from the state and its body."""
 
+ASKED_LATER: Final = frozenset(
+    {
+        *("UPDATE_QUOTA", "SET_QUOTA", "REMOVE_QUOTA", "UPDATE_WEIGHTS", "GET_WEIGHTS"),
+        *("LIST_FILES", "READ_FILE", "SUBSCRIBE"),
+    }
+)
+"""Calls that ask for permission themselves, once they know of what."""
+
 OPEN: Final = frozenset(
-    {"GET_HEALTH", "GET_VERSION", "GET_MASTER", "GET_METRICS", "LIST_FILES", "READ_FILE"}
+    {"GET_HEALTH", "GET_VERSION", "GET_MASTER", "GET_METRICS", "GET_LOGGING_LEVEL"}
 )
 """Calls that need no permission and show nothing that could be hidden, in Mesos too.
 

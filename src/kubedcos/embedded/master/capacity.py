@@ -49,6 +49,7 @@ class Capacity:
         take(self.total, resources.quantities)
         for resource in resources.reserved():
             role = reservation_role(resource)
-            take(self.reserved[role], Resources([resource]).quantities)
-            if not self.reserved[role]:
-                del self.reserved[role]
+            here = self.reserved.get(role, {})
+            take(here, Resources([resource]).quantities)
+            if not here:
+                self.reserved.pop(role, None)

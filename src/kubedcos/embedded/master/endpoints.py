@@ -207,7 +207,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     "/metrics/snapshot": Endpoint(_metrics),
     **{f"/files/{name}": _file(name) for name in file_answers.NAMES},
     **{f"/files/{name}.json": _file(name) for name in file_answers.NAMES},
-    "/logging/toggle": Endpoint(_toggle),
+    "/logging/toggle": Endpoint(_toggle, READWRITE),
     "/system/stats.json": _open(lambda _, request: json_answer(system_statistics(), request)),
     "/registrar(1)/registry": Endpoint(
         lambda engine, request, _body, _caller: json_answer(_registry(engine), request)

@@ -191,9 +191,9 @@ def create_volumes(engine: Engine, _request: Request, body: bytes, caller: Calle
     """`/create-volumes`."""
     values = _form(body)
     agent_id = _agent_id(values)
-    return _create(
-        engine, caller, Volumes(agent_id, _listed(values, "volumes", "Error in parsing"))
-    )
+    wanted = Volumes(agent_id, _listed(values, "volumes", "Error in parsing"))
+    require_call(caller.approver, engine.state, "CREATE_VOLUMES", wanted)
+    return _create(engine, caller, wanted)
 
 
 def destroy_volumes(engine: Engine, _request: Request, body: bytes, caller: Caller) -> Response:

@@ -53,7 +53,7 @@ def _amount_fault(resource: Resource) -> str | None:
         if resource.scalar is None or resource.ranges or resource.set:
             return "Invalid scalar resource"
         value = resource.scalar.value
-        if not value < _MOST:
+        if not -_MOST < value < _MOST:
             return "Invalid scalar resource: value is too large, or no number"
         # Nothing at all is allowed, less than a thousandth is not.
         wrong = value != 0 and not thousandths(value) > 0

@@ -159,10 +159,6 @@ def _roles_endpoint(shown: Json, _users: Users, approver: Approver) -> Json:
     return {"roles": [role for role in shown["roles"] if approver.view_role(role["name"])]}
 
 
-def _weights_endpoint(shown: list[Json], _users: Users, approver: Approver) -> list[Json]:
-    return [weight for weight in shown if approver.view_role(weight["role"])]
-
-
 def _quota_status(shown: Json, _users: Users, approver: Approver) -> Json:
     cut = dict(shown)
     for name in ("infos", "configs"):
@@ -186,7 +182,6 @@ _ENDPOINTS: Final[Mapping[str, _Filter]] = {
     "/slaves": _slaves,
     "/frameworks": _older_frameworks,
     "/roles": _roles_endpoint,
-    "/weights": _weights_endpoint,
     "/quota": _quota_status,
     "/maintenance/schedule": _hidden_machines("get_maintenance_schedules"),
     "/maintenance/status": _hidden_machines("get_maintenance_statuses"),
@@ -280,7 +275,6 @@ _CALLS: Final[Mapping[str, _Filter]] = {
     "GET_TASKS": _tasks,
     "GET_EXECUTORS": _executors,
     "GET_ROLES": _listed_roles("roles"),
-    "GET_WEIGHTS": _listed_roles("weight_infos"),
     "GET_OPERATIONS": _operations,
     "GET_QUOTA": lambda shown, users, approver: (
         shown | {"status": _quota_status(shown.get("status", {}), users, approver)}
