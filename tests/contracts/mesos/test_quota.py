@@ -293,6 +293,8 @@ def test_roles_share_agents_by_their_weights(master: Http) -> None:
             offers = play.ledger.offers.values()
             return sorted(offer["allocation_info"]["role"] for offer in offers)
 
+        # Those of the subscription come first, and are taken back by the first change.
+        wait_for(lambda: play.out() and len(play.ledger.offers) == 2, "two offers")
         try:
             assert roles_offered(1.0) == ["eng/dev", "lab"]
             offers = play.ledger.offers.values()
