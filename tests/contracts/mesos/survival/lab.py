@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,8 @@ class Lab:
         found += [
             f"mount {line}"
             for line in Path("/proc/self/mounts").read_text().splitlines()
-            if str(self.home) in line
+            # The agent shares its work directory's mount with its containers, as Mesos' does.
+            if str(self.home) in line and line.split()[1] != f"{self.home}/work"
         ]
         found += [f"cgroup {path}" for path in self._cgroups("*/*")]
         state = self.master.get("/state").json
@@ -204,6 +206,13 @@ class Lab:
         for pid, _ in self._processes():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        while (
+            subprocess.run(
+                ["umount", self.home / "work"], capture_output=True, check=False
+            ).returncode
+            == 0
+        ):
+            pass
         base = Path("/sys/fs/cgroup")
         for place in (base / self.cgroups_root, *base.glob(f"*/{self.cgroups_root}")):
             below = sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True)
