@@ -213,7 +213,8 @@ def _number(given: Any, field: _Field, *, whole: bool) -> int | float:
         number = int(given) if whole else float(given)
     except (OverflowError, ValueError):
         number = math.inf
-    if whole and number not in _UINT64:
+    # A range looks for a float by going through all its numbers.
+    if whole and (isinstance(number, float) or number not in _UINT64):
         raise NotConvertible(f"Number out of range for field '{field.name}'")
     return number
 

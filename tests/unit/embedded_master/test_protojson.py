@@ -14,6 +14,7 @@ from kubedcos.mesos.messages import (
     ContainerInfo,
     FrameworkInfo,
     OfferFilters,
+    Range,
     ReservationInfo,
     Resource,
     Scalar,
@@ -64,6 +65,12 @@ def test_an_unknown_value_of_an_optional_enumeration_is_dropped() -> None:
                 "Failed to parse 'long' as a JSON number for field 'failover_timeout': "
                 "syntax error at line 1 near: long"
             ),
+        ),
+        # Whoever looks for it among the whole numbers does not come back.
+        (
+            {"begin": float("inf"), "end": 1},
+            Range,
+            "Number out of range for field 'begin'",
         ),
         (
             {"user": "u", "name": "n", "checkpoint": "yes"},
