@@ -9,6 +9,8 @@ DEMO_INVENTORY ?= inventories/lab
 DEMO_VARS ?=
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Hundreds of Python processes are started; where this is set, each compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
