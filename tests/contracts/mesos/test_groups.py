@@ -220,19 +220,10 @@ def test_a_failing_health_check_ends_the_group_and_makes_all_of_it_unhealthy(
     framework: Framework,
 ) -> None:
     offer = framework.offers()[0]
-    volume = {
-        "mode": "RW",
-        "container_path": "shared",
-        "source": {
-            "type": "SANDBOX_PATH",
-            "sandbox_path": {"type": "PARENT", "path": "common"},
-        },
-    }
-    shared = {"container": {"type": "MESOS", "volumes": [volume]}}
     health = {
         "type": "COMMAND",
-        # Healthy until the other member has written into the shared directory.
-        "command": {"value": "! test -e shared/f", "shell": True},
+        # Healthy until the task itself makes the file.
+        "command": {"value": "! test -e ill", "shell": True},
         "delay_seconds": 0,
         "interval_seconds": 0.3,
         "grace_period_seconds": 0,
@@ -240,8 +231,8 @@ def test_a_failing_health_check_ends_the_group_and_makes_all_of_it_unhealthy(
         "timeout_seconds": 5,
     }
     tasks = (
-        task(offer, "k-1", "echo hi > shared/f; sleep 100", **shared),
-        task(offer, "k-2", "sleep 100", health_check=health, **shared),
+        task(offer, "k-1", "sleep 100"),
+        task(offer, "k-2", "sleep 1; touch ill; sleep 100", health_check=health),
     )
     started(framework, "pod-j", *tasks, offer=offer)
     statuses = [framework.status("k-2") for _ in range(4)]
