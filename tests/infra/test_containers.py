@@ -134,7 +134,13 @@ def test_a_task_on_the_overlay_is_reached_from_elsewhere(
         assert networks is not True, ran.result()
         (network,) = networks
         address = network["ip_addresses"][0]["ip_address"]
-        told = hosts[visitor].check_output(f"python3 -c %s {address} {PORT}", CLIENT)
+
+        def asked() -> str:
+            """What the task says; it may run and not listen yet."""
+            answer = hosts[visitor].run(f"python3 -c %s {address} {PORT}", CLIENT)
+            return answer.stdout if answer.rc == 0 else ""
+
+        told = until(asked, "the task answers", seconds=20)
         ended = ran.result()
     assert network["name"] == overlay
     own = inventory.overlays(agent)[overlay].own

@@ -35,14 +35,20 @@ for folder in glob.glob("/proc/[0-9]*"):
         pass
 marks = ("/run/kubedcos-task", "/run/containerd", "/var/lib/kubelet/pods")
 mounts = [line.split()[4] for line in open("/proc/1/mountinfo")]
-links = glob.glob("/sys/class/net/*/master")
+ports = []
+for link in glob.glob("/sys/class/net/*/master"):
+    try:
+        if "/m-" in os.readlink(link):
+            ports.append(link.split("/")[4])
+    except OSError:
+        pass
 print(json.dumps({
     "processes": processes,
     "cgroups": [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if container in folder],
     "namespaces": sorted(own - {host}),
     "in_namespaces": left,
     "host_mounts": [mount for mount in mounts if mount.startswith(marks)],
-    "ports": [link.split("/")[4] for link in links if "/m-" in os.readlink(link)],
+    "ports": ports,
 }))
 """
 # The executor is what Mesos watches: as if the machine had killed it.

@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 STRAY_SECONDS = 60.0
 REMOVALS = 5
+_UNDER_WAY = ("did not die within timeout", "container state improper")
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
@@ -222,13 +223,15 @@ def _down(name: str, podman: Podman, tell: Tell) -> Changes:
 def remove(podman: Podman, container: str) -> None:
     """Remove a container with its volumes, however long its many processes take to end.
 
-    Podman gives them ten seconds after it has killed them; a busy machine needs more.
+    Podman gives them ten seconds after it has killed them; a busy machine needs more. It also
+    fails when the container ends between its question and its signal.
     """
     for attempt in range(1, REMOVALS + 1):
         try:
             podman("rm", "--force", "--ignore", "--time=2", "--volumes", container)
         except ProgramFailed as error:
-            if attempt == REMOVALS or "did not die within timeout" not in error.reason:
+            under_way = any(words in error.reason for words in _UNDER_WAY)
+            if attempt == REMOVALS or not under_way:
                 raise
         else:
             return
