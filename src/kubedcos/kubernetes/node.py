@@ -144,7 +144,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
   enable_unprivileged_ports = true
   [plugins."{runtime}".cni]
     bin_dirs = ["{node.cni_bin_dir}"]
-    conf_dir = "{private("cni")}"
+    conf_dir = "{at.options.cni_conf_dir}"
   [plugins."{runtime}".containerd]
     default_runtime_name = "runc"
     [plugins."{runtime}".containerd.runtimes.runc]

@@ -22,6 +22,10 @@ import time
 from typing import Any
 
 PRIVATE = "/run/kubedcos-task"
+CNI_NOTES = "/var/lib/cni"
+"""Where libcni keeps the results of its calls."""
+HOST_LOCAL_STORE = "/var/lib/cni/networks"
+"""Where the plugin host-local keeps leases when its configuration does not say."""
 MS_BIND, MS_REC = 0x1000, 0x4000
 PR_SET_PDEATHSIG = 1
 CONTAINERD_DEADLINE = 60.0
@@ -82,14 +86,14 @@ def make_mounts(data: str) -> None:
         ("kubelet", "/var/lib/kubelet"),
         ("log/pods", "/var/log/pods"),
         ("log/containers", "/var/log/containers"),
+        ("cni", CNI_NOTES),
     ):
         source = os.path.join(data, inner)
         os.makedirs(source, mode=0o700, exist_ok=True)
         os.makedirs(place, exist_ok=True)
         mount(source, place, None, MS_BIND | MS_REC)
-    for place in ("/run/containerd", "/var/lib/cni"):
-        os.makedirs(place, exist_ok=True)
-        mount("node", place, "tmpfs", 0, "mode=0711,size=256m")
+    os.makedirs("/run/containerd", exist_ok=True)
+    mount("node", "/run/containerd", "tmpfs", 0, "mode=0711,size=256m")
     # Pods of an earlier node on this host are gone; what it noted about them is not wanted.
     subprocess.run(["rm", "-rf", os.path.join(data, "kubelet", "pods")], check=False)
 
@@ -405,19 +409,36 @@ def wait_for_socket(path: str, program: Program) -> None:
 # --- the way through -----------------------------------------------------------------------------
 
 
-def write_cni(source: str) -> None:
-    """Copy the overlay's CNI configuration, with our own place for its notes on addresses."""
-    target = os.path.join(PRIVATE, "cni")
-    os.makedirs(target, exist_ok=True)
+def lease_stores(source: str) -> list[str]:
+    """Where the overlay's CNI configuration keeps leases of addresses, for all on this host.
+
+    Raises:
+        Failure: there is no configuration.
+    """
     files = sorted(glob.glob(f"{source}/*.conflist"))
     if not files:
         raise Failure(f"no CNI configuration in {source}: is the overlay set up on this host?")
-    for file in files:
-        conflist = json.loads(read(file))
-        for plugin in conflist["plugins"]:
-            if "ipam" in plugin:
-                plugin["ipam"]["dataDir"] = "/var/lib/cni/networks"
-        write(os.path.join(target, os.path.basename(file)), json.dumps(conflist))
+    plugins = [plugin for file in files for plugin in json.loads(read(file))["plugins"]]
+    return sorted({p["ipam"].get("dataDir", HOST_LOCAL_STORE) for p in plugins if "ipam" in p})
+
+
+def return_leases(stores: list[str]) -> None:
+    """Give back the addresses of this node's pods, all of which have ended.
+
+    The stores are shared with Mesos' containers and with other nodes: a lease is ours when it
+    names a container in the results that libcni keeps for us.
+    """
+    for result in glob.glob(f"{CNI_NOTES}/results/*"):
+        try:
+            noted = json.loads(read_or_nothing(result))
+            network, container = noted["networkName"], noted["containerId"]
+        except (ValueError, KeyError):
+            say(f"{result} is not a result of libcni; its lease, if any, stays")
+        else:
+            for lease in [file for store in stores for file in glob.glob(f"{store}/{network}/*")]:
+                if read_or_nothing(lease).split()[:1] == [container]:
+                    os.unlink(lease)
+        os.unlink(result)
 
 
 def run(spec: dict[str, Any], ended: list[bool]) -> None:
@@ -437,7 +458,8 @@ def run(spec: dict[str, Any], ended: list[bool]) -> None:
     cgroups = Cgroups()
     make_mounts(spec["data"])
     show_tunables()
-    write_cni(spec["cni_conf_dir"])
+    stores = lease_stores(spec["cni_conf_dir"])
+    return_leases(stores)
     cgroups.prepare()
     config = json.loads(read(spec["kubelet_config"]))
     config["cgroupRoot"] = cgroups.root
@@ -463,6 +485,7 @@ def run(spec: dict[str, Any], ended: list[bool]) -> None:
         for program in programs[:1]:
             program.stop(3)
         end_companions()
+        return_leases(stores)
         cgroups.remove()
         remove_chains()
 

@@ -96,9 +96,22 @@ def exec_command(command: Spec, launch: Spec) -> NoReturn:
     os._exit(1)
 
 
+def fork_holding_signals() -> int:
+    """Fork; what is sent to the child waits until `exec_command` gives it the default handlers.
+
+    Otherwise a TERM right after the fork ends in the executor's handler, which the child has
+    inherited, and the task lives on until KILL.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    pid = os.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
 def spawn(command: Spec, launch: Spec) -> int:
     """Fork a child in a session of its own that becomes the command; returns its process id."""
-    pid = os.fork()
+    pid = fork_holding_signals()
     if pid == 0:
         os.setsid()
         signal.set_wakeup_fd(-1)

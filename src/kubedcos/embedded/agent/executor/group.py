@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from kubedcos.embedded.agent.executor.attempts import CheckedTask
-from kubedcos.embedded.agent.executor.command import exec_command
+from kubedcos.embedded.agent.executor.command import exec_command, fork_holding_signals
 from kubedcos.embedded.agent.executor.enclosure import enter
 from kubedcos.embedded.agent.executor.lifecycle import (
     DEFAULT_KILL_GRACE,
@@ -60,7 +60,7 @@ class Member:
 
     def spawn(self) -> None:
         """Start the command, its output in the task's own sandbox."""
-        self.pid = os.fork()
+        self.pid = fork_holding_signals()
         if self.pid:
             return
         os.setsid()
