@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-import pytest
 from testinfra.host import Host
 
 from .inventory import Inventory
