@@ -8,6 +8,7 @@ already or under an id that was used, to leave tasks behind.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -134,9 +135,11 @@ class SimulatedMesos:
         calls: everything that the scheduler sent.
         launches: time, name and host of every launch, in order.
         lose_update: which updates do not arrive.
+        patience: seconds after which a task on an agent that Mesos has lost may be replaced.
     """
 
     def __init__(self, agents: Iterable[SimulatedAgent], local_region: str = "dc-a") -> None:
+        self.patience = math.inf
         self.agents = {agent.hostname: agent for agent in agents}
         self.behaviours: dict[str, Behaviour] = {}
         self.tasks: dict[str, SimulatedTask] = {}
@@ -279,13 +282,24 @@ class SimulatedMesos:
 
     def note_launch(self, agent: EmbeddedAgent, task: EmbeddedTask) -> None:
         info = task.info
-        if info.name in self.live:
+        if any(
+            other.live and other.info.name == info.name and not self._given_up(other.real)
+            for other in self.tasks.values()
+        ):
             self.violations.append(f"{info.name} is launched while another runs")
         if info.task_id.value in self.tasks:
             self.violations.append(f"{info.task_id} is used again")
         host = self.agents[agent.info.hostname]
         self.tasks[info.task_id.value] = SimulatedTask(host, task)
         self.launches.append((self.now, info.name, host.hostname))
+
+    def _given_up(self, task: EmbeddedTask) -> bool:
+        """Whether Mesos has ended the task, or lost its agent so long ago that this may be said."""
+        agent_id, state = task.info.agent_id.value, self.engine.state
+        if agent_id in state.gone:
+            return True
+        since = state.unreachable.get(agent_id)
+        return since is not None and self.cluster.clock.time() - since >= self.patience
 
     def _id(self, hostname: str) -> str:
         agent_id = self._real[hostname].id

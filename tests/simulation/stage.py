@@ -26,7 +26,7 @@ from kubedcos.model.service import (
 )
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import FrameworkSettings
-from kubedcos.scheduler.workload import Command, Launch, Readiness, RunningTask
+from kubedcos.scheduler.workload import Command, Departure, Launch, Readiness, RunningTask
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.store import Change
 
@@ -113,6 +113,8 @@ class FakeWorkload:
         self.peers: dict[str, tuple[str, ...]] = {}
         self.ended: list[str] = []
         self.fails_for: set[str] = set()
+        self.departures: list[tuple[str, str, str]] = []
+        self.stays: dict[str, str] = {}
 
     @property
     def spec(self) -> ServiceSpec:
@@ -140,6 +142,26 @@ class FakeWorkload:
         if since >= self.ready_after:
             return Readiness(ready=True)
         return Readiness(ready=False, reason="answers 503")
+
+    async def prepare_departure(
+        self,
+        departure: Departure,
+        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
+    ) -> Readiness:
+        return await self._departs(departure, "prepare")
+
+    async def finish_departure(
+        self,
+        departure: Departure,
+        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
+    ) -> Readiness:
+        return await self._departs(departure, "finish")
+
+    async def _departs(self, departure: Departure, side: str) -> Readiness:
+        await asyncio.sleep(0.05)
+        self.departures.append((side, departure.pod_instance, departure.place.hostname))
+        why = self.stays.get(departure.pod_instance, "")
+        return Readiness(ready=not why, reason=why)
 
     def task_ended(self, task_id: str) -> None:
         self.ended.append(task_id)
@@ -284,11 +306,15 @@ class Stage:
         return self._running
 
     def plan(self) -> dict[str, object]:
-        return self.scheduler.plan_show("deploy")
+        """The first plan that is not complete; else ``deploy``."""
+        plans = [self.scheduler.plan_show(name) for name in ("deploy", "recovery")]
+        return next((plan for plan in plans if plan["status"] != "COMPLETE"), plans[0])
 
     def steps(self) -> dict[str, dict[str, object]]:
-        phases = self.scheduler.plan_show("deploy")["phases"]
-        return {step["name"]: step for part in phases for step in part["steps"]}
+        """Steps of ``deploy``, and in their stead those of ``recovery`` that are open."""
+        plans = [self.scheduler.plan_show(name) for name in ("deploy", "recovery")]
+        found = [step for plan in plans for part in plan["phases"] for step in part["steps"]]
+        return {step["name"]: step for step in found}
 
     async def until(
         self, condition: Callable[[], bool], seconds: float = 300.0, every: float = 0.5

@@ -263,6 +263,31 @@ class Addons(Section):
     """Whether metrics-server is installed."""
 
 
+class ReplaceAfter(Section):
+    """Seconds for which an agent may be out of reach before what ran there is replaced."""
+
+    etcd: Annotated[int, Field(ge=1)] = 1200
+    """Seconds that a member of etcd is waited for."""
+    control_plane: Annotated[int, Field(ge=1)] = 1200
+    """Seconds that kube-apiserver, kube-controller-manager and kube-scheduler are waited for."""
+    node: Annotated[int, Field(ge=1)] = 1200
+    """Seconds that a node is waited for."""
+
+
+class Recovery(Section):
+    """When and how fast lost or leaving pod instances are replaced elsewhere."""
+
+    replace_after: ReplaceAfter = ReplaceAfter()
+    max_concurrent_replacements: Annotated[int, Field(ge=1)] = 1
+    """Nodes that are replaced at the same time; of other classes it is one."""
+    min_gap: Annotated[int, Field(ge=0)] = 60
+    """Least seconds between the beginnings of two replacements of a class."""
+    drain_timeout: Annotated[int, Field(ge=0)] = 300
+    """Seconds after which a node goes although PodDisruptionBudgets or slow pods hold it."""
+    maintenance_lead: Annotated[int, Field(ge=0)] = 3600
+    """Seconds before planned maintenance of an agent at which it is vacated."""
+
+
 class ClusterOptions(Section):
     """One Kubernetes cluster, which is one Mesos framework."""
 
@@ -282,6 +307,7 @@ class ClusterOptions(Section):
     mesos: Mesos = Mesos()
     artifacts: Artifacts = Artifacts()
     addons: Addons = Addons()
+    recovery: Recovery = Recovery()
 
     @property
     def mesos_role(self) -> str:

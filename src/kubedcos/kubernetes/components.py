@@ -15,6 +15,7 @@ from kubedcos.model.service import (
     PlanSpec,
     PodSpec,
     PortSpec,
+    RecoverySpec,
     ServiceSpec,
     StepSpec,
     Strategy,
@@ -66,6 +67,8 @@ def service(options: ClusterOptions) -> ServiceSpec:
         role=options.mesos_role,
         pods=pods,
         plans=(PlanSpec("deploy", phases),),
+        maintenance_lead=float(options.recovery.maintenance_lead),
+        restore_command=f"kubedcos cluster restore {options.name}",
     )
 
 
@@ -104,6 +107,23 @@ def _check(url: str, grace_seconds: float = _STARTING) -> HealthCheckSpec:
     )
 
 
+def _recovery(
+    options: ClusterOptions,
+    replace_after: int,
+    *,
+    quorum: bool = False,
+    group: str = "",
+    most_at_once: int = 1,
+) -> RecoverySpec:
+    return RecoverySpec(
+        quorum=quorum,
+        group=group,
+        replace_after=float(replace_after),
+        most_at_once=most_at_once,
+        gap=float(options.recovery.min_gap),
+    )
+
+
 def _control_plane_placement(options: ClusterOptions) -> PlacementSpec:
     """Beside the masters: their region's loss stops staging anyway."""
     return PlacementSpec(
@@ -131,7 +151,13 @@ def _etcd(options: ClusterOptions) -> PodSpec:
         discovery_name="etcd-0",
         labels={"kubedcos/component": "etcd"},
     )
-    return PodSpec("etcd", options.etcd.count, (task,), _control_plane_placement(options))
+    return PodSpec(
+        "etcd",
+        options.etcd.count,
+        (task,),
+        _control_plane_placement(options),
+        _recovery(options, options.recovery.replace_after.etcd, quorum=True),
+    )
 
 
 def _api_server(options: ClusterOptions) -> PodSpec:
@@ -148,7 +174,11 @@ def _api_server(options: ClusterOptions) -> PodSpec:
         labels={"kubedcos/component": "kube-apiserver"},
     )
     return PodSpec(
-        "kube-apiserver", options.apiserver.count, (task,), _control_plane_placement(options)
+        "kube-apiserver",
+        options.apiserver.count,
+        (task,),
+        _control_plane_placement(options),
+        _recovery(options, options.recovery.replace_after.control_plane),
     )
 
 
@@ -169,6 +199,7 @@ def _controller_manager(options: ClusterOptions) -> PodSpec:
         options.controller_manager.count,
         (task,),
         _control_plane_placement(options),
+        _recovery(options, options.recovery.replace_after.control_plane),
     )
 
 
@@ -185,7 +216,11 @@ def _scheduler(options: ClusterOptions) -> PodSpec:
         labels={"kubedcos/component": "kube-scheduler"},
     )
     return PodSpec(
-        "kube-scheduler", options.scheduler.count, (task,), _control_plane_placement(options)
+        "kube-scheduler",
+        options.scheduler.count,
+        (task,),
+        _control_plane_placement(options),
+        _recovery(options, options.recovery.replace_after.control_plane),
     )
 
 
@@ -239,7 +274,13 @@ def _nodes(options: ClusterOptions) -> PodSpec:
         spread_by=options.placement.spread_by,
         attributes=dict(options.placement.node_attributes),
     )
-    return PodSpec(NODE_POD, options.node.count, (kubelet, proxy, dns), placement)
+    recovery = _recovery(
+        options,
+        options.recovery.replace_after.node,
+        group=NODE_POD,
+        most_at_once=options.recovery.max_concurrent_replacements,
+    )
+    return PodSpec(NODE_POD, options.node.count, (kubelet, proxy, dns), placement, recovery)
 
 
 def _addons(pod: str, names: tuple[str, ...], options: ClusterOptions) -> PodSpec:
@@ -255,4 +296,5 @@ def _addons(pod: str, names: tuple[str, ...], options: ClusterOptions) -> PodSpe
         )
         for name in names
     )
-    return PodSpec(pod, 1, tasks, _control_plane_placement(options))
+    recovery = _recovery(options, options.recovery.replace_after.control_plane)
+    return PodSpec(pod, 1, tasks, _control_plane_placement(options), recovery)

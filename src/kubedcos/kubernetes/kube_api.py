@@ -54,6 +54,10 @@ class KubeApi:
         """PUT."""
         return await self._call("PUT", path, body)
 
+    async def patch(self, path: str, body: Any) -> Any:
+        """PATCH, by JSON merge patch (RFC 7396)."""
+        return await self._call("PATCH", path, body, "application/merge-patch+json")
+
     async def delete(self, path: str) -> None:
         """DELETE; what is not there is no error."""
         try:
@@ -62,10 +66,13 @@ class KubeApi:
             if error.status != 404:
                 raise
 
-    async def _call(self, method: str, path: str, body: Any = None) -> Any:
+    async def _call(
+        self, method: str, path: str, body: Any = None, media_type: str = "application/json"
+    ) -> Any:
+        headers = {"content-type": media_type} if body is not None else None
         try:
             reply = await self._client.request(
-                method, f"{self._url}{path}", json=body, timeout=10.0
+                method, f"{self._url}{path}", json=body, headers=headers, timeout=10.0
             )
         except httpx2.HTTPError as error:
             raise ApiError(0, f"{self._url}: {error or type(error).__name__}") from None

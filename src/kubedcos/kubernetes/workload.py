@@ -16,16 +16,18 @@ from kubedcos.kubernetes.approval import NodeClaim
 from kubedcos.kubernetes.approver import Approver
 from kubedcos.kubernetes.artifact_index import ArtifactIndex
 from kubedcos.kubernetes.delivery import Delivery, SandboxReader
+from kubedcos.kubernetes.etcd_members import EtcdMembers
 from kubedcos.kubernetes.grants import Grant, Grants, new_grant
 from kubedcos.kubernetes.kube_api import KubeApi
+from kubedcos.kubernetes.leaving import Leaving
 from kubedcos.kubernetes.logins import Logins
 from kubedcos.kubernetes.payload import File, MaterialRequest
 from kubedcos.kubernetes.pki import request_public_key
 from kubedcos.kubernetes.probes import Probes, api_address, api_url_at
-from kubedcos.kubernetes.recipe import Recipe, Situation
+from kubedcos.kubernetes.recipe import ETCD_PORT, Recipe, Situation
 from kubedcos.kubernetes.vault import Vault
 from kubedcos.model.service import ServiceSpec, TaskSpec
-from kubedcos.scheduler.workload import Command, Launch, Readiness, RunningTask, Uri
+from kubedcos.scheduler.workload import Command, Departure, Launch, Readiness, RunningTask, Uri
 
 _VERSIONED = frozenset(
     {
@@ -104,6 +106,14 @@ class KubernetesWorkload:
             grant=self._grants.all.get,
             clock=clock,
         )
+        self._leaving = Leaving(
+            kinds=lambda pod: {task.kind for task in self._spec.pod(pod).tasks},
+            members=self._etcd_members,
+            api=self._connect,
+            claims=self._claims,
+            drain_timeout=float(options.recovery.drain_timeout),
+            clock=clock,
+        )
         for pod in self._spec.pods:
             for task in pod.tasks:
                 self._binaries(components.RECIPES[task.kind])
@@ -161,6 +171,22 @@ class KubernetesWorkload:
         self._api_at = api_address(peers) or self._api_at
         return await self._probes.probe(task, peers)
 
+    async def prepare_departure(
+        self,
+        departure: Departure,
+        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
+    ) -> Readiness:
+        """A member leaves etcd; a node is cordoned and drained."""
+        return await self._leaving.prepare(departure)
+
+    async def finish_departure(
+        self,
+        departure: Departure,
+        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
+    ) -> Readiness:
+        """A node that is no more is deleted."""
+        return await self._leaving.finish(departure)
+
     def task_ended(self, task_id: str) -> None:
         """Withdraw the task's grant: it can neither ask for keys nor be a node any more."""
         self._grants.withdraw(task_id)
@@ -200,6 +226,11 @@ class KubernetesWorkload:
         }
         running = {peer.launch.place.address for peer in peers if peer.launch.spec.kind == "etcd"}
         return tuple(sorted(members | running))
+
+    def _etcd_members(self) -> EtcdMembers:
+        """A client of etcd's members, for changes of the membership."""
+        urls = [f"https://{address}:{ETCD_PORT}" for address in self._etcd(())]
+        return EtcdMembers(self._logins.etcd, urls)
 
     def _api_address(self) -> str | None:
         """Where kube-apiserver is: its grant says so, also after a restart of this program."""

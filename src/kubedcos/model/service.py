@@ -118,6 +118,26 @@ class PlacementSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoverySpec:
+    """When and how fast instances of a pod are replaced elsewhere.
+
+    Attributes:
+        quorum: a majority of the instances must be healthy for any of them to be of use; nothing
+            is done that would leave fewer.
+        group: pods of one group share their limits; empty: the pod is a group of its own.
+        replace_after: seconds for which the agent may be out of reach before the place is given up.
+        most_at_once: replacements of the group that may be under way at the same time.
+        gap: least seconds between the beginnings of two replacements of the group.
+    """
+
+    quorum: bool = False
+    group: str = ""
+    replace_after: float = 1200.0
+    most_at_once: int = 1
+    gap: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class PodSpec:
     """A kind of pod and how many instances of it there are.
 
@@ -129,6 +149,7 @@ class PodSpec:
     count: int
     tasks: tuple[TaskSpec, ...]
     placement: PlacementSpec = PlacementSpec()
+    recovery: RecoverySpec = RecoverySpec()
 
     def instance(self, index: int) -> str:
         """Name of instance `index`."""
@@ -179,12 +200,16 @@ class ServiceSpec:
     Attributes:
         name: the framework's name, and the cluster's.
         role: Mesos role that it subscribes with.
+        maintenance_lead: seconds before planned maintenance of an agent at which it is vacated.
+        restore_command: what a person runs when a quorum is lost for good; empty: nothing does.
     """
 
     name: str
     role: str
     pods: tuple[PodSpec, ...]
     plans: tuple[PlanSpec, ...]
+    maintenance_lead: float = 3600.0
+    restore_command: str = ""
 
     def pod(self, name: str) -> PodSpec:
         """The pod called `name`.

@@ -34,6 +34,8 @@ def objections(
         if requirement.pinned == agent.id:
             return ()
         return (Finding("placement", f"is not {requirement.pinned_host}"),)
+    if agent.id in requirement.avoid:
+        return (Finding("placement", requirement.avoid[agent.id]),)
     broken = [*_fixed_rules(requirement, agent, surroundings)]
     allowed = spread_choices(requirement, surroundings)
     if not broken and allowed and _place(requirement, agent, surroundings) not in allowed:
@@ -79,7 +81,9 @@ def spread_choices(
     places = {
         _place(requirement, known.agent, surroundings)
         for known in surroundings.agents
-        if not _fixed_rules(requirement, known.agent, surroundings) and _ever_fits(known, needs)
+        if known.agent.id not in requirement.avoid
+        and not _fixed_rules(requirement, known.agent, surroundings)
+        and _ever_fits(known, needs)
     }
     if not places:
         return frozenset()

@@ -28,6 +28,8 @@ class Requirement:
         pinned_host: that agent's hostname, for sentences.
         reservation_id: a reservation that was asked for earlier; empty without.
         fresh_id: id for a new reservation; empty when only the earlier one will do.
+        avoid: agent ids where it must not be, with the reason as a clause such as
+            ``is what kube-node-1 leaves``.
     """
 
     cluster: str
@@ -40,6 +42,7 @@ class Requirement:
     pinned_host: str = ""
     reservation_id: str = ""
     fresh_id: str = ""
+    avoid: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pod_instance(self) -> str:

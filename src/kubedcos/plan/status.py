@@ -26,7 +26,7 @@ class Status(StrEnum):
     COMPLETE = "COMPLETE"
     """Done."""
     IN_PROGRESS = "IN_PROGRESS"
-    """Some parts are done or under way; only of phases and plans."""
+    """Some parts are done or under way; of phases and plans, and of steps of plan ``recovery``."""
 
 
 _UNDER_WAY = frozenset({Status.PENDING, Status.STARTING, Status.STARTED})

@@ -27,6 +27,8 @@ class Stage(StrEnum):
     """It ended and is not to be started again before some time."""
     FINISHED = "FINISHED"
     """It ended with success."""
+    PAUSED = "PAUSED"
+    """An operator does not want it to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ _STATUS = {
     Stage.ENDING: Status.PENDING,
     Stage.INTENDED: Status.PREPARED,
     Stage.STARTING: Status.STARTING,
+    Stage.PAUSED: Status.WAITING,
 }
 _LEAST_FIRST = tuple(_STATUS)
 
@@ -84,6 +87,7 @@ _PHRASE = {
     Stage.ENDING: "is ending",
     Stage.INTENDED: "was sent to Mesos",
     Stage.STARTING: "is starting",
+    Stage.PAUSED: "is paused",
     Stage.RUNNING: "runs but is not ready",
     Stage.FINISHED: "ended well but its result is not there",
 }

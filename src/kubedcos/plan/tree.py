@@ -21,6 +21,14 @@ class StepHistory:
     finished_at: float | None = None
     was_complete: bool = False
 
+    @property
+    def lasting(self) -> bool:
+        """Whether the step is done with: what its tasks suffer now is for recovery to mend.
+
+        A step that is to be done again has no `finished_at`.
+        """
+        return self.was_complete and self.finished_at is not None
+
 
 NO_HISTORY = StepHistory()
 
@@ -121,6 +129,8 @@ def _phase(
         known = facts.get(key)
         status, reason = judge(known) if known is not None else (Status.PENDING, "")
         past = history.get(key, NO_HISTORY)
+        if past.lasting:
+            status, reason = Status.COMPLETE, ""
         steps.append(
             Step(
                 plan=plan,

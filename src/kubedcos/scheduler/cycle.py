@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from kubedcos.clock import Clock
 from kubedcos.mesos import messages as wire
@@ -14,16 +15,16 @@ from kubedcos.offers.leftovers import leftovers, reservation_ids
 from kubedcos.offers.requirement import Requirement
 from kubedcos.plan.status import Status
 from kubedcos.plan.tree import Plan
-from kubedcos.scheduler import launching, staging, translate
+from kubedcos.scheduler import invariants, launching, staging, translate
 from kubedcos.scheduler.demand import Demand, Voice
+from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
-from kubedcos.scheduler.task_updates import lost
+from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
 from kubedcos.scheduler.workload import Workload
-from kubedcos.scheduler.world import World
+from kubedcos.scheduler.world import Record, World
 
 _log = logging.getLogger(__name__)
-_OUT_OF_REACH = frozenset({"TASK_UNREACHABLE", "TASK_UNKNOWN"})
 
 
 @dataclass(slots=True)
@@ -31,7 +32,8 @@ class Cycle:
     """Decides and acts for one cluster; remembers of a subscription what Mesos would not repeat.
 
     All waiting is done by the caller: a cycle acts on what is at hand and returns. `complete` says
-    whether the last one found nothing open.
+    whether the last one found nothing open; `refusals` counts, by invariant, what was not done
+    because it would have broken one.
     """
 
     workload: Workload
@@ -42,14 +44,26 @@ class Cycle:
     new_id: Callable[[], str]
     demand: Demand = field(init=False)
     reconciliation: Reconciliation = field(init=False)
+    mover: Mover = field(init=False)
     complete: bool = False
+    refusals: Counter[str] = field(default_factory=Counter)
+    _refused: set[tuple[str, str]] = field(default_factory=set)
     _killed_at: dict[str, float] = field(default_factory=dict)
     _unfit_since: dict[str, float] = field(default_factory=dict)
+    _missing_since: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """A cycle begins without memory of any subscription."""
         self.demand = Demand(self.pace)
         self.reconciliation = Reconciliation(self.pace)
+        self.mover = Mover(
+            self.workload.spec,
+            self.world,
+            self.settings,
+            self.clock,
+            self.pace,
+            self.workload.task_ended,
+        )
 
     def begin(self) -> None:
         """A subscription began."""
@@ -59,6 +73,7 @@ class Cycle:
         self.complete = False
         self._killed_at.clear()
         self._unfit_since.clear()
+        self._missing_since.clear()
 
     def plans(self) -> tuple[Plan, ...]:
         """The plans as they stand, with step times stored where they changed."""
@@ -74,7 +89,8 @@ class Cycle:
         """A cycle that stages the service and keeps it running."""
         self._give_up_unknown()
         await self._reconcile(connection)
-        done = await self._kill(connection)
+        done = self.mover.advance()
+        done += await self._kill(connection)
         # Before anything is launched: what shows that a reservation is gone are unused offers.
         self._note_released()
         found = self.plans()
@@ -83,7 +99,9 @@ class Cycle:
             more = at + 1 < len(wanted)
             if told := await self._launch(connection, item, more=more):
                 done.append(told)
-        self._relocate({item.pod_instance for item in wanted})
+        self._relocate(wanted)
+        self._watch_for(wanted)
+        done += await self._answer_inverse(connection)
         done += await self._release(connection)
         found = self.plans() if done or wanted else found
         self.complete = all(plan.status is Status.COMPLETE for plan in found)
@@ -109,7 +127,7 @@ class Cycle:
         waiting = {f"reservation {id_}" for id_ in self.world.reservations}
         done += await self._decline(connection, more=bool(waiting))
         await self._voice(connection, waiting)
-        ending = [task for task in self.world.alive if task.state not in _OUT_OF_REACH]
+        ending = [task for task in self.world.alive if task.state not in OUT_OF_REACH]
         if ending:
             names = ", ".join(sorted(task.key for task in ending)[:3])
             done.append(f"waits for the end of {len(ending)} tasks ({names})")
@@ -142,6 +160,11 @@ class Cycle:
             _log.exception("no command for %s", wanted.pod_instance)
             self._withdraw(intent, "TASK_ERROR", f"no command: {error!r}")
             return f"cannot launch {wanted.pod_instance}: {error!r}"
+        if problems := invariants.launch_problems(self.world, call):
+            sentence = f"{wanted.pod_instance} is not launched: {'; '.join(problems)}"
+            self._refuse("intent", sentence, intent.tasks[0].task_id)
+            self._withdraw(intent, "TASK_ERROR", sentence)
+            return sentence
         return await self._send_launch(connection, intent, call, wanted, outcome.chosen)
 
     async def _send_launch(
@@ -161,6 +184,13 @@ class Cycle:
             return f"Mesos refused {names}: {error}"
         return f"launched {names} on {chosen.offers.agent.hostname}"
 
+    def _refuse(self, invariant: str, sentence: str, about: str) -> None:
+        """Say loudly, once, that something was not done because it would break an invariant."""
+        if (invariant, about) not in self._refused:
+            self._refused.add((invariant, about))
+            self.refusals[invariant] += 1
+            _log.error("%s: %s", self.workload.spec.name, sentence)
+
     def _withdraw(self, intent: launching.Intent, state: str, message: str) -> None:
         now = self.clock.time()
         launching.withdraw(self.world, intent.tasks, state, message, now, self.pace)
@@ -173,22 +203,78 @@ class Cycle:
             now = self.clock.monotonic()
             self._unfit_since.setdefault(requirement.pod_instance, now)
 
-    def _relocate(self, wanted: set[str]) -> None:
-        """Move pod instances whose missing task finds no room beside its siblings."""
+    def _relocate(self, wanted: Sequence[staging.Due]) -> None:
+        """Move pod instances whose missing task finds no room where the others are, or it was."""
         now = self.clock.monotonic()
-        for instance in [known for known in self._unfit_since if known not in wanted]:
+        steps = {item.pod_instance: item.step.spec for item in wanted}
+        for instance in [known for known in self._unfit_since if known not in steps]:
             del self._unfit_since[instance]
-        for instance, since in list(self._unfit_since.items()):
+        for instance, since in self._unfit_since.items():
             if now - since >= self.pace.relocate_after:
-                del self._unfit_since[instance]
-                self.world.ask_to_end(self.world.of_pod(instance))
+                step = steps[instance]
+                reason = f"there is no room for {', '.join(step.tasks)} where it was"
+                self.mover.want(self.workload.spec.pod(step.pod), step.index, reason)
+
+    def _watch_for(self, wanted: Sequence[staging.Due]) -> None:
+        """Note since when agents that hold reservations of pod instances make no offer.
+
+        Mesos tells of a lost agent but once, and not to a scheduler that is away.
+        """
+        now = self.clock.monotonic()
+        offering = {offers.agent.id for offers in self.world.offers()}
+        missing = set()
+        for item in wanted:
+            home = self.world.pods.get(item.pod_instance)
+            if home is not None and home.confirmed and home.agent.id not in offering:
+                missing.add(item.pod_instance)
+        for instance in [known for known in self._missing_since if known not in missing]:
+            del self._missing_since[instance]
+        changed: list[Record] = [
+            replace(record, absent_since=None)
+            for record in self.world.recovery.values()
+            if record.absent_since is not None
+            and (home := self.world.pods.get(record.key)) is not None
+            and home.agent.id in offering
+        ]
+        for item in wanted:
+            if item.pod_instance not in missing:
+                continue
+            since = self._missing_since.setdefault(item.pod_instance, now)
+            step = item.step.spec
+            record = self.world.recovery_of(step.pod, step.index)
+            if record.absent_since is None and now - since >= self.pace.absent_after:
+                changed.append(replace(record, absent_since=self.clock.time() - (now - since)))
+        self.world.commit(changed)
+
+    async def _answer_inverse(self, connection: Connection) -> list[str]:
+        """Tell Mesos which agents are vacated in time for maintenance, and which are not."""
+        heard = self.world.heard
+        if not heard.inverse_offers:
+            return []
+        held = self.mover.assessment.waits
+        stuck = {task.agent.id for task in self.world.alive if task.pod_instance in held}
+        done = []
+        for vacates in (True, False):
+            ids = [id_ for id_, at in heard.inverse_offers.items() if (at not in stuck) is vacates]
+            if ids:
+                call = translate.answer_inverse(
+                    ids, vacates=vacates, refuse_seconds=self.pace.inverse_refuse
+                )
+                await connection.call(call)
+                done.append(f"{'accepted' if vacates else 'declined'} {len(ids)} inverse offers")
+        heard.inverse_offers.clear()
+        return done
 
     async def _kill(self, connection: Connection) -> list[str]:
         """Ask tasks to end, again if they do not; Mesos may lose such a wish."""
         now = self.clock.monotonic()
         asked = []
+        stays = invariants.must_stay(self.workload.spec, self.world, self._killed_at)
         for task in self.world.alive:
-            if not task.kill_asked or task.state in _OUT_OF_REACH:
+            if not task.kill_asked or task.state in OUT_OF_REACH:
+                continue
+            if task.pod_instance in stays:
+                self._refuse("quorum", f"{task.key} is not ended: a quorum needs it", task.task_id)
                 continue
             last = self._killed_at.get(task.task_id)
             if last is None or now - last >= self.pace.kill_again:

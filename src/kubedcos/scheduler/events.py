@@ -15,6 +15,7 @@ from kubedcos.scheduler.task_updates import ENDS, apply
 from kubedcos.scheduler.world import Record
 from kubedcos.state.records import TaskRecord
 
+_IN_REACH = frozenset({"TASK_STARTING", "TASK_RUNNING", "TASK_KILLING"})
 _NOT_ALIVE = ENDS | {"TASK_UNKNOWN", "TASK_UNREACHABLE"}
 
 
@@ -35,8 +36,14 @@ class EventHandler:
             world.forget_offers([event.rescind.offer_id.value])
         elif event.update is not None:
             await self._update(connection, event.update.status)
-        elif (gone := _agent_gone(event)) is not None:
-            world.forget_agent(gone)
+        elif event.inverse_offers is not None:
+            self._inverse_offers(event.inverse_offers)
+        elif event.rescind_inverse_offer is not None:
+            id_ = event.rescind_inverse_offer.inverse_offer_id.value
+            agent_id = world.heard.inverse_offers.pop(id_, "")
+            world.heard.unavailable.pop(agent_id, None)
+        elif (gone := _agent_gone(event)) is not None and gone in world.agents:
+            world.lose_agent(world.agents[gone].agent, self.cycle.clock.time())
 
     def probed(self, result: ProbeResult) -> None:
         """Take the answer of a component; it counts if the task is still the one asked."""
@@ -50,6 +57,15 @@ class EventHandler:
                 world.commit([replace(task, ready=True)])
         else:
             world.readiness[result.task_id] = result.readiness.reason
+
+    def _inverse_offers(self, message: wire.InverseOffers) -> None:
+        """Mesos wants agents vacated: remember from when on; the cycle answers."""
+        heard, now = self.cycle.world.heard, self.cycle.clock.time()
+        for offer in message.inverse_offers:
+            if offer.agent_id is not None:
+                start = offer.unavailability.start.nanoseconds / 1_000_000_000
+                heard.unavailable[offer.agent_id.value] = (start, now)
+                heard.inverse_offers[offer.id.value] = offer.agent_id.value
 
     async def _update(self, connection: Connection, status: wire.TaskStatus) -> None:
         """News of a task: stored first, then acknowledged, so that none is lost."""
@@ -80,6 +96,10 @@ class EventHandler:
             remove += [asked for asked in world.reservations.values() if asked.agent.id == gone]
             remove += [agent for agent in world.agents.values() if agent.agent.id == gone]
         world.commit(put, remove)
+        if new.alive and new.state == "TASK_UNREACHABLE":
+            world.lose_agent(new.agent, new.state_at)
+        elif new.alive and new.state in _IN_REACH:
+            world.regain_agent(new.agent.id)
         if not new.alive:
             world.heard.last_end = world.heard.events
             world.readiness.pop(new.task_id, None)

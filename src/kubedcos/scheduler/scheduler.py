@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,9 @@ from kubedcos.mesos.client import (
 from kubedcos.mesos.detector import NoMaster
 from kubedcos.scheduler import staging, translate, views
 from kubedcos.scheduler.cycle import Cycle
+from kubedcos.scheduler.departures import DepartureResult, Departures
 from kubedcos.scheduler.events import EventHandler
+from kubedcos.scheduler.operations import PodOperations
 from kubedcos.scheduler.probing import Prober, ProbeResult
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.task_updates import lost
@@ -41,7 +43,7 @@ class Wake:
     """Nothing happened, but look again."""
 
 
-Item = wire.Event | ProbeResult | Wake | BaseException
+Item = wire.Event | ProbeResult | DepartureResult | Wake | BaseException
 
 
 class Scheduler:
@@ -83,6 +85,10 @@ class Scheduler:
         self._events = EventHandler(self._cycle)
         self._inbox: asyncio.Queue[Item] = asyncio.Queue()
         self._prober = Prober(workload, clock, self._pace, self._inbox.put_nowait)
+        self._departures = Departures(workload, clock, self._pace, self._inbox.put_nowait)
+        self._operations = PodOperations(
+            workload.spec, self.world, settings, clock, lambda: self._inbox.put_nowait(Wake())
+        )
         self._connection: Connection | None = None
         self._sentence = "not started"
         self._error = ""
@@ -114,6 +120,7 @@ class Scheduler:
             raise
         finally:
             await self._prober.close()
+            await self._departures.close()
 
     async def delete(self) -> None:
         """Take everything down and wait until Mesos shows no trace; `run` does the work.
@@ -143,6 +150,7 @@ class Scheduler:
             "deleting": self.world.cluster.deleting,
             "doing": self._sentence,
             "error": self._error or None,
+            "recovery": views.recovery_view(self._cycle.mover.assessment),
             "plans": [views.plan_view(plan, self.world) for plan in plans],
             "pods": views.pod_list(self._workload.spec, self.world),
         }
@@ -173,6 +181,24 @@ class Scheduler:
             KeyError: no such pod instance.
         """
         return views.pod_view(self._workload.spec, self.world, instance)
+
+    def pod_restart(self, instance: str, *, force: bool = False) -> views.View:
+        """Restart a pod instance in place: see `PodOperations.restart`."""
+        return self._operations.restart(instance, force=force)
+
+    def pod_replace(self, instance: str) -> views.View:
+        """Move a pod instance elsewhere: see `PodOperations.replace`."""
+        return self._operations.replace(instance)
+
+    def pod_pause(
+        self, instance: str, tasks: Sequence[str] = (), *, force: bool = False
+    ) -> views.View:
+        """End tasks and keep them from running: see `PodOperations.pause`."""
+        return self._operations.pause(instance, tasks, force=force)
+
+    def pod_resume(self, instance: str, tasks: Sequence[str] = ()) -> views.View:
+        """Let paused tasks run again: see `PodOperations.resume`."""
+        return self._operations.resume(instance, tasks)
 
     async def _subscription(self) -> None:
         """One subscription from its beginning to its end, and the wait after it."""
@@ -226,6 +252,7 @@ class Scheduler:
         self.world.heard = Heard()
         self._inbox = asyncio.Queue()
         self._prober.redirect(self._inbox.put_nowait)
+        self._departures.redirect(self._inbox.put_nowait)
         self._cycle.begin()
 
     def _unsubscribed(self) -> None:
@@ -236,6 +263,7 @@ class Scheduler:
         """Take in everything that came, then run one cycle."""
         if self.world.cluster.deleting:
             self._prober.keep((), ())
+            self._departures.keep({}, ())
             sentence = await self._cycle.dismantle(connection)
             if not sentence:
                 await connection.call(translate.teardown())
@@ -244,7 +272,9 @@ class Scheduler:
         else:
             sentence = await self._cycle.stage(connection)
             asked = tuple(running(task) for task in staging.to_probe(self.world))
-            self._prober.keep(asked, self.world.running())
+            peers = self.world.running()
+            self._prober.keep(asked, peers)
+            self._departures.keep(self._cycle.mover.departing(), peers)
         self._say(sentence)
         item: Item | None = await self._next_item()
         while item is not None:
@@ -263,6 +293,8 @@ class Scheduler:
         match item:
             case wire.Event():
                 await self._events.take(connection, item)
+            case DepartureResult():
+                self._cycle.mover.answered(item)
             case ProbeResult():
                 self._events.probed(item)
             case BaseException():

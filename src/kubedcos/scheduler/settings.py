@@ -81,6 +81,11 @@ class Pace:
         reconcile_all: time between two implicit reconciliations.
         unknown_grace: a task of which Mesos knows nothing, not even its agent, counts as lost
             after this time: the default of Mesos' own wait for agents after a master failover.
+        departure_interval: between two tries to prepare or to finish a departure.
+        departure_deadline: such a try that takes longer is given up and made anew.
+        absent_after: an agent that holds a reservation and makes no offer for so long, although
+            it is waited for, counts as away.
+        inverse_refuse: Mesos repeats what it wants of an agent after this time.
     """
 
     tick: float = 1.0
@@ -102,6 +107,10 @@ class Pace:
     linger: float = 10.0
     reconcile_all: float = 900.0
     unknown_grace: float = 600.0
+    departure_interval: float = 2.0
+    departure_deadline: float = 60.0
+    absent_after: float = 60.0
+    inverse_refuse: float = 60.0
 
 
 def connector(settings: FrameworkSettings) -> HttpConnector:

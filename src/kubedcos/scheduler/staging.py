@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kubedcos.model.service import Goal, PlanSpec, ServiceSpec, StepSpec
+from kubedcos.model.offer import Agent
+from kubedcos.model.service import Goal, PlanSpec, PodSpec, ServiceSpec, StepSpec
 from kubedcos.offers.requirement import Requirement
 from kubedcos.plan.status import Status
 from kubedcos.plan.step import Stage, TaskFact
 from kubedcos.plan.tree import Plan, Step, StepHistory, StepKey, candidates, grow
+from kubedcos.scheduler.recovery_plan import NAME, recovery_plan
 from kubedcos.scheduler.settings import FrameworkSettings
-from kubedcos.scheduler.task_updates import INTENDED, succeeded
+from kubedcos.scheduler.task_updates import INTENDED, SURE_ENDS, succeeded
+from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.world import World
 from kubedcos.state.records import StepRecord, TaskRecord
 
@@ -47,7 +50,10 @@ def plans(spec: ServiceSpec, world: World, now: float) -> tuple[Plan, ...]:
         )
         for record in world.steps.values()
     }
-    return tuple(grow(plan, _facts(spec, plan, world, now), history) for plan in spec.plans)
+    facts = {plan.name: _facts(spec, plan, world, now) for plan in spec.plans}
+    grown = tuple(grow(plan, facts[plan.name], history) for plan in spec.plans)
+    every = {key: found for of_plan in facts.values() for key, found in of_plan.items()}
+    return (*grown, recovery_plan(spec, grown, every, world, now))
 
 
 def due(found: Sequence[Plan], world: World) -> tuple[Due, ...]:
@@ -60,6 +66,8 @@ def due(found: Sequence[Plan], world: World) -> tuple[Due, ...]:
     for step in (step for plan in found for step in candidates(plan)):
         instance = step.spec.pod_instance
         if step.status is not Status.PENDING or instance in chosen:
+            continue
+        if instance in world.blocked or _leaving(instance, world):
             continue
         if any(_unsettled(task) for task in world.of_pod(instance)):
             continue
@@ -78,7 +86,7 @@ def requirement(
     home = world.pods.get(step.pod_instance)
     siblings = world.of_pod(step.pod_instance)
     stays = home.agent if home is not None and home.confirmed else None
-    agent = stays or (siblings[0].agent if siblings else None)
+    agent = stays or (siblings[0].agent if siblings else _keeps_to(world, pod, step.index))
     # Next to a running sibling, or on volumes with data, only the earlier reservation will do.
     bound = pod.reserved and home is not None and agent is not None
     return Requirement(
@@ -92,7 +100,40 @@ def requirement(
         pinned_host=agent.hostname if agent else "",
         reservation_id=home.reservation_id if home else "",
         fresh_id="" if bound else fresh_id,
+        avoid=_avoided(step.pod_instance, world),
     )
+
+
+def placed_anew(
+    spec: ServiceSpec,
+    world: World,
+    settings: FrameworkSettings,
+    pod: PodSpec,
+    index: int,
+    avoid: Mapping[str, str],
+) -> Requirement:
+    """What a pod instance would ask of an agent if it had no place yet."""
+    return Requirement(
+        cluster=spec.name,
+        role=settings.role,
+        principal=settings.principal,
+        pod=pod,
+        index=index,
+        launch=tuple(task.name for task in pod.tasks),
+        fresh_id="-",
+        avoid={**_avoided(pod.instance(index), world), **avoid},
+    )
+
+
+def last_place(world: World, pod: PodSpec, index: int) -> Agent | None:
+    """The agent on which a pod instance ran last; None if it never ran."""
+    ran = [
+        task
+        for name in pod.tasks
+        if (task := world.tasks.get(f"{pod.instance(index)}/{name.name}")) is not None
+        and task.running_at is not None
+    ]
+    return max(ran, key=lambda task: task.intended_at).agent if ran else None
 
 
 def history(found: Sequence[Plan], world: World, now: float) -> tuple[StepRecord, ...]:
@@ -102,7 +143,9 @@ def history(found: Sequence[Plan], world: World, now: float) -> tuple[StepRecord
         plan, phase, name = step.key
         old = world.steps.get("/".join(step.key), StepRecord(plan, phase, name))
         new = old
-        if new.started_at is None and step.status is not Status.PENDING:
+        if plan == NAME and new.finished_at is not None and step.status is not Status.COMPLETE:
+            new = StepRecord(plan, phase, name, started_at=now)
+        if new.started_at is None and (plan == NAME or step.status is not Status.PENDING):
             new = replace(new, started_at=now)
         if step.status is Status.COMPLETE and (not new.was_complete or new.finished_at is None):
             new = replace(new, finished_at=now, was_complete=True)
@@ -143,13 +186,18 @@ def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float
     task = world.tasks.get(f"{step.pod_instance}/{name}")
     goal = _goal(spec, step, name)
     waits = world.placement.get(step.pod_instance, "")
+    wanted = world.recovery_of(step.pod, step.index)
+    if name in wanted.paused and (task is None or not task.alive):
+        reason = f"an operator wants it so since {moment(wanted.paused_at)}"
+        return TaskFact(name, goal, Stage.PAUSED, reason=reason)
     if task is None:
         return TaskFact(name, goal, reason=waits)
     if task.alive:
         stage = Stage.ENDING if task.kill_asked else _STAGES.get(task.state, Stage.STARTING)
         reason = world.readiness.get(task.task_id, "") or task.message
         if stage is Stage.UNREACHABLE:
-            reason = f"Mesos has lost {task.agent.hostname}; the task may still run there"
+            lost = f"Mesos has lost {task.agent.hostname}; the task may still run there"
+            reason = world.waits.get(step.pod_instance, lost)
         return TaskFact(name, goal, stage, ready=task.ready, reason=reason)
     if succeeded(task):
         reason = world.readiness.get(task.task_id, "")
@@ -167,9 +215,43 @@ def _goal(spec: ServiceSpec, step: StepSpec, name: str) -> Goal:
 def _absent(step: StepSpec, name: str, world: World) -> bool:
     """Whether a task has to be launched; the caller has seen that the step is pending."""
     task = world.tasks.get(f"{step.pod_instance}/{name}")
+    if name in world.recovery_of(step.pod, step.index).paused:
+        return False
     if task is None:
         return True
     return not task.alive and not succeeded(task)
+
+
+def _leaving(instance: str, world: World) -> bool:
+    """Whether a pod instance is about to leave its place: nothing is launched there any more."""
+    record = world.recovery.get(instance)
+    move = record.replacement if record is not None else None
+    return move is not None and move.admitted_at is not None and move.settled_at is None
+
+
+def _keeps_to(world: World, pod: PodSpec, index: int) -> Agent | None:
+    """Where a pod instance without reservation is started again: where it ran, if that is there."""
+    record = world.recovery_of(pod.name, index)
+    agent = last_place(world, pod, index) if record.replacement is None else None
+    if agent is None or pod.reserved or not _ended_there(world, pod, index):
+        return None
+    known = world.agents.get(agent.id)
+    return agent if known is not None and known.lost_at is None else None
+
+
+def _ended_there(world: World, pod: PodSpec, index: int) -> bool:
+    """Whether the tasks ended by themselves or by our wish, with their agent in place."""
+    found = [world.tasks.get(f"{pod.instance(index)}/{task.name}") for task in pod.tasks]
+    return all(task.state in SURE_ENDS for task in found if task is not None)
+
+
+def _avoided(instance: str, world: World) -> dict[str, str]:
+    """Agents that a pod instance must not go to, with a clause that says why."""
+    record = world.recovery.get(instance)
+    move = record.replacement if record is not None else None
+    if move is None or move.agent is None:
+        return {}
+    return {move.agent.id: f"is what {instance} leaves"}
 
 
 def _unsettled(task: TaskRecord) -> bool:

@@ -10,13 +10,15 @@ from kubedcos.scheduler.settings import Pace
 from kubedcos.state.records import TaskRecord
 
 INTENDED: Final = "INTENDED"
-_SURE_ENDS: Final = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR"})
+SURE_ENDS: Final = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR"})
 """Somebody saw the task end, or it never began: later news cannot revoke that."""
 _PRESUMED_ENDS: Final = frozenset(
     {"TASK_DROPPED", "TASK_GONE", "TASK_GONE_BY_OPERATOR", "TASK_LOST"}
 )
 """Mesos says that it is not there; an agent that returns may prove otherwise."""
-ENDS: Final = _SURE_ENDS | _PRESUMED_ENDS
+ENDS: Final = SURE_ENDS | _PRESUMED_ENDS
+OUT_OF_REACH: Final = frozenset({"TASK_UNREACHABLE", "TASK_UNKNOWN"})
+"""Mesos cannot say whether the task runs; it is not asked to end it."""
 _FAILURES: Final = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_ERROR"})
 """Ends that the task brought upon itself, given that it was to run on."""
 
@@ -39,7 +41,10 @@ def apply(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> Tas
     Updates may come twice, and answers to a reconciliation repeat what is known.
     """
     if not record.alive:
-        if update.state in ENDS or update.state == "TASK_UNKNOWN" or record.state in _SURE_ENDS:
+        if update.state in ENDS or update.state == "TASK_UNKNOWN" or record.state in SURE_ENDS:
+            return record
+        if record.kill_asked and update.state in OUT_OF_REACH:
+            # It was given up because it is out of reach; when it is back, it is to end.
             return record
         record = replace(record, ended_at=None, not_before=0.0)
     addresses = update.addresses or record.addresses

@@ -303,6 +303,16 @@ def decline(offer_ids: Iterable[str], refuse_seconds: float) -> wire.Call:
     return wire.Call(type="DECLINE", decline=wire.CallDecline(ids, wire.Filters(refuse_seconds)))
 
 
+def answer_inverse(offer_ids: Iterable[str], *, vacates: bool, refuse_seconds: float) -> wire.Call:
+    """ACCEPT_INVERSE_OFFERS if the agent will be vacated in time, else DECLINE_INVERSE_OFFERS."""
+    body = wire.CallInverseOffers(
+        tuple(wire.OfferID(id_) for id_ in offer_ids), wire.Filters(refuse_seconds)
+    )
+    if vacates:
+        return wire.Call(type="ACCEPT_INVERSE_OFFERS", accept_inverse_offers=body)
+    return wire.Call(type="DECLINE_INVERSE_OFFERS", decline_inverse_offers=body)
+
+
 def acknowledge(status: wire.TaskStatus) -> wire.Call | None:
     """ACKNOWLEDGE of a status that asks for it; None for the others."""
     if status.uuid is None or status.agent_id is None:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubedcos.model.service import PodSpec, ServiceSpec
 from kubedcos.plan.status import Status
 from kubedcos.plan.tree import Phase, Plan, Step
 from kubedcos.scheduler.world import World
 from kubedcos.state.records import TaskRecord
+
+if TYPE_CHECKING:
+    from kubedcos.scheduler.recovery import Assessment
 
 View = dict[str, Any]
 
@@ -56,6 +59,11 @@ def pod_view(spec: ServiceSpec, world: World, instance: str) -> View:
             if pod.instance(index) == instance:
                 return _pod(pod, index, world, detailed=True)
     raise KeyError(instance)
+
+
+def recovery_view(found: Assessment) -> View:
+    """Part ``recovery`` of a cluster's snapshot: what keeps recovery from doing its work."""
+    return {"held": found.held or None, "quorum_lost": dict(found.quorum_lost)}
 
 
 def _phase(phase: Phase, world: World) -> View:

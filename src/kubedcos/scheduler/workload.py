@@ -93,6 +93,28 @@ class Readiness:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A pod instance that is about to leave its place, or has left it.
+
+    Attributes:
+        place: where it is or was.
+        tasks: those of it that Mesos still runs, as far as it can say.
+        since: when its leaving began, in seconds since 1970; deadlines count from here.
+    """
+
+    pod: str
+    index: int
+    place: AgentPlace
+    tasks: tuple[RunningTask, ...]
+    since: float
+
+    @property
+    def pod_instance(self) -> str:
+        """Name of the pod instance, such as ``kube-node-2``."""
+        return f"{self.pod}-{self.index}"
+
+
 class Workload(Protocol):
     """A service that the scheduler stages: its shape, its commands and its own word on readiness.
 
@@ -115,6 +137,27 @@ class Workload(Protocol):
 
         For goal FINISHED it is asked once more after the task ended well; a step of such tasks is
         complete when this says ready.
+        """
+        ...
+
+    async def prepare_departure(
+        self, departure: Departure, peers: Sequence[RunningTask]
+    ) -> Readiness:
+        """Do what has to be done before the tasks of a pod instance end at their place for good.
+
+        A node is drained, a member leaves its ensemble. Called again until it says ready, also
+        after a restart of the program, so that it has to find done what is done; the reason is
+        shown meanwhile. When its own deadline has passed it says ready although it is not.
+        """
+        ...
+
+    async def finish_departure(
+        self, departure: Departure, peers: Sequence[RunningTask]
+    ) -> Readiness:
+        """Remove what is left of a pod instance at its old place, now that its tasks ended there.
+
+        Or are given up, their agent being lost. It is launched elsewhere when this says ready;
+        called again until then.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from kubedcos.model.offer import Agent, Offer, Resource
 from kubedcos.model.service import ServiceSpec
@@ -17,13 +17,26 @@ from kubedcos.state.records import (
     AgentRecord,
     ClusterRecord,
     PodRecord,
+    RecoveryRecord,
     ReservationRecord,
     StepRecord,
     TaskRecord,
 )
 from kubedcos.state.store import Change, Store
 
-Record = ClusterRecord | TaskRecord | PodRecord | ReservationRecord | StepRecord | AgentRecord
+Record = (
+    ClusterRecord
+    | TaskRecord
+    | PodRecord
+    | ReservationRecord
+    | StepRecord
+    | AgentRecord
+    | RecoveryRecord
+)
+
+
+_UNAVAILABILITY_LASTS: Final = 300.0
+_LOST_LONG: Final = 30 * 24 * 3600.0
 
 
 @dataclass(slots=True)
@@ -34,11 +47,15 @@ class Heard:
         offers: offers at hand by id, with the number of the event that brought them.
         events: how many events came.
         last_end: number of the event that told of the last end of a task.
+        unavailable: for agents that are to be maintained: from when on, and when that was heard.
+        inverse_offers: agent ids by id of inverse offers that wait for an answer.
     """
 
     offers: dict[str, tuple[int, Offer]] = field(default_factory=dict)
     events: int = 0
     last_end: int = 0
+    unavailable: dict[str, tuple[float, float]] = field(default_factory=dict)
+    inverse_offers: dict[str, str] = field(default_factory=dict)
 
 
 class World:
@@ -54,11 +71,16 @@ class World:
         self.reservations = dict(memory.reservations)
         self.steps = dict(memory.steps)
         self.agents = dict(memory.agents)
+        self.recovery = dict(memory.recovery)
         self.heard = Heard()
         self.readiness: dict[str, str] = {}
         """What a component says while it is not ready, by task id."""
         self.placement: dict[str, str] = {}
         """What offer evaluation said last, by pod instance."""
+        self.waits: Mapping[str, str] = {}
+        """What recovery waits for, by pod instance."""
+        self.blocked: frozenset[str] = frozenset()
+        """Pod instances that must not be launched where they would go by themselves."""
 
     def commit(self, put: Iterable[Record] = (), remove: Iterable[Record] = ()) -> None:
         """Write records, all or none, and then believe them.
@@ -83,7 +105,11 @@ class World:
     def drop(self) -> None:
         """Forget the cluster, here and in the store."""
         self._store.drop(self._name)
-        for table in (self.tasks, self.pods, self.reservations, self.steps, self.agents):
+        tables: tuple[dict[str, Any], ...] = (
+            *(self.tasks, self.pods, self.reservations),
+            *(self.steps, self.agents, self.recovery),
+        )
+        for table in tables:
             table.clear()
         self.cluster = ClusterRecord()
 
@@ -102,6 +128,15 @@ class World:
         """All tasks that may be alive."""
         return tuple(task for task in self.tasks.values() if task.alive)
 
+    def recovery_of(self, pod: str, index: int) -> RecoveryRecord:
+        """What is wanted of a pod instance; the empty record when nothing is."""
+        return self.recovery.get(f"{pod}-{index}", RecoveryRecord(pod, index))
+
+    def paused(self, task: TaskRecord) -> bool:
+        """Whether an operator has paused it."""
+        found = self.recovery.get(task.pod_instance)
+        return found is not None and task.spec.name in found.paused
+
     def running(self) -> tuple[RunningTask, ...]:
         """Tasks that Mesos runs, as components see each other."""
         return tuple(running(task) for task in self.alive if task.state == "TASK_RUNNING")
@@ -112,7 +147,11 @@ class World:
             (pod.pod, pod.index): pod.agent for pod in self.pods.values() if pod.confirmed
         }
         placed |= {(task.pod, task.index): task.agent for task in self.alive}
-        known = tuple(KnownAgent(found.agent, found.largest) for found in self.agents.values())
+        known = tuple(
+            KnownAgent(found.agent, found.largest)
+            for found in self.agents.values()
+            if found.lost_at is None
+        )
         return Surroundings(self.cluster.local_region, known, placed)
 
     def take_offers(self, offers: Iterable[Offer], now: float) -> None:
@@ -124,8 +163,13 @@ class World:
         for found in group(news):
             known = self.agents.get(found.agent.id)
             largest = _largest(known.largest if known else {}, found.resources)
-            if known is None or known.agent != found.agent or known.largest != largest:
-                changed.append(AgentRecord(found.agent, largest, now))
+            seen = AgentRecord(found.agent, largest, now)
+            if known is None or replace(known, seen_at=now) != seen:
+                changed.append(seen)
+            if found.unavailable_from is None:
+                self.heard.unavailable.pop(found.agent.id, None)
+            else:
+                self.heard.unavailable[found.agent.id] = (found.unavailable_from, now)
         self.commit(changed)
 
     def offers(self) -> tuple[AgentOffers, ...]:
@@ -149,11 +193,36 @@ class World:
         for id_ in offer_ids:
             self.heard.offers.pop(id_, None)
 
-    def forget_agent(self, agent_id: str) -> None:
-        """An agent is gone; its tasks are another matter."""
+    def lose_agent(self, agent: Agent, at: float) -> None:
+        """An agent is out of reach; its tasks are another matter."""
+        known = self.agents.get(agent.id, AgentRecord(agent, seen_at=at))
+        if known.lost_at is None:
+            self.commit([replace(known, lost_at=at)], self._long_lost(at))
+
+    def regain_agent(self, agent_id: str) -> None:
+        """An agent is in reach again."""
         known = self.agents.get(agent_id)
-        if known is not None:
-            self.commit(remove=[known])
+        if known is not None and known.lost_at is not None:
+            self.commit([replace(known, lost_at=None)])
+
+    def maintained(self, lead: float, now: float) -> dict[str, float]:
+        """Agents that are to be maintained within `lead` seconds, and from when on.
+
+        Mesos repeats what it wants; what it has not repeated for a while is off.
+        """
+        return {
+            agent_id: start
+            for agent_id, (start, heard_at) in self.heard.unavailable.items()
+            if start - lead <= now and now - heard_at < _UNAVAILABILITY_LASTS
+        }
+
+    def _long_lost(self, now: float) -> list[AgentRecord]:
+        """Agents that were lost so long ago that they are of no interest."""
+        return [
+            found
+            for found in self.agents.values()
+            if found.lost_at is not None and now - found.lost_at > _LOST_LONG
+        ]
 
     def _table(self, record: Record) -> dict[str, Any]:
         tables: dict[str, dict[str, Any]] = {
@@ -162,6 +231,7 @@ class World:
             records.RESERVATION: self.reservations,
             records.STEP: self.steps,
             records.AGENT: self.agents,
+            records.RECOVERY: self.recovery,
         }
         return tables[_address(record)[0]]
 
@@ -218,3 +288,5 @@ def _address(record: Record) -> tuple[str, str]:
             return records.STEP, record.key
         case AgentRecord():
             return records.AGENT, record.agent.id
+        case RecoveryRecord():
+            return records.RECOVERY, record.key

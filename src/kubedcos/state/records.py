@@ -22,6 +22,7 @@ POD: Final = "pod"
 RESERVATION: Final = "reservation"
 STEP: Final = "step"
 AGENT: Final = "agent"
+RECOVERY: Final = "recovery"
 OPTIONS: Final = "options"
 
 
@@ -113,6 +114,62 @@ class PodRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """The move of a pod instance from a place that it lost or has to leave.
+
+    Attributes:
+        reason: why, as a clause: ``asked for by an operator``.
+        agent: the place that it leaves; None when it had none.
+        by_operator: a person asked for it.
+        admitted_at: since when its turn has come; None while it waits for others.
+        prepared_at: when everything was done that has to be done before its tasks end.
+        left_at: when its tasks were ended or given up, and its old place with them.
+        settled_at: when nothing was left of it there; it may be launched elsewhere since.
+    """
+
+    reason: str
+    asked_at: float
+    agent: Agent | None = None
+    by_operator: bool = False
+    admitted_at: float | None = None
+    prepared_at: float | None = None
+    left_at: float | None = None
+    settled_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRecord:
+    """What operators and recovery want of a pod instance; keyed by pod instance.
+
+    Attributes:
+        paused: names of tasks that are not to run until they are resumed.
+        paused_at: since when.
+        replacement: a move that is wanted or under way.
+        replaced_at: when the last move was admitted, for the gap between two of them.
+        absent_since: since when the agent of its reservation makes no offer although it is
+            waited for.
+    """
+
+    pod: str
+    index: int
+    paused: tuple[str, ...] = ()
+    paused_at: float | None = None
+    replacement: Replacement | None = None
+    replaced_at: float | None = None
+    absent_since: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Key of the record: the pod instance."""
+        return f"{self.pod}-{self.index}"
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing that is worth keeping."""
+        return self == RecoveryRecord(self.pod, self.index)
+
+
+@dataclass(frozen=True, slots=True)
 class ReservationRecord:
     """A reservation that was asked for and is not known to be gone; keyed by its id."""
 
@@ -141,11 +198,16 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class AgentRecord:
-    """An agent that offered before, with the most it offered at once; keyed by its id."""
+    """An agent that offered before, with the most it offered at once; keyed by its id.
+
+    Attributes:
+        lost_at: since when it is out of reach; None while it is there.
+    """
 
     agent: Agent
     largest: dict[str, int] = field(default_factory=dict)
     seen_at: float = 0.0
+    lost_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +220,7 @@ class Memory:
     reservations: Mapping[str, ReservationRecord]
     steps: Mapping[str, StepRecord]
     agents: Mapping[str, AgentRecord]
+    recovery: Mapping[str, RecoveryRecord]
 
 
 _R = TypeVar("_R")
@@ -187,6 +250,7 @@ def load(store: Store, cluster: str) -> Memory:
         reservations=_load(store, cluster, RESERVATION, ReservationRecord),
         steps=_load(store, cluster, STEP, StepRecord),
         agents=_load(store, cluster, AGENT, AgentRecord),
+        recovery=_load(store, cluster, RECOVERY, RecoveryRecord),
     )
 
 

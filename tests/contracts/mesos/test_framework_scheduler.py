@@ -25,7 +25,7 @@ from kubedcos.model.service import (
 )
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import FrameworkSettings, connector
-from kubedcos.scheduler.workload import Command, Launch, Readiness, RunningTask
+from kubedcos.scheduler.workload import Command, Departure, Launch, Readiness, RunningTask
 from kubedcos.state.sqlite import SqliteStore
 
 from .client import Http
@@ -87,6 +87,18 @@ class Sleepers:
 
     async def probe(self, task: RunningTask, peers: Sequence[RunningTask]) -> Readiness:
         assert task in peers or task.launch.spec.goal is Goal.FINISHED
+        return Readiness(ready=True)
+
+    async def prepare_departure(
+        self, departure: Departure, peers: Sequence[RunningTask]
+    ) -> Readiness:
+        assert departure.pod, peers
+        return Readiness(ready=True)
+
+    async def finish_departure(
+        self, departure: Departure, peers: Sequence[RunningTask]
+    ) -> Readiness:
+        assert departure.pod, peers
         return Readiness(ready=True)
 
     def task_ended(self, task_id: str) -> None:

@@ -23,7 +23,7 @@ from kubedcos.model.service import (
     TaskSpec,
 )
 from kubedcos.scheduler.settings import FrameworkSettings
-from kubedcos.scheduler.workload import Command, Launch, Readiness, RunningTask
+from kubedcos.scheduler.workload import Command, Departure, Launch, Readiness, RunningTask
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.store import Change, StateError
 
@@ -58,6 +58,16 @@ class Quiet:
         return Command("true")
 
     async def probe(self, _task: RunningTask, _peers: Sequence[RunningTask]) -> Readiness:
+        return Readiness(ready=True)
+
+    async def prepare_departure(
+        self, _departure: Departure, _peers: Sequence[RunningTask]
+    ) -> Readiness:
+        return Readiness(ready=True)
+
+    async def finish_departure(
+        self, _departure: Departure, _peers: Sequence[RunningTask]
+    ) -> Readiness:
         return Readiness(ready=True)
 
     def task_ended(self, _task_id: str) -> None:

@@ -76,12 +76,16 @@ def test_steps_that_must_wait_say_for_what() -> None:
     assert reasons["etcd-1:[t]"] == "t is not launched"
 
 
-def test_times_are_shown_and_the_finish_only_while_complete() -> None:
+def test_a_step_stays_complete_until_it_is_to_be_done_again() -> None:
     key = ("deploy", "etcd", "etcd-0:[t]")
     past = {key: StepHistory(started_at=1.0, finished_at=2.0, was_complete=True)}
-    done = grow(SPEC, facts(etcd=1, node=0), past).steps[0]
+    for known in (facts(etcd=1, node=0), facts(etcd=0, node=0)):
+        done = grow(SPEC, known, past).steps[0]
+        assert done.status is Status.COMPLETE
+        assert (done.started_at, done.finished_at) == (1.0, 2.0)
+    past = {key: StepHistory(started_at=1.0, was_complete=True)}
     again = grow(SPEC, facts(etcd=0, node=0), past).steps[0]
-    assert (done.started_at, done.finished_at) == (1.0, 2.0)
+    assert again.status is Status.PENDING
     assert (again.started_at, again.finished_at) == (1.0, None)
 
 

@@ -1,0 +1,250 @@
+"""How a pod instance leaves its place and gets another: whose turn it is, and what comes next.
+
+A move goes through its times in order: asked, admitted (its turn has come), prepared, left (its
+tasks ended or were given up, its reservation with them), settled; from then on the pod instance is
+launched elsewhere, and the move is over when it is whole again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from kubedcos.clock import Clock
+from kubedcos.model.offer import Agent
+from kubedcos.model.service import PodSpec, ServiceSpec
+from kubedcos.offers.placement import objections
+from kubedcos.offers.requirement import sums
+from kubedcos.scheduler import staging
+from kubedcos.scheduler.departures import DepartureResult, Side
+from kubedcos.scheduler.invariants import at_work, quorum_objection
+from kubedcos.scheduler.recovery import NOTHING_LOST, Assessment, assess
+from kubedcos.scheduler.recovery_plan import forgotten
+from kubedcos.scheduler.settings import FrameworkSettings, Pace
+from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
+from kubedcos.scheduler.views import moment
+from kubedcos.scheduler.workload import Departure, Readiness
+from kubedcos.scheduler.world import Record, World, place, running
+from kubedcos.state.records import RecoveryRecord, Replacement, TaskRecord
+
+
+def place_of(world: World, pod: PodSpec, index: int) -> Agent | None:
+    """Where a pod instance lives, or lived last; None if it never ran."""
+    instance = pod.instance(index)
+    alive = world.of_pod(instance)
+    if alive:
+        return alive[0].agent
+    if (home := world.pods.get(instance)) is not None:
+        return home.agent
+    return staging.last_place(world, pod, index)
+
+
+def places_elsewhere(
+    spec: ServiceSpec,
+    world: World,
+    settings: FrameworkSettings,
+    pod: PodSpec,
+    index: int,
+    left: Agent,
+) -> bool:
+    """Whether any known agent but `left` could take a pod instance, were it free."""
+    wanted = staging.placed_anew(spec, world, settings, pod, index, avoid={left.id: "is left"})
+    surroundings = world.surroundings()
+    needs = sums(wanted.to_reserve)
+    return any(
+        not objections(wanted, known.agent, surroundings)
+        and all(known.largest.get(name, 0) >= needs[name] for name in ("cpus", "mem"))
+        for known in surroundings.agents
+    )
+
+
+def turn(spec: ServiceSpec, world: World, record: RecoveryRecord, now: float) -> str:
+    """Why a replacement has to wait for others of its kind; empty when its turn has come."""
+    pod = spec.pod(record.pod)
+    group = pod.recovery.group or pod.name
+    limits = pod.recovery
+    others = [
+        (other, spec.pod(other.pod))
+        for other in world.recovery.values()
+        if other.key != record.key and any(known.name == other.pod for known in spec.pods)
+    ]
+    mates = [other for other, of in others if (of.recovery.group or of.name) == group]
+    moving = [
+        other.key
+        for other in mates
+        if other.replacement is not None and other.replacement.admitted_at is not None
+    ]
+    if len(moving) >= limits.most_at_once:
+        names = ", ".join(sorted(moving))
+        return f"waits for {names}: at most {limits.most_at_once} of {group} are moved at a time"
+    last = max((other.replaced_at or 0.0 for other in (*mates, record)), default=0.0)
+    if now - last < limits.gap:
+        return (
+            f"waits until {moment(last + limits.gap)}: {limits.gap:.0f} s lie between two"
+            f" replacements of {group}"
+        )
+    return quorum_objection(world, pod, record.index)
+
+
+@dataclass(slots=True)
+class Mover:
+    """Decides on replacements and carries them on.
+
+    What it remembers besides what is stored are answers of the workload, which can be asked again.
+
+    Attributes:
+        ended: told the id of each task that is given up.
+        assessment: what was found last.
+    """
+
+    spec: ServiceSpec
+    world: World
+    settings: FrameworkSettings
+    clock: Clock
+    pace: Pace
+    ended: Callable[[str], None]
+    assessment: Assessment = NOTHING_LOST
+    _answers: dict[tuple[str, Side, float], Readiness] = field(default_factory=dict)
+    _unfit: dict[str, RecoveryRecord] = field(default_factory=dict)
+
+    def advance(self) -> list[str]:
+        """Take every replacement as far as it may go now; sentences on what was done."""
+        said = []
+        for record in sorted(self.world.recovery.values(), key=_by_age):
+            if record.replacement is not None:
+                said += self._advance(record, record.replacement)
+        now = self.clock.time()
+        found = assess(self.spec, self.world, now, self._has_elsewhere)
+        waits = dict(found.waits)
+        for record in (*found.wanted, *self._unfit.values()):
+            known = self.world.recovery_of(record.pod, record.index)
+            if record.replacement is None or known.replacement is not None:
+                continue
+            if why := turn(self.spec, self.world, record, now):
+                waits[record.key] = f"{record.replacement.reason}; {why}"
+            else:
+                said += self._advance(record, record.replacement)
+        self._unfit.clear()
+        for record in self.world.recovery.values():
+            if record.replacement is not None and record.replacement.settled_at is None:
+                waits[record.key] = self._waits(record, record.replacement, now)
+        self.assessment, self.world.waits, self.world.blocked = found, waits, found.blocked
+        self.world.commit(remove=forgotten(self.world, now))
+        return said
+
+    def want(self, pod: PodSpec, index: int, reason: str) -> None:
+        """A pod instance has to move for want of room; it does when its turn has come."""
+        agent = place_of(self.world, pod, index)
+        record = self.world.recovery_of(pod.name, index)
+        if agent is not None and record.replacement is None:
+            move = Replacement(reason, self.clock.time(), agent=agent)
+            self._unfit[record.key] = replace(record, replacement=move)
+
+    def departing(self) -> dict[str, tuple[Side, Departure]]:
+        """What the workload has to be asked for now."""
+        found = {}
+        for record in self.world.recovery.values():
+            move = record.replacement
+            if move is None or move.admitted_at is None or move.agent is None:
+                continue
+            if move.prepared_at is None:
+                side = Side.PREPARE
+            elif move.left_at is not None and move.settled_at is None:
+                side = Side.FINISH
+            else:
+                continue
+            tasks = tuple(running(task) for task in self.world.of_pod(record.key))
+            leaves = Departure(record.pod, record.index, place(move.agent), tasks, move.admitted_at)
+            found[record.key] = (side, leaves)
+        return found
+
+    def answered(self, result: DepartureResult) -> None:
+        """Take what the workload said."""
+        self._answers[result.pod_instance, result.side, result.since] = result.readiness
+
+    def _has_elsewhere(self, pod: PodSpec, index: int, agent: Agent) -> bool:
+        return places_elsewhere(self.spec, self.world, self.settings, pod, index, agent)
+
+    def _advance(self, record: RecoveryRecord, move: Replacement) -> list[str]:
+        now = self.clock.time()
+        said = []
+        if move.admitted_at is None:
+            if turn(self.spec, self.world, record, now):
+                return []
+            record = replace(record, replaced_at=now)
+            move = self._note(record, replace(move, admitted_at=now))
+            said.append(f"replaces {record.key}: {move.reason}")
+        if move.prepared_at is None and self._has_said(record, Side.PREPARE, move):
+            move = self._note(record, replace(move, prepared_at=now))
+        if move.prepared_at is None:
+            return said
+        if move.left_at is None and self._leave(record):
+            home = self.world.pods.get(record.key)
+            record = replace(record, absent_since=None)
+            move = replace(move, left_at=now)
+            self.world.commit([replace(record, replacement=move)], [home] if home else [])
+            where = f" {move.agent.hostname}" if move.agent else " its place"
+            said.append(f"{record.key} has left{where}")
+        if move.left_at is None:
+            return said
+        if move.settled_at is None and self._has_said(record, Side.FINISH, move):
+            move = self._note(record, replace(move, settled_at=now))
+        if move.settled_at is not None and self._whole(record):
+            self._note(record, None)
+            self._answers = {key: a for key, a in self._answers.items() if key[0] != record.key}
+            said.append(f"{record.key} is replaced")
+        return said
+
+    def _has_said(self, record: RecoveryRecord, side: Side, move: Replacement) -> bool:
+        """Whether the workload is ready; of a pod instance without a place nothing is asked."""
+        answer = self._answers.get((record.key, side, move.admitted_at or 0.0))
+        return move.agent is None or (answer is not None and answer.ready)
+
+    def _waits(self, record: RecoveryRecord, move: Replacement, now: float) -> str:
+        """What a replacement under way waits for."""
+        if move.admitted_at is None:
+            return f"{move.reason}; {turn(self.spec, self.world, record, now)}"
+        side = Side.PREPARE if move.prepared_at is None else Side.FINISH
+        answer = self._answers.get((record.key, side, move.admitted_at))
+        where = f" {move.agent.hostname}" if move.agent else " its place"
+        if move.prepared_at is not None and move.left_at is None:
+            doing = f"its tasks on{where} end"
+        else:
+            doing = answer.reason if answer is not None and answer.reason else f"leaves{where}"
+        return f"{move.reason}; {doing}"
+
+    def _note(self, record: RecoveryRecord, move: Replacement | None) -> Replacement:
+        self.world.commit([replace(record, replacement=move)])
+        return move or Replacement("", 0.0)
+
+    def _leave(self, record: RecoveryRecord) -> bool:
+        """Have the tasks ended, and give up those that nobody can reach; whether none is left."""
+        now = self.clock.time()
+        alive = self.world.of_pod(record.key)
+        given_up = [task for task in alive if task.state in OUT_OF_REACH]
+        records: list[Record] = [
+            replace(task, kill_asked=True) for task in alive if not task.kill_asked
+        ]
+        message = f"given up with its agent; {record.key} is replaced elsewhere"
+        records = [
+            *(found for found in records if found not in given_up),
+            *(lost(replace(task, kill_asked=True), message, now, self.pace) for task in given_up),
+        ]
+        self.world.commit(records)
+        for task in given_up:
+            self.ended(task.task_id)
+        return not self.world.of_pod(record.key)
+
+    def _whole(self, record: RecoveryRecord) -> bool:
+        """Whether everything of it that was there before is there again."""
+        pod = self.spec.pod(record.pod)
+        found: list[TaskRecord] = [
+            task
+            for spec in pod.tasks
+            if (task := self.world.tasks.get(f"{record.key}/{spec.name}")) is not None
+        ]
+        return all(at_work(task) or task.spec.name in record.paused for task in found)
+
+
+def _by_age(record: RecoveryRecord) -> tuple[float, str]:
+    return (record.replacement.asked_at if record.replacement else 0.0, record.key)

@@ -1,0 +1,264 @@
+"""What is killed comes back in place; what is cut off is waited for, and then replaced elsewhere.
+
+The waits are those of the inventory's options; where they are long, the checks that would wait are
+passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from .inventory import Inventory
+from .kubernetes import Kubernetes, pod
+from .mesos import Mesos
+from .test_node_end import KILL
+from .test_pods import SLEEP
+from .waiting import until
+
+pytestmark = pytest.mark.destructive
+
+LONGEST_WAIT = 120
+"""Seconds of `replace_after` that a check is willing to wait."""
+
+
+class Framework:
+    """The framework of a cluster, by the command line."""
+
+    def __init__(self, inventory: Inventory, name: str) -> None:
+        folder = inventory.get("kubernetes_framework_context_dir", "~/.config/kubedcos")
+        context = str(inventory.get("kubernetes_framework_context", inventory.name))
+        self.inventory = inventory
+        self.name = name
+        self._environment = {
+            **os.environ,
+            "KUBEDCOS_CONFIG": str(Path(folder).expanduser()),
+            "KUBEDCOS_CONTEXT": context,
+        }
+
+    def run(self, *words: str) -> Any:
+        """What a command of `kubedcos` says, as data."""
+        done = subprocess.run(
+            [Path(sys.executable).parent / "kubedcos", *words, "--cluster", self.name, "--json"],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode in {0, 4}, done.stderr
+        return json.loads(done.stdout)
+
+    def status(self, plan: str) -> str:
+        return str(self.run("plan", "show", plan)["status"])
+
+    def steps(self) -> dict[str, Any]:
+        """Steps of plan ``recovery`` by pod instance."""
+        phases = self.run("plan", "show", "recovery")["phases"]
+        return {step["pod"]: step for phase in phases for step in phase["steps"]}
+
+    def whole(self) -> bool:
+        """Whether nothing is to be recovered, and everything is deployed."""
+        return self.status("deploy") == self.status("recovery") == "COMPLETE"
+
+    def replace_after(self, of: str) -> int:
+        """The option, or the test is passed over when that is longer than anybody wants to wait."""
+        (options,) = [
+            cluster
+            for cluster in self.inventory.get("clusters")
+            if cluster.get("name", "kubernetes") == self.name
+        ]
+        wait = int(options.get("recovery", {}).get("replace_after", {}).get(of, 1200))
+        if wait > LONGEST_WAIT:
+            pytest.skip(f"recovery.replace_after.{of} is {wait} s; give at most {LONGEST_WAIT}")
+        return wait
+
+
+@pytest.fixture
+def framework(inventory: Inventory, cluster: str) -> Iterator[Framework]:
+    found = Framework(inventory, cluster)
+    until(found.whole, "the cluster is whole before the test", seconds=300, pause=2)
+    yield found
+    until(found.whole, "the cluster is whole after the test", seconds=300, pause=2)
+
+
+def of_pod(mesos: Mesos, cluster: str, instance: str) -> dict[str, Any]:
+    """Tasks of a pod instance that run, by their name."""
+    framework = mesos.framework(cluster, mesos.look())
+    return {
+        task["name"]: task
+        for task in framework["tasks"]
+        if task["name"].startswith(f"{instance}-") and task["state"] == "TASK_RUNNING"
+    }
+
+
+def place(mesos: Mesos, tasks: dict[str, Any]) -> str:
+    """The inventory's host that tasks are on, all of them."""
+    (host,) = {mesos.agent_hosts[task["slave_id"]] for task in tasks.values()}
+    return host
+
+
+@contextmanager
+def stopped(host: Host, service: str) -> Iterator[None]:
+    """A service is stopped meanwhile."""
+    host.check_output(f"systemctl stop {service}")
+    try:
+        yield
+    finally:
+        host.check_output(f"systemctl start {service}")
+
+
+@contextmanager
+def cut_off(inventory: Inventory, hosts: dict[str, Host], region: str) -> Iterator[None]:
+    """No packet leaves a region for another one meanwhile."""
+    networks = [n for name, n in inventory.get("cluster_networks").items() if name != region]
+    there = [hosts[name] for name in inventory.hosts if inventory.region(name) == region]
+    try:
+        for host in there:
+            for network in networks:
+                host.check_output(f"ip route add blackhole {network}")
+        yield
+    finally:
+        for host in there:
+            for network in networks:
+                host.run(f"ip route del blackhole {network}")
+
+
+def test_a_killed_component_is_restarted_in_place(
+    framework: Framework, mesos: Mesos, hosts: dict[str, Host]
+) -> None:
+    (task,) = mesos.running(framework.name, "kube-scheduler", mesos.look())[:1]
+    container = mesos.executor(task)["container"]
+    host = hosts[mesos.agent_hosts[task["slave_id"]]]
+    assert host.check_output(f"python3 -c %s {container}", KILL)
+
+    def again() -> Any:
+        running = mesos.running(framework.name, "kube-scheduler", mesos.look())
+        return [t for t in running if t["name"] == task["name"] and t["id"] != task["id"]]
+
+    (found,) = until(again, "another task took its place", seconds=90, pause=1)
+    assert found["slave_id"] == task["slave_id"]
+    assert framework.status("deploy") == "COMPLETE"
+    instance = task["name"].removesuffix("-instance")
+    until(lambda: instance in framework.steps(), "plan recovery tells of it", seconds=30)
+
+
+def test_a_replaced_node_is_drained_and_lives_elsewhere(
+    framework: Framework, kubernetes: Kubernetes, mesos: Mesos
+) -> None:
+    name, _ = max(kubernetes.nodes().items(), key=itemgetter(0))
+    kubernetes.apply(pod("tenant", name, *SLEEP))
+    kubernetes.ready_pod("tenant")
+    tasks = mesos.running(kubernetes.name, "kubelet", mesos.look())
+    here = [
+        t for t in tasks if mesos.agent_hosts[t["slave_id"]] == kubernetes.inventory.host_at(name)
+    ]
+    instance = here[0]["name"].removesuffix("-kubelet")
+    framework.run("pod", "replace", instance)
+
+    def moved() -> bool:
+        found = of_pod(mesos, framework.name, instance)
+        return len(found) == 3 and all(t["slave_id"] != here[0]["slave_id"] for t in found.values())
+
+    until(moved, f"{instance} is elsewhere", seconds=180, pause=2)
+    assert name not in kubernetes.nodes()
+    gone = kubernetes.run("get", "pod", "tenant", f"--namespace={kubernetes.namespace}")
+    assert "NotFound" in gone.stderr
+
+
+def test_a_node_whose_agent_stays_away_is_replaced_and_ended_when_it_returns(
+    framework: Framework, kubernetes: Kubernetes, mesos: Mesos, hosts: dict[str, Host]
+) -> None:
+    wait = framework.replace_after("node")
+    name, _ = max(kubernetes.nodes().items(), key=itemgetter(0))
+    host = kubernetes.inventory.host_at(name)
+    tasks = mesos.running(kubernetes.name, "kubelet", mesos.look())
+    (old,) = [t for t in tasks if mesos.agent_hosts[t["slave_id"]] == host]
+    instance = old["name"].removesuffix("-kubelet")
+    before = of_pod(mesos, framework.name, instance)
+    with stopped(hosts[host], "mesos-agent"):
+        until(
+            lambda: "until" in framework.steps().get(instance, {"reason": ""})["reason"],
+            "plan recovery says until when it waits",
+            seconds=120,
+            pause=1,
+        )
+        assert framework.status("deploy") == "COMPLETE"
+
+        def moved() -> bool:
+            found = of_pod(mesos, framework.name, instance)
+            return len(found) == len(before) and all(
+                task["slave_id"] != old["slave_id"] for task in found.values()
+            )
+
+        until(moved, f"{instance} is elsewhere", seconds=wait + 180, pause=2)
+        new = place(mesos, of_pod(mesos, framework.name, instance))
+
+    def ended() -> bool:
+        state = mesos.look()
+        known = mesos.framework(framework.name, state)
+        live = {task["id"] for task in known["tasks"] if task["state"] == "TASK_RUNNING"}
+        back = {agent["id"] for agent in state["slaves"] if agent["active"]}
+        return old["slave_id"] in back and not live & {task["id"] for task in before.values()}
+
+    until(ended, "the agent is back and its tasks were ended", seconds=120, pause=2)
+    assert place(mesos, of_pod(mesos, framework.name, instance)) == new
+
+
+def test_nothing_is_replaced_while_a_data_centre_is_cut_off(
+    framework: Framework, mesos: Mesos, inventory: Inventory, hosts: dict[str, Host]
+) -> None:
+    wait = framework.replace_after("node")
+    masters = {inventory.region(master) for master in inventory.of("masters")}
+    region = next((r for r in inventory.regions if r not in masters), None)
+    agents = [agent for agent in inventory.agents if inventory.region(agent) == region]
+    if region is None or len(agents) < 2:
+        pytest.skip("needs a region without masters that has two agents")
+
+    def there() -> dict[str, str]:
+        known = mesos.framework(framework.name, mesos.look())["tasks"]
+        return {t["name"]: t["id"] for t in known if t["state"] == "TASK_RUNNING"}
+
+    before = there()
+    with cut_off(inventory, hosts, region):
+        until(
+            lambda: any(
+                "cut off" in step["reason"] or "vanished at once" in step["reason"]
+                for step in framework.steps().values()
+            ),
+            "plan recovery says that it waits for a network",
+            seconds=150,
+            pause=2,
+        )
+        until(
+            lambda: (
+                any("until" not in step["reason"] for step in framework.steps().values())
+                and _longest_wait(framework) >= wait + 10
+            ),
+            "the time has passed after which single agents are given up",
+            seconds=wait + 60,
+            pause=2,
+        )
+        assert there().items() <= before.items(), "nothing was started anew"
+    until(lambda: there() == before, "all is as it was before", seconds=180, pause=2)
+
+
+def _longest_wait(framework: Framework) -> float:
+    """Seconds for which the oldest open step of plan recovery has been there."""
+    began = [
+        datetime.fromisoformat(step["started_at"])
+        for step in framework.steps().values()
+        if step["status"] != "COMPLETE" and step["started_at"]
+    ]
+    return max(((datetime.now(UTC) - at).total_seconds() for at in began), default=0.0)

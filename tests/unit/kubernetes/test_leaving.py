@@ -1,0 +1,200 @@
+"""Before and after a pod instance leaves: etcd's membership, and the Node object."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from kubedcos.kubernetes.approval import NodeClaim
+from kubedcos.kubernetes.etcd_members import EtcdUnreachable, Member, Seen
+from kubedcos.kubernetes.kube_api import ApiError
+from kubedcos.kubernetes.leaving import Leaving
+from kubedcos.model.service import TaskSpec
+from kubedcos.scheduler.workload import AgentPlace, Departure, Launch, Readiness, RunningTask
+
+from .parts import NOW, FakeClock
+
+PLACE = AgentPlace("S1", "b1", "10.0.0.21")
+
+
+@dataclass
+class Members:
+    """etcd's membership: names to whether they answer."""
+
+    healthy: dict[str, bool]
+    learners: set[str] = field(default_factory=set)
+    removed: list[int] = field(default_factory=list)
+    unreachable: bool = False
+
+    async def survey(self) -> tuple[Seen, ...]:
+        if self.unreachable:
+            raise EtcdUnreachable("nobody answers")
+        return tuple(
+            Seen(
+                Member(at, name, (f"https://{name}:2380",), (), name in self.learners),
+                healthy=healthy,
+            )
+            for at, (name, healthy) in enumerate(self.healthy.items(), 1)
+            if at not in self.removed
+        )
+
+    async def remove(self, member_id: int) -> None:
+        self.removed.append(member_id)
+
+
+@dataclass
+class Api:
+    """A kube-apiserver with nodes and pods."""
+
+    nodes: dict[str, str] = field(default_factory=lambda: {"b1": "10.0.0.21", "a1": "10.0.0.11"})
+    pods: list[dict[str, Any]] = field(default_factory=list)
+    cordoned: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    budget: bool = False
+
+    async def get(self, path: str) -> Any:
+        if path.startswith("/api/v1/pods"):
+            return {"items": self.pods}
+        return {
+            "items": [
+                {
+                    "metadata": {"name": name},
+                    "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+                }
+                for name, address in self.nodes.items()
+            ]
+        }
+
+    async def post(self, path: str, body: Any) -> None:
+        if self.budget:
+            raise ApiError(429, "budget")
+        self.pods = []
+        assert path, body
+
+    async def patch(self, path: str, body: Any) -> None:
+        assert body
+        self.cordoned.append(path.rpartition("/")[2])
+
+    async def delete(self, path: str) -> None:
+        self.deleted.append(path.rpartition("/")[2])
+
+
+@dataclass
+class Stage:
+    members: Members = field(default_factory=lambda: Members({}))
+    api: Api | None = field(default_factory=Api)
+    claims: list[NodeClaim] = field(default_factory=list)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def __post_init__(self) -> None:
+        kinds = {"etcd": {"etcd"}, "kube-node": {"kubelet", "coredns"}}
+        self.leaving = Leaving(
+            kinds=lambda pod: kinds.get(pod, {"kube-apiserver"}),
+            members=lambda: self.members,  # type: ignore[arg-type, return-value]
+            api=lambda: self.api,  # type: ignore[arg-type, return-value]
+            claims=lambda: self.claims,
+            drain_timeout=100.0,
+            clock=self.clock,
+        )
+
+    def prepare(self, departure: Departure) -> Readiness:
+        return asyncio.run(self.leaving.prepare(departure))
+
+    def finish(self, departure: Departure) -> Readiness:
+        return asyncio.run(self.leaving.finish(departure))
+
+
+def node(state: str = "TASK_RUNNING") -> Departure:
+    spec = TaskSpec("kubelet", "kubelet", 1.0, 1, 1)
+    launch = Launch("t1", "kube-node", 1, spec, PLACE, {}, {})
+    return Departure("kube-node", 1, PLACE, (RunningTask(launch, state),), NOW)
+
+
+ETCD = Departure("etcd", 1, PLACE, (), NOW)
+POD = {"metadata": {"namespace": "d", "name": "web"}, "status": {"phase": "Running"}}
+CLAIM = NodeClaim("t1", "b1", "10.0.0.21")
+
+
+def test_a_member_leaves_when_the_others_are_a_quorum() -> None:
+    stage = Stage(Members({"etcd-0": True, "etcd-1": False, "etcd-2": True}))
+    assert stage.prepare(ETCD).ready
+    assert stage.members.removed == [2]
+    assert stage.prepare(ETCD).ready
+    assert stage.members.removed == [2]
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        (Members({"etcd-0": False, "etcd-1": False, "etcd-2": True}), "1 of 3 members answer"),
+        (Members({"etcd-1": True}), "makes no sense|no members is none|only member"),
+        (Members({"etcd-0": True, "etcd-1": True}, unreachable=True), "nobody answers"),
+    ],
+)
+def test_a_member_that_etcd_counts_on_stays(members: Members, why: str) -> None:
+    stage = Stage(members)
+    stage.clock.now += 10_000
+    answer = stage.prepare(ETCD)
+    assert not answer.ready
+    assert members.removed == []
+    assert any(part in answer.reason for part in why.split("|")), answer.reason
+
+
+def test_a_node_is_cordoned_and_drained() -> None:
+    api = Api(pods=[POD], budget=True)
+    stage = Stage(api=api, claims=[CLAIM])
+    answer = stage.prepare(node())
+    assert api.cordoned == ["b1"]
+    assert answer.reason == (
+        "drains b1: d/web may not be evicted (budget); until 2027-01-15T08:01:40Z"
+    )
+    api.budget = False
+    stage.prepare(node())
+    assert stage.prepare(node()).ready
+
+
+def test_a_node_goes_when_its_time_is_up_or_nobody_can_be_asked() -> None:
+    stage = Stage(api=Api(pods=[POD], budget=True), claims=[CLAIM])
+    stage.clock.now += 100
+    assert stage.prepare(node()).ready
+    silent = Stage(api=None, claims=[CLAIM])
+    assert not silent.prepare(node()).ready
+    silent.clock.now += 100
+    assert silent.prepare(node()).ready
+    assert not silent.finish(node()).ready
+    silent.clock.now += 100
+    assert silent.finish(node()).ready
+
+
+def test_the_node_object_is_deleted_after_its_tasks() -> None:
+    api = Api()
+    stage = Stage(api=api, claims=[CLAIM])
+    assert stage.prepare(node()).ready
+    assert api.deleted == []
+    stage.claims = []
+    gone = Departure("kube-node", 1, PLACE, (), NOW)
+    assert stage.finish(gone).ready
+    assert api.deleted == ["b1"]
+
+
+def test_a_scheduler_that_does_not_remember_finds_the_node_by_its_address() -> None:
+    api = Api()
+    assert Stage(api=api).finish(Departure("kube-node", 1, PLACE, (), NOW)).ready
+    assert api.deleted == ["b1"]
+
+
+def test_a_node_that_another_pod_instance_is_by_now_stays() -> None:
+    api = Api()
+    stage = Stage(api=api, claims=[NodeClaim("t9", "b1", "10.0.0.21")])
+    assert stage.finish(Departure("kube-node", 1, PLACE, (), NOW)).ready
+    assert api.deleted == []
+
+
+def test_a_control_plane_component_needs_no_farewell() -> None:
+    stage = Stage(api=None)
+    departure = Departure("kube-apiserver", 0, PLACE, (), NOW)
+    assert stage.prepare(departure).ready
+    assert stage.finish(departure).ready
