@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,9 @@ author:
 # them have; otherwise each would load every filter plugin again, which costs more than its task.
 for _loader, _name in ((filter_loader, "kubedcos_render"), (test_loader, "match")):
     _loader.get(_name)
+# A worker lives for one task: what it has from its parent, it need not look through for garbage.
+gc.freeze()
+gc.set_threshold(50_000, 50, 1000)
 
 
 class VarsModule(BaseVarsPlugin):

@@ -112,7 +112,7 @@ class Agent:
             for task in call.run_tasks.tasks:
                 self.run_task(call.run_tasks.framework, task)
         elif call.run_task_group is not None:
-            self.groups.run_group(call.run_task_group)
+            self.groups.intake.run_group(call.run_task_group)
         elif call.shutdown_executor is not None:
             order = call.shutdown_executor
             self.groups.shutdown((order.framework_id.value, order.executor_id.value))

@@ -23,7 +23,7 @@ from kubedcos.mesos.messages import ExecutorInfo, TaskInfo
 from kubedcos.mesos.resources import Resources
 
 if TYPE_CHECKING:
-    from kubedcos.embedded.agent.groups import GroupExecutor
+    from kubedcos.embedded.agent.group_executor import GroupExecutor
     from kubedcos.embedded.agent.taskrun import TaskRun
 
 Owner = tuple[int, int] | None

@@ -7,8 +7,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from kubedcos.embedded.agent.agent import Agent
+from kubedcos.embedded.agent.group_executor import GroupExecutor
 from kubedcos.embedded.agent.group_launching import group_limits
-from kubedcos.embedded.agent.groups import GroupExecutor
 from kubedcos.embedded.agent.isolators.disk import MB
 from kubedcos.embedded.agent.statistics import container_statistics, network_statistics
 from kubedcos.embedded.agent.taskrun import TaskRun

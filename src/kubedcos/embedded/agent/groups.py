@@ -1,4 +1,4 @@
-"""Executors of task groups on this agent: launch, updates, kills, end, recovery.
+"""Executors of task groups on this agent: updates, kills, end, recovery; see also `group_intake`.
 
 Each task of a group is a `TaskRun` among all others of the agent; what they share, their executor
 with its container, is a `GroupExecutor`.
@@ -8,39 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from kubedcos.embedded.agent import group_store
-from kubedcos.embedded.agent.container_rules import refusal
 from kubedcos.embedded.agent.containers import kill_marked
-from kubedcos.embedded.agent.draining import TOO_LATE
-from kubedcos.embedded.agent.executor.journal import JournalReader
 from kubedcos.embedded.agent.executor.proctree import host_pid
-from kubedcos.embedded.agent.group_launching import GroupLauncher, group_limits
-from kubedcos.embedded.agent.group_store import StoredExecutor, StoredGroup
+from kubedcos.embedded.agent.group_executor import GroupExecutor, Key, add_member, executor_of
+from kubedcos.embedded.agent.group_intake import GroupIntake
+from kubedcos.embedded.agent.group_launching import group_limits
+from kubedcos.embedded.agent.group_store import StoredExecutor
 from kubedcos.embedded.agent.isolators.disk import Exceeded, Watched
-from kubedcos.embedded.agent.launching import LaunchRefused, launch_failed
-from kubedcos.embedded.agent.paths import Run
 from kubedcos.embedded.agent.taskrun import TaskRun
 from kubedcos.embedded.agent.updates import UpdateStream
-from kubedcos.embedded.protocol import ExitedExecutor, KnownExecutor, RunTaskGroup
+from kubedcos.embedded.protocol import ExitedExecutor, KnownExecutor
 from kubedcos.errors import KubedcosError
 from kubedcos.mesos.messages import (
     TERMINAL_STATES,
     ExecutorID,
-    ExecutorInfo,
     FrameworkID,
     FrameworkInfo,
     KillPolicy,
-    NetworkInfo,
     TaskInfo,
 )
 
@@ -49,75 +40,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kubedcos.embedded.agent")
 
-KILLED = 9
-"""Wait status of an executor that did not end by itself."""
-NEVER_STARTED = -1
 COMPLETED_TASKS = 200
 """Ended tasks of one executor that are remembered, as in Mesos."""
 SLACK = 1.0
 """Seconds that an executor gets beyond the grace period before its container is ended anyway."""
-
-Key = tuple[str, str]
-
-
-@dataclass(slots=True, eq=False)
-class GroupExecutor:
-    """An executor of task groups from its first group to the last acknowledgement.
-
-    Attributes:
-        run: framework, executor and container.
-        members: tasks whose end is not acknowledged yet, by id.
-        settled: tasks that are over for everybody.
-        launching: group launches under way, by the ids of their tasks.
-        delivered: ids of tasks that the executor has taken on.
-        disk: the quota that the container exceeded.
-        networks: CNI networks that the tasks share, with addresses.
-        exit_status: as from wait(2).
-        ended: the container is gone.
-        recovered: an earlier agent process started it, and it has not said yet what it knows.
-    """
-
-    run: Run
-    agent_id: str
-    info: ExecutorInfo
-    framework: FrameworkInfo
-    journal: JournalReader
-    members: dict[str, TaskRun] = field(default_factory=dict)
-    settled: list[TaskRun] = field(default_factory=list)
-    launching: dict[tuple[str, ...], asyncio.Task[None]] = field(default_factory=dict)
-    delivered: set[str] = field(default_factory=set)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    groups: int = 0
-    networks: tuple[NetworkInfo, ...] = ()
-    executor_pid: int | None = None
-    watching: asyncio.Task[None] | None = None
-    channel: asyncio.StreamWriter | None = None
-    memory: dict[str, Any] | None = None
-    disk: Exceeded | None = None
-    last_uuid: str | None = None
-    exit_status: int = KILLED
-    started: bool = False
-    ended: bool = False
-    silent: bool = False
-    recovered: bool = False
-    unsent: list[bytes] = field(default_factory=list)
-
-    @property
-    def key(self) -> Key:
-        """Framework and executor id."""
-        return self.run.framework_id, self.run.executor_id
-
-    def alive(self) -> list[TaskRun]:
-        """Tasks that have not ended."""
-        return [member for member in self.members.values() if not member.ended]
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Tell the executor something, now or as soon as it is connected."""
-        line = json.dumps(message).encode() + b"\n"
-        if self.channel is None:
-            self.unsent.append(line)
-        else:
-            self.channel.write(line)
 
 
 class Groups:
@@ -131,10 +57,10 @@ class Groups:
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
-        self.launcher = GroupLauncher(agent.launcher)
         self.executors: dict[Key, GroupExecutor] = {}
         self.completed: list[GroupExecutor] = []
         self.exits: list[ExitedExecutor] = []
+        self.intake = GroupIntake(self)
 
     def listed(self) -> tuple[KnownExecutor, ...]:
         """The executors that the master has to hold for running, as REREGISTER wants them."""
@@ -153,155 +79,10 @@ class Groups:
         """Ids of the containers that are ours."""
         return {executor.run.container_id for executor in self.executors.values()}
 
-    # Launching
+    # Following
 
-    def run_group(self, call: RunTaskGroup) -> None:
-        """Take a group on: it is on disk when this returns, and is launched after that."""
-        assert call.framework.id is not None
-        key = (call.framework.id.value, call.executor.executor_id.value)
-        tasks = call.tasks
-        if self.agent.draining.config is not None:
-            self._drop(call, TOO_LATE, "REASON_AGENT_DRAINING")
-            if call.launch_executor:
-                self.exits.append(
-                    ExitedExecutor(call.framework.id, call.executor.executor_id, NEVER_STARTED)
-                )
-            return
-        if any((key[0], task.task_id.value) in self.agent.runs for task in tasks):
-            log.warning("Ignoring a group of executor %s: a task of it is here already", key[1])
-            return
-        existing = self.executors.get(key)
-        if call.launch_executor and existing is not None:
-            message = "Master wants to launch executor, but one already exists"
-            self._drop(call, message)
-            if existing.ended:
-                self._tell_exit(existing, NEVER_STARTED)
-            else:
-                self.shutdown(key)
-            return
-        if not call.launch_executor and (existing is None or existing.ended):
-            message = "No executor is expected to launch and there is none running"
-            self._drop(call, message)
-            return
-        log.info("Got a group of %d tasks for executor %s of framework %s", len(tasks), *key[::-1])
-        self.agent.save_framework(call.framework)
-        executor = existing or self._new(key, call.executor, call.framework)
-        members = self._take_on(executor, tasks)
-        launch = asyncio.create_task(self._launch(executor, members))
-        executor.launching[tuple(member.task.task_id.value for member in members)] = launch
-        self.agent.spawn(self._launched(executor, members, launch))
-
-    def _new(self, key: Key, info: ExecutorInfo, framework: FrameworkInfo) -> GroupExecutor:
-        run = Run(*key, str(uuid.uuid4()))
-        group_store.save_executor(self.agent.store, self.agent.agent_id, run, info)
-        executor = self._executor(run, info, framework)
-        self.executors[key] = executor
-        return executor
-
-    def _executor(self, run: Run, info: ExecutorInfo, framework: FrameworkInfo) -> GroupExecutor:
-        store, agent_id = self.agent.store, self.agent.agent_id
-        journal = JournalReader(store.journal(agent_id, run))
-        return GroupExecutor(run, agent_id, info, framework, journal)
-
-    def _take_on(self, executor: GroupExecutor, tasks: Iterable[TaskInfo]) -> list[TaskRun]:
-        store, agent_id = self.agent.store, self.agent.agent_id
-        plain = tuple(without_executor(task) for task in tasks)
-        containers = {task.task_id.value: str(uuid.uuid4()) for task in plain}
-        group = StoredGroup(plain, containers)
-        group_store.save_group(store, agent_id, executor.run, executor.groups, group)
-        executor.groups += 1
-        members = [self._member(executor, task, containers) for task in plain]
-        for member in members:
-            self.agent.runs[member.key] = member
-        return members
-
-    def _member(
-        self, executor: GroupExecutor, task: TaskInfo, containers: dict[str, str]
-    ) -> TaskRun:
-        task_id = task.task_id.value
-        agent = self.agent
-        append = group_store.updates(agent.store, agent.agent_id, executor.run, task_id)
-        member = TaskRun(
-            run=executor.run,
-            task=task,
-            framework=executor.framework,
-            stream=UpdateStream(append),
-            journal=executor.journal,
-            agent_id=agent.agent_id,
-            address=agent.settings.advertise_ip,
-            group=executor,
-            nested_id=containers[task_id],
-            networks=executor.networks,
-        )
-        member.told = agent.draining.tell_of(member)
-        executor.members[task_id] = member
-        return member
-
-    def _drop(
-        self, call: RunTaskGroup, message: str, reason: str = "REASON_EXECUTOR_TERMINATED"
-    ) -> None:
-        """The tasks never come to be; their framework hears why."""
-        assert call.framework.id is not None
-        for task in call.tasks:
-            run = Run(call.framework.id.value, call.executor.executor_id.value, str(uuid.uuid4()))
-            self.agent.drop(run, task, call.framework, reason, message)
-
-    async def _launch(self, executor: GroupExecutor, members: list[TaskRun]) -> None:
-        """Start the executor if need be, prepare the tasks, and hand them over.
-
-        Raises:
-            LaunchRefused: a task, and with it the group, cannot or may not be started.
-        """
-        for member in members:
-            refused = refusal(member.task, self.agent.settings.isolators.names)
-            if refused is not None:
-                raise LaunchRefused(refused)
-        async with executor.lock:
-            if not executor.started:
-                await self.launcher.start_executor(executor, members)
-                executor.started = True
-                executor.watching = asyncio.create_task(self._watch(executor))
-            descriptions = [await self.launcher.prepare(executor, member) for member in members]
-            self._limit(executor)
-            if members:
-                executor.send({"launch": descriptions})
-            for member in members:
-                executor.delivered.add(member.task.task_id.value)
-
-    async def _launched(
-        self, executor: GroupExecutor, members: list[TaskRun], launch: asyncio.Task[None]
-    ) -> None:
-        """What a launch came to: nothing more to do, or the last statuses of its tasks."""
-        failure: tuple[str, str, str] | None = None
-        try:
-            await launch
-        except asyncio.CancelledError:
-            failure = (
-                "TASK_KILLED",
-                "REASON_TASK_KILLED_DURING_LAUNCH",
-                "A task within the task group was killed before delivery to the executor",
-            )
-        except LaunchRefused as error:
-            failure = error.status
-            self.agent.count("slave/container_launch_errors")
-        except Exception as error:
-            log.exception("Launching a group of executor %s", executor.run.executor_id)
-            failure = launch_failed(f"{type(error).__name__}: {error}").status
-        executor.launching.pop(tuple(member.task.task_id.value for member in members), None)
-        if failure is None:
-            return
-        for member in members:
-            if not executor.ended:
-                self._end_task(member, failure)
-        if executor.launching or executor.delivered:
-            return
-        if executor.started:
-            self.shutdown(executor.key)
-        else:
-            executor.exit_status = NEVER_STARTED
-            await self._finish(executor)
-
-    def _end_task(self, member: TaskRun, failure: tuple[str, str, str]) -> None:
+    def end_task(self, member: TaskRun, failure: tuple[str, str, str]) -> None:
+        """Give a task its last status: state, reason, message."""
         status = member.from_agent(self.agent.clock.time(), *failure)
         self._ended(member, status.state)
         if not member.silent:
@@ -313,16 +94,14 @@ class Groups:
         member.ended = True
         self.agent.count("slave/tasks_" + state.removeprefix("TASK_").lower())
 
-    def _limit(self, executor: GroupExecutor) -> None:
+    def limit(self, executor: GroupExecutor) -> None:
         """The container holds as much as the executor and its living tasks together."""
         tasks = [member.task for member in executor.alive()]
         with contextlib.suppress(KubedcosError):
             limits = group_limits(executor.info, tasks)
             self.agent.containers.cgroups.update(executor.run.container_id, limits)
 
-    # Following
-
-    async def _watch(self, executor: GroupExecutor) -> None:
+    async def watch(self, executor: GroupExecutor) -> None:
         """Follow an executor until it is gone, then end its container."""
         connection = await self.agent.containers.connect(executor.run.container_id)
         if connection is not None:
@@ -337,7 +116,7 @@ class Groups:
             executor.channel = None
             executor.recovered = False
         self._take_in(executor)
-        await self._finish(executor)
+        await self.finish(executor)
 
     def _take_in(self, executor: GroupExecutor) -> None:
         """Read on in the executor's journal."""
@@ -377,7 +156,7 @@ class Groups:
         if status.state in TERMINAL_STATES:
             if not member.ended:
                 self._ended(member, status.state)
-            self._limit(executor)
+            self.limit(executor)
             self.agent.settle(member)
 
     def _undelivered(self, executor: GroupExecutor) -> None:
@@ -387,18 +166,18 @@ class Groups:
                 aware = "PARTITION_AWARE" in {c.type for c in executor.framework.capabilities}
                 state = "TASK_DROPPED" if aware else "TASK_LOST"
                 message = "Task launched during agent restart"
-                self._end_task(member, (state, "REASON_AGENT_RESTARTED", message))
+                self.end_task(member, (state, "REASON_AGENT_RESTARTED", message))
         if not executor.delivered:
             self.shutdown(executor.key)
 
-    async def _finish(self, executor: GroupExecutor) -> None:
+    async def finish(self, executor: GroupExecutor) -> None:
         """End the container; only then tell the framework, so that what it held is free."""
         agent = self.agent
         oom_kills = agent.containers.cgroups.oom_kills(executor.run.container_id)
         await self._destroy(executor)
         executor.ended = True
         group_store.save_end(agent.store, agent.agent_id, executor.run)
-        self._tell_exit(executor, executor.exit_status)
+        self.tell_exit(executor, executor.exit_status)
         for member in list(executor.members.values()):
             if member.ended or member.stream.terminated:
                 continue
@@ -460,7 +239,8 @@ class Groups:
             for entry in os.scandir(sandbox / "containers"):
                 await asyncio.to_thread(kill_marked, entry.path)
 
-    def _tell_exit(self, executor: GroupExecutor, status: int) -> None:
+    def tell_exit(self, executor: GroupExecutor, status: int) -> None:
+        """The master hears that an executor ended, or never was."""
         if not executor.silent:
             ids = (FrameworkID(executor.run.framework_id), ExecutorID(executor.run.executor_id))
             self.exits.append(ExitedExecutor(*ids, status))
@@ -550,7 +330,7 @@ class Groups:
         """Take over what an earlier agent process left."""
         agent = self.agent
         for entry in stored:
-            executor = self._executor(entry.run, entry.info, entry.framework)
+            executor = executor_of(agent, entry.run, entry.info, entry.framework)
             executor.started = executor.recovered = True
             executor.silent = entry.silent
             executor.groups = len(entry.groups)
@@ -570,7 +350,7 @@ class Groups:
                 executor.send({"sync": str(uuid.uuid4())})
                 if not executor.members:
                     executor.send({"settled": executor.last_uuid})
-                executor.watching = asyncio.create_task(self._watch(executor))
+                executor.watching = asyncio.create_task(self.watch(executor))
             if executor.silent:
                 self.end(entry.run.framework_id)
 
@@ -578,7 +358,7 @@ class Groups:
         self, executor: GroupExecutor, task: TaskInfo, containers: dict[str, str]
     ) -> None:
         agent = self.agent
-        member = self._member(executor, task, containers)
+        member = add_member(agent, executor, task, containers)
         task_id = task.task_id.value
         found = group_store.records(agent.store, agent.agent_id, executor.run, task_id)
         append = group_store.updates(agent.store, agent.agent_id, executor.run, task_id)
@@ -590,8 +370,3 @@ class Groups:
             executor.settled.append(member)
         else:
             agent.runs[member.key] = member
-
-
-def without_executor(task: TaskInfo) -> TaskInfo:
-    """The task as the framework gave it, before the master put the executor into it."""
-    return replace(task, executor=None)

@@ -34,7 +34,7 @@ from kubedcos.mesos.messages import (
 )
 
 if TYPE_CHECKING:
-    from kubedcos.embedded.agent.groups import GroupExecutor
+    from kubedcos.embedded.agent.group_executor import GroupExecutor
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kubedcos.embedded.agent import group_views, visible
 from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.container_rules import executor_name, limits_of
-from kubedcos.embedded.agent.groups import GroupExecutor
+from kubedcos.embedded.agent.group_executor import GroupExecutor
 from kubedcos.embedded.agent.paths import virtual_path
 from kubedcos.embedded.agent.statistics import container_statistics, network_statistics
 from kubedcos.embedded.agent.taskrun import TaskRun
