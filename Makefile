@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-down test lint test-unit test-templates test-contracts \
-        test-simulation test-molecule test-demo lock clean
+        test-simulation soak test-molecule test-demo lock clean
 
 VENV := .venv/bin
 DEMO_INVENTORY ?= inventories/lab
@@ -41,6 +41,11 @@ test-contracts: setup ## Mesos' and Mesos-DNS' contracts, held against the embed
 
 test-simulation: setup ## Whole stagings in virtual time
 	@pytest tests/simulation
+
+SEEDS ?= 1000
+FIRST ?= 0
+soak: setup ## Seeds of faults in virtual time, on all cores (SEEDS=N, FIRST=K)
+	@python -m tests.simulation.soak --seeds "$(SEEDS)" --first "$(FIRST)"
 
 test-molecule: setup ## The whole lab: converge, idempotence, stillness, verify
 	@molecule test

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from kubedcos.embedded.master import frameworks, removal
+from kubedcos.embedded.master import draining, frameworks, removal
 from kubedcos.embedded.master.effects import Allocate
+from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.offers import rescind
 from kubedcos.embedded.master.options import read_options
-from kubedcos.embedded.protocol import MasterCall, RunTasks
+from kubedcos.embedded.protocol import DrainConfig, MasterCall, RunTasks
 from kubedcos.embedded.simulation.agent import SimulatedAgent as EmbeddedAgent
 from kubedcos.embedded.simulation.behaviour import Behaviour as EmbeddedBehaviour
 from kubedcos.embedded.simulation.cluster import SimulatedCluster
@@ -25,22 +27,10 @@ from kubedcos.embedded.simulation.task import SimulatedTask as EmbeddedTask
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos import operations as convert
 from kubedcos.mesos.client import Connection, SubscriptionLost
+from kubedcos.mesos.detector import NoMaster
 from kubedcos.mesos.resources import Resources
 
-EPOCH = 1_800_000_000.0
-
-
-class LoopClock:
-    """The event loop's virtual time."""
-
-    def time(self) -> float:
-        return EPOCH + self.monotonic()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+from .virtual_time import LoopClock
 
 
 def scalar(name: str, value: float) -> wire.Resource:
@@ -138,7 +128,14 @@ class SimulatedMesos:
         patience: seconds after which a task on an agent that Mesos has lost may be replaced.
     """
 
-    def __init__(self, agents: Iterable[SimulatedAgent], local_region: str = "dc-a") -> None:
+    def __init__(
+        self,
+        agents: Iterable[SimulatedAgent],
+        local_region: str = "dc-a",
+        *,
+        seed: int = 1,
+        flags: Sequence[str] = (),
+    ) -> None:
         self.patience = math.inf
         self.agents = {agent.hostname: agent for agent in agents}
         self.behaviours: dict[str, Behaviour] = {}
@@ -149,18 +146,22 @@ class SimulatedMesos:
         self.duplicate_updates = False
         self.lose_update: Callable[[wire.TaskStatus], bool] = lambda _: False
         self.connection: SimulatedConnection | None = None
-        flags = ["--ip=127.0.0.1", "--hostname=m1", "--registry=in_memory"]
+        usual = ["--ip=127.0.0.1", "--hostname=m1", "--registry=in_memory"]
         place = wire.encode(domain(local_region, "z")).decode()
-        options = read_options([*flags, f"--domain={place}"], {})
-        self.cluster = _Cluster(options, LoopClock(), random.Random(1))
+        options = read_options([*usual, f"--domain={place}", *flags], {})
+        self.cluster = _Cluster(options, LoopClock(), random.Random(seed))
         self.cluster.mesos = self
-        self.engine = self.cluster.engine
         self._real = {
             agent.hostname: self.cluster.add(agent.info(), f"10.0.0.{number}")
             for number, agent in enumerate(self.agents.values(), 1)
         }
         self.engine.elect(self.engine.store.load())
         self._registering = asyncio.ensure_future(self.cluster.register())
+
+    @property
+    def engine(self) -> Engine:
+        """Of the master that leads, or led last."""
+        return self.cluster.engine
 
     @property
     def now(self) -> float:
@@ -188,6 +189,8 @@ class SimulatedMesos:
     async def connect(self, subscribe: wire.CallSubscribe) -> SimulatedConnection:
         await asyncio.sleep(0.01)
         await self._registering
+        if not self.cluster.leading:
+            raise NoMaster("no leading master: ZooKeeper knows of none")
         if subscribe.framework_info.id is None and self.live:
             self.violations.append("subscribed as a new framework, leaving its tasks behind")
         connection = await InProcessConnector(self.engine).connect(subscribe)
@@ -238,6 +241,71 @@ class SimulatedMesos:
         effects = removal.mark_gone(state, rules, self._id(hostname), now=now)
         assert effects is not None
         self.engine.perform(effects)
+
+    def reboot(self, hostname: str) -> None:
+        """The machine starts anew: its tasks are gone, and it is out of reach until it returns."""
+        agent = self._real[hostname]
+        agent.lose_tasks()
+        agent.executors.clear()
+        self.cluster.stop(agent)
+
+    def replace_agent(self, hostname: str) -> None:
+        """A new machine takes the place of one that is gone; Mesos does not know it."""
+        old = self._real[hostname]
+        old.lose_tasks()
+        old.reachable = False
+        new = self.cluster.add(self.agents[hostname].info(), old.address)
+        self._real[hostname] = new
+        self.cluster.heal(new)
+
+    def slow(self, hostname: str, seconds: float) -> None:
+        """Messages between the agent and the master take so long, each way."""
+        self.cluster.slow(self._real[hostname], seconds)
+
+    def drain(self, hostname: str, *, mark_gone: bool) -> bool:
+        """An operator drains an agent; whether the master does it."""
+        engine, now = self.engine, self.cluster.clock.time()
+        config = DrainConfig(mark_gone=mark_gone)
+        try:
+            engine.perform(draining.drain(engine.state, self._id(hostname), config, now=now))
+        except draining.DrainRefused:
+            return False
+        return True
+
+    def reactivate(self, hostname: str) -> bool:
+        """An operator reactivates a drained agent; whether the master does it."""
+        try:
+            self.engine.perform(draining.reactivate(self.engine.state, self._id(hostname)))
+        except draining.DrainRefused:
+            return False
+        return True
+
+    def say_gone(self, hostname: str) -> bool:
+        """An operator marks the agent of a dead machine gone; whether the master knows it."""
+        found = self._real[hostname].id
+        if found is None:
+            return True
+        state, rules = self.engine.state, self.engine.framework_rules
+        effects = removal.mark_gone(state, rules, found.value, now=self.cluster.clock.time())
+        if effects is None:
+            return False
+        self.engine.perform(effects)
+        return True
+
+    def rescind_offers(self, share: float = 1.0) -> None:
+        """The master takes offers back, each with this probability."""
+        state, chance = self.engine.state, self.cluster.chance
+        offers = [offer for offer in state.offers.values() if chance.random() < share]
+        self.engine.perform(rescind(state, offers))
+
+    def reachable(self, hostname: str) -> bool:
+        return self._real[hostname].reachable
+
+    def registered(self, hostname: str) -> bool:
+        """Whether the master has the agent now."""
+        found = self._real[hostname].id
+        record = self.engine.state.agents.get(found.value) if found else None
+        return record is not None and record.connected
 
     def shrink(self, hostname: str, name: str) -> None:
         """The agent has no more of a resource than what is used."""

@@ -7,10 +7,8 @@ import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-import looptime
-
 from kubedcos.mesos import messages as wire
-from kubedcos.mesos.client import Backoff, Connection
+from kubedcos.mesos.client import Backoff, Connection, Connector
 from kubedcos.model.service import (
     Goal,
     PhaseSpec,
@@ -25,18 +23,13 @@ from kubedcos.model.service import (
     VolumeSpec,
 )
 from kubedcos.scheduler.scheduler import Scheduler
-from kubedcos.scheduler.settings import FrameworkSettings
+from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.workload import Command, Departure, Launch, Readiness, RunningTask
 from kubedcos.state.memory import MemoryStore
-from kubedcos.state.store import Change
+from kubedcos.state.store import Change, Store
 
-from .simulated_mesos import (
-    Behaviour,
-    LoopClock,
-    SimulatedAgent,
-    SimulatedConnection,
-    SimulatedMesos,
-)
+from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedMesos
+from .virtual_time import LoopClock, VirtualLoop
 
 _T = TypeVar("_T")
 
@@ -47,7 +40,7 @@ def play(story: Callable[[], Awaitable[_T]]) -> _T:
     async def main() -> _T:
         return await story()
 
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main())
 
 
@@ -55,7 +48,7 @@ def task(name: str, cpus: float = 0.5, mem_mb: int = 512, **more: object) -> Tas
     return TaskSpec(name, f"kind-{name}", cpus, mem_mb, 256, **more)  # type: ignore[arg-type]
 
 
-def service(nodes: int = 2, **node_placement: object) -> ServiceSpec:
+def service(nodes: int = 2, members: int = 1, **node_placement: object) -> ServiceSpec:
     """etcd on a volume, a control plane, nodes over regions, and an add-on that ends."""
     local = PlacementSpec(local_region=True)
     placement = PlacementSpec(**{"spread_by": "region", **node_placement})  # type: ignore[arg-type]
@@ -63,7 +56,7 @@ def service(nodes: int = 2, **node_placement: object) -> ServiceSpec:
     pods = (
         PodSpec(
             "etcd",
-            1,
+            members,
             (task("peer", ports=(PortSpec("client", 2379), PortSpec("x")), volumes=(volume,)),),
             local,
         ),
@@ -77,7 +70,7 @@ def service(nodes: int = 2, **node_placement: object) -> ServiceSpec:
         ),
     )
     phases = (
-        phase("etcd", Strategy.SERIAL, ("etcd", 0, ("peer",))),
+        phase("etcd", Strategy.SERIAL, *(("etcd", index, ("peer",)) for index in range(members))),
         phase("apiserver", Strategy.PARALLEL, ("kube-apiserver", 0, ("instance",))),
         phase("mandatory-addons", Strategy.SERIAL, ("bindings", 0, ("apply",))),
         phase(
@@ -115,6 +108,7 @@ class FakeWorkload:
         self.fails_for: set[str] = set()
         self.departures: list[tuple[str, str, str]] = []
         self.stays: dict[str, str] = {}
+        self.silent: set[str] = set()
 
     @property
     def spec(self) -> ServiceSpec:
@@ -135,6 +129,8 @@ class FakeWorkload:
     ) -> Readiness:
         name = f"{task.launch.pod_instance}-{task.launch.spec.name}"
         await asyncio.sleep(0.05)
+        while name in self.silent:  # noqa: ASYNC110  stories change the set at will
+            await asyncio.sleep(1)
         if name in self.not_ready:
             return Readiness(ready=False, reason=self.not_ready[name])
         now = asyncio.get_running_loop().time()
@@ -177,17 +173,19 @@ class Effects:
     def __init__(self, limit: int | None = None) -> None:
         self.count = 0
         self.limit = limit
+        self.dead = False
 
     def pass_by(self) -> None:
         self.count += 1
-        if self.count == self.limit:
+        self.dead = self.dead or self.count == self.limit
+        if self.dead:
             raise Crash(f"at effect {self.count}")
 
 
 class CrashingStore:
     """A store before and after whose writes the process may die."""
 
-    def __init__(self, store: MemoryStore, effects: Effects) -> None:
+    def __init__(self, store: Store, effects: Effects) -> None:
         self._store = store
         self._effects = effects
 
@@ -214,7 +212,7 @@ class CrashingStore:
 class CrashingConnector:
     """Connections before and after whose calls the process may die."""
 
-    def __init__(self, mesos: SimulatedMesos, effects: Effects) -> None:
+    def __init__(self, mesos: Connector, effects: Effects) -> None:
         self._mesos = mesos
         self._effects = effects
 
@@ -225,7 +223,7 @@ class CrashingConnector:
 
 
 class CrashingConnection:
-    def __init__(self, connection: SimulatedConnection, effects: Effects) -> None:
+    def __init__(self, connection: Connection, effects: Effects) -> None:
         self._connection = connection
         self._effects = effects
         self.subscribed = connection.subscribed
@@ -254,30 +252,47 @@ def lab() -> list[SimulatedAgent]:
 class Stage:
     """A Mesos, a disk and a scheduler that can be killed and started again."""
 
+    scheduler_type: type[Scheduler] = Scheduler
+    pace = Pace()
+
     def __init__(
-        self, spec: ServiceSpec | None = None, agents: list[SimulatedAgent] | None = None
+        self,
+        spec: ServiceSpec | None = None,
+        agents: list[SimulatedAgent] | None = None,
+        *,
+        seed: int = 1,
+        flags: Sequence[str] = (),
     ) -> None:
         self.spec = spec or service()
-        self.mesos = SimulatedMesos(agents if agents is not None else lab())
+        found = agents if agents is not None else lab()
+        self.mesos = SimulatedMesos(found, seed=seed, flags=flags)
         for name in ("bindings-0-apply", "addons-0-web", "addons-0-metrics"):
             self.mesos.behaviours[name] = Behaviour(ends_after=1.0)
         self.disk = MemoryStore()
         self.workload = FakeWorkload(self.spec)
+        self.clock = LoopClock()
         self.ids = itertools.count(1)
-        self.scheduler = self._scheduler(Effects())
         self._running: asyncio.Task[None] | None = None
+        self.scheduler = self._scheduler(Effects())
 
     def _scheduler(self, effects: Effects) -> Scheduler:
         settings = FrameworkSettings("kubernetes", "kubernetes", "m1:5050", principal="p")
-        return Scheduler(
+        return self.scheduler_type(
             self.workload,
-            CrashingStore(self.disk, effects),
-            CrashingConnector(self.mesos, effects),
+            self._store(effects),
+            self._connector(effects),
             settings,
-            LoopClock(),
+            self.clock,
+            pace=self.pace,
             new_id=lambda: f"id-{next(self.ids)}",
             backoff=Backoff(jitter=lambda: 1.0),
         )
+
+    def _store(self, effects: Effects) -> Store:
+        return CrashingStore(self.disk, effects)
+
+    def _connector(self, effects: Effects) -> Connector:
+        return CrashingConnector(self.mesos, effects)
 
     def start(self, effects: Effects | None = None) -> None:
         """A new process begins with what is on the disk."""

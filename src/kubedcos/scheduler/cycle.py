@@ -295,11 +295,10 @@ class Cycle:
     def _give_up_unknown(self) -> None:
         """Tasks whose very agent Mesos does not know come back within a time, or never."""
         now = self.clock.time()
-        given_up = [
-            task
-            for task in self.world.alive
-            if task.state == "TASK_UNKNOWN" and now - task.state_at >= self.pace.unknown_grace
-        ]
+        unknown = [task for task in self.world.alive if task.state == "TASK_UNKNOWN"]
+        # The clock was set back: the wait begins anew.
+        self.world.commit(replace(task, state_at=now) for task in unknown if task.state_at > now)
+        given_up = [task for task in unknown if now - task.state_at >= self.pace.unknown_grace]
         self.world.commit(
             lost(task, "Mesos knows neither the task nor its agent", now, self.pace)
             for task in given_up
@@ -340,8 +339,9 @@ class Cycle:
 
     def _note_released(self) -> None:
         """Forget reservations that are gone for sure."""
-        for offers in self.world.offers():
-            self._note_released_there(offers)
+        if self._abandoned():
+            for offers in self.world.offers():
+                self._note_released_there(offers)
 
     def _note_released_there(self, offers: AgentOffers) -> None:
         """An agent that offers without a reservation does not have it.
@@ -350,8 +350,7 @@ class Cycle:
         offered.
         """
         agent_id = offers.agent.id
-        busy = any(task.agent.id == agent_id for task in self.world.alive)
-        if busy or not self.world.newer_than_last_end(offers):
+        if self.world.on_agent(agent_id) or not self.world.newer_than_last_end(offers):
             return
         offered = reservation_ids(offers.resources, cluster=self.workload.spec.name)
         self.world.commit(

@@ -5,18 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kubedcos.mesos import messages as wire
-from kubedcos.mesos.client import Connection
+from kubedcos.mesos.client import Connection, SubscriptionLost
 from kubedcos.scheduler import translate
 from kubedcos.scheduler.cycle import Cycle
 from kubedcos.scheduler.launching import confirmed
 from kubedcos.scheduler.probing import ProbeResult
-from kubedcos.scheduler.staging import to_probe
 from kubedcos.scheduler.task_updates import ENDS, apply
 from kubedcos.scheduler.world import Record
 from kubedcos.state.records import TaskRecord
 
 _IN_REACH = frozenset({"TASK_STARTING", "TASK_RUNNING", "TASK_KILLING"})
+_OUT_OF_SIGHT = frozenset({"TASK_UNKNOWN", "TASK_UNREACHABLE"})
 _NOT_ALIVE = ENDS | {"TASK_UNKNOWN", "TASK_UNREACHABLE"}
+
+
+class Outbox:
+    """Stands in for a connection while events are taken in: answers wait until all is stored."""
+
+    def __init__(self, subscribed: wire.Subscribed) -> None:
+        self.subscribed = subscribed
+        self.calls: list[wire.Call] = []
+
+    async def call(self, call: wire.Call) -> None:
+        """Keep a call; whoever made the outbox sends it."""
+        self.calls.append(call)
+
+    async def next_event(self) -> wire.Event:
+        """Nothing comes out of an outbox."""
+        raise SubscriptionLost("an outbox has no events")
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 @dataclass(slots=True)
@@ -53,7 +72,7 @@ class EventHandler:
             world.readiness.pop(result.task_id, None)
         elif result.readiness.ready:
             world.readiness.pop(result.task_id, None)
-            if task in to_probe(world):
+            if world.is_unready(task):
                 world.commit([replace(task, ready=True)])
         else:
             world.readiness[result.task_id] = result.readiness.reason
@@ -104,7 +123,8 @@ class EventHandler:
             world.heard.last_end = world.heard.events
             world.readiness.pop(new.task_id, None)
             self.cycle.workload.task_ended(new.task_id)
-        elif not old.alive:
+        elif not old.alive or old.state in _OUT_OF_SIGHT:
+            # Late news of a task that is lost looks like its return: ask which it is.
             self.cycle.reconciliation.question(new.task_id, self.cycle.clock.monotonic())
 
 

@@ -9,7 +9,9 @@ from kubedcos.scheduler.settings import Pace
 from kubedcos.scheduler.task_updates import INTENDED
 from kubedcos.state.records import TaskRecord
 
-_SILENT_STATES = frozenset({INTENDED, "TASK_STAGING", "TASK_UNKNOWN", "TASK_UNREACHABLE"})
+_SILENT_STATES = frozenset(
+    {INTENDED, "TASK_STAGING", "TASK_STARTING", "TASK_UNKNOWN", "TASK_UNREACHABLE"}
+)
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class Reconciliation:
             task
             for task in alive
             if task.task_id in self.open
-            or (task.state in _SILENT_STATES and wall - task.state_at >= self.pace.linger)
+            or (task.state in _SILENT_STATES and self._lingers(task, wall))
         )
         self.open &= {task.task_id for task in alive}
         if not asked:
@@ -67,6 +69,10 @@ class Reconciliation:
         self._next_explicit = now + self._wait
         self._wait = min(self._wait * 2, self.pace.reconcile_most)
         return asked
+
+    def _lingers(self, task: TaskRecord, wall: float) -> bool:
+        """A moment that is yet to come was written by a clock that has been set back since."""
+        return wall - task.state_at >= self.pace.linger or wall < task.state_at
 
     def implicit(self, now: float) -> bool:
         """Whether to ask for everything now: this finds tasks that we do not know."""

@@ -11,12 +11,13 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from kubedcos.clock import Clock
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import (
     Backoff,
+    CallRefused,
     Connection,
     Connector,
     SubscriptionEnded,
@@ -26,7 +27,7 @@ from kubedcos.mesos.detector import NoMaster
 from kubedcos.scheduler import staging, translate, views
 from kubedcos.scheduler.cycle import Cycle
 from kubedcos.scheduler.departures import DepartureResult, Departures
-from kubedcos.scheduler.events import EventHandler
+from kubedcos.scheduler.events import EventHandler, Outbox
 from kubedcos.scheduler.operations import PodOperations
 from kubedcos.scheduler.probing import Prober, ProbeResult
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
@@ -36,6 +37,8 @@ from kubedcos.scheduler.world import Heard, World, running
 from kubedcos.state.store import Store
 
 _log = logging.getLogger(__name__)
+_AT_ONCE: Final = 100
+"""Events whose changes are written together: some 200 kB, within what ZooKeeper takes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,11 @@ class Scheduler:
     def name(self) -> str:
         """Name of the cluster and of its framework."""
         return self._workload.spec.name
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a subscription holds and its last cycle found nothing open."""
+        return self._connection is not None and self._cycle.complete
 
     async def run(self) -> None:
         """Stage and keep the service until the cluster is deleted, or this is cancelled.
@@ -208,7 +216,8 @@ class Scheduler:
             return
         try:
             await self._subscribed()
-        except (NoMaster, SubscriptionLost) as error:
+        except (NoMaster, SubscriptionLost, CallRefused) as error:
+            # A call that was refused is as good as lost; a new subscription asks for everything.
             self._say(f"no subscription: {error}", error=str(error))
         except SubscriptionEnded as error:
             if error.removed and self.world.cluster.deleting:
@@ -278,8 +287,20 @@ class Scheduler:
         self._say(sentence)
         item: Item | None = await self._next_item()
         while item is not None:
-            await self._take(connection, item)
+            await self._take_some(connection, item)
             item = None if self._inbox.empty() else self._inbox.get_nowait()
+
+    async def _take_some(self, connection: Connection, first: Item) -> None:
+        """Take in what is at hand, store it in one write, and only then answer."""
+        outbox = Outbox(connection.subscribed)
+        with self.world.batch():
+            await self._take(outbox, first)
+            for _ in range(_AT_ONCE - 1):
+                if self._inbox.empty():
+                    break
+                await self._take(outbox, self._inbox.get_nowait())
+        for call in outbox.calls:
+            await connection.call(call)
 
     async def _next_item(self) -> Item | None:
         tick = self._pace.idle_tick if self._cycle.complete else self._pace.tick

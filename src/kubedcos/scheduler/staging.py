@@ -158,16 +158,7 @@ def history(found: Sequence[Plan], world: World, now: float) -> tuple[StepRecord
 
 def to_probe(world: World) -> tuple[TaskRecord, ...]:
     """Tasks whose components have to be asked whether they are ready."""
-    return tuple(
-        task
-        for task in world.tasks.values()
-        if not task.ready
-        and not task.kill_asked
-        and (
-            succeeded(task)
-            or (task.spec.goal is Goal.RUNNING and task.alive and task.state == "TASK_RUNNING")
-        )
-    )
+    return world.unready
 
 
 def _facts(
@@ -202,7 +193,7 @@ def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float
     if succeeded(task):
         reason = world.readiness.get(task.task_id, "")
         return TaskFact(name, goal, Stage.FINISHED, ready=task.ready, reason=reason)
-    if task.not_before > now:
+    if task.not_before > now and not _set_back(task, now):
         why = task.message or task.reason or task.state
         return TaskFact(name, goal, Stage.FAILED, reason=why, wait_seconds=task.not_before - now)
     return TaskFact(name, goal, reason=waits)
@@ -252,6 +243,11 @@ def _avoided(instance: str, world: World) -> dict[str, str]:
     if move is None or move.agent is None:
         return {}
     return {move.agent.id: f"is what {instance} leaves"}
+
+
+def _set_back(task: TaskRecord, now: float) -> bool:
+    """Whether the clock was set back since the task ended: its wait cannot be told any more."""
+    return task.ended_at is not None and task.ended_at > now
 
 
 def _unsettled(task: TaskRecord) -> bool:

@@ -19,6 +19,8 @@ _PRESUMED_ENDS: Final = frozenset(
 ENDS: Final = SURE_ENDS | _PRESUMED_ENDS
 OUT_OF_REACH: Final = frozenset({"TASK_UNREACHABLE", "TASK_UNKNOWN"})
 """Mesos cannot say whether the task runs; it is not asked to end it."""
+_FORWARD: Final = (INTENDED, "TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING")
+"""A task passes these states in this order; Mesos may tell of an earlier one again, and late."""
 _FAILURES: Final = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_ERROR"})
 """Ends that the task brought upon itself, given that it was to run on."""
 
@@ -47,6 +49,8 @@ def apply(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> Tas
             # It was given up because it is out of reach; when it is back, it is to end.
             return record
         record = replace(record, ended_at=None, not_before=0.0)
+    if record.alive and _is_behind(update.state, record.state):
+        return record
     addresses = update.addresses or record.addresses
     if update.state == record.state and addresses == record.addresses and record.alive:
         return record
@@ -72,6 +76,11 @@ def lost(record: TaskRecord, message: str, now: float, pace: Pace) -> TaskRecord
 def succeeded(record: TaskRecord) -> bool:
     """Whether a task that was to end has ended well."""
     return record.spec.goal is Goal.FINISHED and record.state == "TASK_FINISHED"
+
+
+def _is_behind(told: str, known: str) -> bool:
+    order = _FORWARD
+    return told in order and known in order and order.index(told) < order.index(known)
 
 
 def _ended(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> TaskRecord:

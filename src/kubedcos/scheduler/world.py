@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from kubedcos.model.offer import Agent, Offer, Resource
@@ -11,7 +12,9 @@ from kubedcos.model.service import ServiceSpec
 from kubedcos.offers.evaluation import AgentOffers, group
 from kubedcos.offers.pool import size
 from kubedcos.offers.requirement import KnownAgent, Surroundings
-from kubedcos.scheduler.workload import AgentPlace, Launch, RunningTask
+from kubedcos.scheduler.heard import Heard
+from kubedcos.scheduler.task_index import TaskIndex, launch_of, place, running
+from kubedcos.scheduler.workload import RunningTask
 from kubedcos.state import records
 from kubedcos.state.records import (
     AgentRecord,
@@ -37,25 +40,7 @@ Record = (
 
 _UNAVAILABILITY_LASTS: Final = 300.0
 _LOST_LONG: Final = 30 * 24 * 3600.0
-
-
-@dataclass(slots=True)
-class Heard:
-    """What one subscription has told; forgotten with it.
-
-    Attributes:
-        offers: offers at hand by id, with the number of the event that brought them.
-        events: how many events came.
-        last_end: number of the event that told of the last end of a task.
-        unavailable: for agents that are to be maintained: from when on, and when that was heard.
-        inverse_offers: agent ids by id of inverse offers that wait for an answer.
-    """
-
-    offers: dict[str, tuple[int, Offer]] = field(default_factory=dict)
-    events: int = 0
-    last_end: int = 0
-    unavailable: dict[str, tuple[float, float]] = field(default_factory=dict)
-    inverse_offers: dict[str, str] = field(default_factory=dict)
+__all__ = ["Heard", "Record", "World", "launch_of", "place", "running"]
 
 
 class World:
@@ -72,6 +57,9 @@ class World:
         self.steps = dict(memory.steps)
         self.agents = dict(memory.agents)
         self.recovery = dict(memory.recovery)
+        self._index = TaskIndex(self.tasks.values(), self.pods.values())
+        self._known: tuple[KnownAgent, ...] | None = None
+        self._batch: dict[tuple[str, str], Change] | None = None
         self.heard = Heard()
         self.readiness: dict[str, str] = {}
         """What a component says while it is not ready, by task id."""
@@ -93,14 +81,48 @@ class World:
         changes += [records.put(*_address(record), record) for record in puts]
         if not changes:
             return
-        self._store.write(self._name, changes)
+        if self._batch is None:
+            self._store.write(self._name, changes)
+        else:
+            self._batch.update({(change.kind, change.key): change for change in changes})
         for record in removes:
-            self._table(record).pop(_address(record)[1], None)
+            self._believe(record, gone=True)
         for record in puts:
-            if isinstance(record, ClusterRecord):
-                self.cluster = record
-            else:
-                self._table(record)[_address(record)[1]] = record
+            self._believe(record)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Write everything that is committed within at its end, all or none.
+
+        Until then it is believed and not stored: nobody may be told anything within.
+
+        Raises:
+            StateError: nothing was written, and more is believed than is stored; end the program.
+        """
+        self._batch = {}
+        try:
+            yield
+        finally:
+            changes, self._batch = tuple(self._batch.values()), None
+            if changes:
+                self._store.write(self._name, changes)
+
+    def _believe(self, record: Record, *, gone: bool = False) -> None:
+        if isinstance(record, ClusterRecord):
+            self.cluster = ClusterRecord() if gone else record
+            return
+        table, key = self._table(record), _address(record)[1]
+        old = table.pop(key, None) if gone else table.get(key)
+        if not gone:
+            table[key] = record
+        if isinstance(record, TaskRecord):
+            self._index.note(old, None if gone else record)
+        elif isinstance(record, PodRecord) and gone:
+            self._index.forget_pod(record)
+        elif isinstance(record, PodRecord):
+            self._index.note_pod(record)
+        elif isinstance(record, AgentRecord):
+            self._known = None
 
     def drop(self) -> None:
         """Forget the cluster, here and in the store."""
@@ -111,22 +133,35 @@ class World:
         )
         for table in tables:
             table.clear()
+        self._index = TaskIndex((), ())
+        self._known = None
         self.cluster = ClusterRecord()
 
     def task(self, task_id: str) -> TaskRecord | None:
         """The current task with this id."""
-        return next((task for task in self.tasks.values() if task.task_id == task_id), None)
+        return self._index.by_id(task_id)
 
     def of_pod(self, pod_instance: str) -> tuple[TaskRecord, ...]:
         """Tasks of a pod instance that may be alive."""
-        return tuple(
-            task for task in self.tasks.values() if task.alive and task.pod_instance == pod_instance
-        )
+        return self._index.of_pod(pod_instance)
+
+    def on_agent(self, agent_id: str) -> tuple[TaskRecord, ...]:
+        """Tasks on an agent that may be alive."""
+        return self._index.on_agent(agent_id)
 
     @property
     def alive(self) -> tuple[TaskRecord, ...]:
         """All tasks that may be alive."""
-        return tuple(task for task in self.tasks.values() if task.alive)
+        return tuple(self._index.alive.values())
+
+    def is_unready(self, task: TaskRecord) -> bool:
+        """Whether this is a current task whose component has to be asked."""
+        return self._index.unready.get(task.key) is task
+
+    @property
+    def unready(self) -> tuple[TaskRecord, ...]:
+        """Tasks whose components have to be asked whether they are ready."""
+        return tuple(self._index.unready.values())
 
     def recovery_of(self, pod: str, index: int) -> RecoveryRecord:
         """What is wanted of a pod instance; the empty record when nothing is."""
@@ -139,26 +174,23 @@ class World:
 
     def running(self) -> tuple[RunningTask, ...]:
         """Tasks that Mesos runs, as components see each other."""
-        return tuple(running(task) for task in self.alive if task.state == "TASK_RUNNING")
+        return self._index.running()
 
     def surroundings(self) -> Surroundings:
-        """What placement looks at."""
-        placed: dict[tuple[str, int], Agent] = {
-            (pod.pod, pod.index): pod.agent for pod in self.pods.values() if pod.confirmed
-        }
-        placed |= {(task.pod, task.index): task.agent for task in self.alive}
-        known = tuple(
-            KnownAgent(found.agent, found.largest)
-            for found in self.agents.values()
-            if found.lost_at is None
-        )
-        return Surroundings(self.cluster.local_region, known, placed)
+        """What placement looks at; `placed` is as it stands, not as it stood."""
+        if self._known is None:
+            self._known = tuple(
+                KnownAgent(found.agent, found.largest)
+                for found in self.agents.values()
+                if found.lost_at is None
+            )
+        return Surroundings(self.cluster.local_region, self._known, self._index.placed)
 
     def take_offers(self, offers: Iterable[Offer], now: float) -> None:
         """Remember offers, and what their agents have."""
         news = tuple(offers)
         for offer in news:
-            self.heard.offers[offer.id] = (self.heard.events, offer)
+            self.heard.take_offer(offer)
         changed = []
         for found in group(news):
             known = self.agents.get(found.agent.id)
@@ -174,7 +206,7 @@ class World:
 
     def offers(self) -> tuple[AgentOffers, ...]:
         """Offers at hand by agent."""
-        return group(offer for _, offer in self.heard.offers.values())
+        return self.heard.grouped()
 
     def ask_to_end(self, tasks: Iterable[TaskRecord]) -> None:
         """Store the wish that tasks end."""
@@ -191,7 +223,7 @@ class World:
     def forget_offers(self, offer_ids: Iterable[str]) -> None:
         """These offers are used, declined or rescinded."""
         for id_ in offer_ids:
-            self.heard.offers.pop(id_, None)
+            self.heard.forget_offer(id_)
 
     def lose_agent(self, agent: Agent, at: float) -> None:
         """An agent is out of reach; its tasks are another matter."""
@@ -234,36 +266,6 @@ class World:
             records.RECOVERY: self.recovery,
         }
         return tables[_address(record)[0]]
-
-
-def place(agent: Agent) -> AgentPlace:
-    """An agent as the workload sees it."""
-    return AgentPlace(
-        agent_id=agent.id,
-        hostname=agent.hostname,
-        address=agent.address,
-        region=agent.region,
-        zone=agent.zone,
-        attributes=dict(agent.attributes),
-    )
-
-
-def launch_of(task: TaskRecord) -> Launch:
-    """A task's record as the workload sees it."""
-    return Launch(
-        task_id=task.task_id,
-        pod=task.pod,
-        index=task.index,
-        spec=task.spec,
-        place=place(task.agent),
-        ports=dict(task.ports),
-        volumes=dict(task.volumes),
-    )
-
-
-def running(task: TaskRecord) -> RunningTask:
-    """A task's record as a probe sees it."""
-    return RunningTask(launch_of(task), task.state, task.addresses)
 
 
 def _largest(known: Mapping[str, int], resources: Iterable[Resource]) -> dict[str, int]:

@@ -11,26 +11,25 @@ class MemoryStore:
     """Documents in dictionaries. It outlives the scheduler that writes to it, as a disk would."""
 
     def __init__(self) -> None:
-        self._documents: dict[str, dict[tuple[str, str], bytes]] = {}
+        self._documents: dict[str, dict[str, dict[str, bytes]]] = {}
 
     def clusters(self) -> tuple[str, ...]:
         """Names of the clusters that have documents, sorted."""
-        return tuple(sorted(name for name, found in self._documents.items() if found))
+        return tuple(sorted(name for name, kinds in self._documents.items() if any(kinds.values())))
 
     def read(self, cluster: str, kind: str) -> Mapping[str, bytes]:
         """All documents of one kind by key."""
-        found = self._documents.get(cluster, {})
-        return {key: value for (of, key), value in sorted(found.items()) if of == kind}
+        return dict(sorted(self._documents.get(cluster, {}).get(kind, {}).items()))
 
     def write(self, cluster: str, changes: Sequence[Change]) -> None:
-        """Carry out all changes."""
-        found = dict(self._documents.get(cluster, {}))
+        """Carry out all changes; none can fail."""
+        kinds = self._documents.setdefault(cluster, {})
         for change in changes:
+            found = kinds.setdefault(change.kind, {})
             if change.value is None:
-                found.pop((change.kind, change.key), None)
+                found.pop(change.key, None)
             else:
-                found[change.kind, change.key] = change.value
-        self._documents[cluster] = found
+                found[change.key] = change.value
 
     def drop(self, cluster: str) -> None:
         """Remove every document of a cluster."""

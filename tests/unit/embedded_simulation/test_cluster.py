@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from kubedcos.embedded.master import removal
-from kubedcos.embedded.protocol import Drain, DrainConfig, MasterCall
+from kubedcos.embedded.protocol import Drain, DrainConfig, MasterCall, RunTasks
 from kubedcos.embedded.simulation.behaviour import Behaviour
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import CallRefused, SubscriptionEnded, SubscriptionLost
@@ -257,3 +257,85 @@ def test_a_drained_agent_kills_its_tasks_and_says_why() -> None:
         await cluster.engine.close()
 
     play(story)
+
+
+def test_a_task_that_comes_during_a_drain_is_dropped_with_the_reason() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        await framework.launch("t", "serve", kill_policy=_patience(30.0))
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("t"))
+        [task] = agent.tasks.values()
+        agent.take(MasterCall("DRAIN", drain=Drain(DrainConfig())))
+        late = wire.TaskInfo("late", wire.TaskID("late"), agent.id or wire.AgentID(""))
+        agent.take(MasterCall("RUN_TASKS", run_tasks=RunTasks(task.framework, (late,))))
+        await framework.until(lambda: "TASK_DROPPED" in framework.states("late"))
+        [told] = [
+            event.update.status
+            for event in framework.events
+            if event.update is not None and event.update.status.task_id.value == "late"
+        ]
+        assert told.reason == "REASON_AGENT_DRAINING"
+        assert told.message == "Task was received while agent was already draining"
+        await framework.until(lambda: not agent.tasks)
+        assert agent.draining is None
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_a_drain_grants_no_more_time_than_it_says() -> None:
+    async def story() -> None:
+        cluster = cluster_of(1, usual=Behaviour(stops_after=20.0))
+        await cluster.register()
+        framework = Framework(cluster)
+        await framework.subscribe()
+        await framework.until(lambda: bool(framework.offers))
+        await framework.launch("t", "serve", kill_policy=_patience(60.0))
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("t"))
+        before = asyncio.get_running_loop().time()
+        config = DrainConfig(max_grace_period=wire.DurationInfo(int(2e9)))
+        cluster.agents[0].take(MasterCall("DRAIN", drain=Drain(config)))
+        await framework.until(lambda: "TASK_KILLED" in framework.states("t"))
+        assert asyncio.get_running_loop().time() - before == pytest.approx(2.0, abs=0.2)
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_another_master_leads_and_finds_agents_and_tasks() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        await framework.launch("t", "serve")
+        await framework.until(lambda: "TASK_RUNNING" in framework.states("t"))
+        known = agent.id
+        assert framework.connection is not None
+        await cluster.end_master()
+        with pytest.raises(SubscriptionLost):
+            await framework.until(lambda: False)
+        await asyncio.sleep(5)
+        cluster.elect_another()
+        await asyncio.sleep(3)
+        assert list(cluster.engine.state.agents) == [known.value if known else ""]
+        assert [task.state for task in cluster.engine.state.tasks.values()] == ["TASK_RUNNING"]
+        await cluster.engine.close()
+
+    play(story)
+
+
+def test_what_is_slow_comes_late_and_in_order() -> None:
+    async def story() -> None:
+        cluster, framework, [agent] = await started()
+        cluster.slow(agent, 2.0)
+        before = asyncio.get_running_loop().time()
+        await framework.launch("t", "sleep 1")
+        await framework.until(lambda: "TASK_FINISHED" in framework.states("t"), 60)
+        assert framework.states("t") == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+        # There and back for the launch and for each of two acknowledgements.
+        assert asyncio.get_running_loop().time() - before > 11
+        await cluster.engine.close()
+
+    play(story)
+
+
+def _patience(seconds: float) -> wire.KillPolicy:
+    return wire.KillPolicy(wire.DurationInfo(int(seconds * 1e9)))

@@ -69,3 +69,12 @@ def test_everything_is_asked_for_now_and_then(reconciliation: Reconciliation) ->
     assert reconciliation.implicit(900.0)
     assert not reconciliation.implicit(901.0)
     assert reconciliation.implicit(1800.0)
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_from_asking(
+    reconciliation: Reconciliation,
+) -> None:
+    for task_id in ("one", "two"):
+        reconciliation.answered(task_id)
+    silent = replace(ONE, state="INTENDED", state_at=7300.0)
+    assert asked(reconciliation, 100.0, silent) == ["one"]

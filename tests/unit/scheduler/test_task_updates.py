@@ -111,3 +111,16 @@ def test_out_of_reach_is_not_the_end(state: str) -> None:
 def test_a_task_that_is_given_up_has_ended() -> None:
     record = lost(heard(NEW, "TASK_UNKNOWN"), "nobody knows it", 9.0, PACE)
     assert (record.alive, record.state, record.message) == (False, "TASK_LOST", "nobody knows it")
+
+
+@pytest.mark.parametrize("late", ["TASK_STAGING", "TASK_STARTING"])
+def test_news_of_an_earlier_moment_changes_nothing(late: str) -> None:
+    record = heard(NEW, "TASK_RUNNING", 2.0)
+    assert heard(record, late, 9.0) is record
+    ending = heard(record, "TASK_KILLING", 10.0)
+    assert heard(ending, "TASK_RUNNING", 11.0) is ending
+
+
+def test_a_task_that_was_out_of_reach_may_be_anything() -> None:
+    lost_one = heard(heard(NEW, "TASK_RUNNING", 2.0), "TASK_UNREACHABLE", 90.0)
+    assert heard(lost_one, "TASK_STARTING", 120.0).state == "TASK_STARTING"

@@ -74,3 +74,54 @@ def test_only_homes_with_data_and_living_tasks_count_as_placed() -> None:
     assert set(world.surroundings().placed) == {("pod", 0)}
     world.commit([PodRecord("etcd", 0, A1, "r-1", confirmed=True), replace(TASK, ended_at=1.0)])
     assert set(world.surroundings().placed) == {("etcd", 0)}
+
+
+class CountingStore(MemoryStore):
+    """Counts writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, cluster: str, changes: Sequence[Change]) -> None:
+        self.writes += 1
+        super().write(cluster, changes)
+
+
+def test_a_batch_is_one_write_of_what_holds_at_its_end() -> None:
+    store = CountingStore()
+    world = World(store, SPEC)
+    with world.batch():
+        world.commit([TASK, PodRecord("pod", 0, A1, "r-1")])
+        world.commit([replace(TASK, state="TASK_RUNNING")], remove=[world.pods["pod-0"]])
+        assert store.writes == 0
+        assert world.task("t__1") == replace(TASK, state="TASK_RUNNING")
+    assert store.writes == 1
+    assert World(store, SPEC).tasks == world.tasks
+    assert World(store, SPEC).pods == {}
+
+
+def test_what_was_said_before_a_failure_within_a_batch_is_stored() -> None:
+    store = CountingStore()
+    world = World(store, SPEC)
+
+    def interrupted() -> None:
+        with world.batch():
+            world.commit([TASK])
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        interrupted()
+    assert World(store, SPEC).tasks == world.tasks
+
+
+def test_offers_of_an_agent_stand_together() -> None:
+    world = World(MemoryStore(), SPEC)
+    a2 = replace(A1, id="S-a2", hostname="a2")
+    offers = [Offer("O1", a2, "k8s", ()), Offer("O2", A1, "k8s", ()), Offer("O3", a2, "k8s", ())]
+    world.take_offers(offers, 1.0)
+    assert [found.offer_ids for found in world.offers()] == [("O2",), ("O1", "O3")]
+    world.forget_offers(["O1", "O2", "nobody"])
+    assert [found.offer_ids for found in world.offers()] == [("O3",)]
+    world.forget_offers(["O3"])
+    assert world.offers() == ()

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 from msgspec.structs import replace
 
-from kubedcos.embedded.agent.draining import told
-from kubedcos.embedded.agent.executor.lifecycle import Lifecycle, TaskRules
+from kubedcos.embedded.agent.draining import TOO_LATE, kill_policy, told
 from kubedcos.embedded.protocol import (
     AGENT_CAPABILITIES,
     MESOS_VERSION,
@@ -40,7 +39,7 @@ from kubedcos.embedded.protocol import (
     UnknownTasks,
     UpdateFramework,
 )
-from kubedcos.embedded.simulation.behaviour import Behaviour
+from kubedcos.embedded.simulation.absent import absent
 from kubedcos.embedded.simulation.task import (
     Outside,
     SimulatedExecutor,
@@ -54,7 +53,7 @@ from kubedcos.mesos.messages import (
     AgentID,
     AgentInfo,
     Capability,
-    ContainerStatus,
+    ExecutorID,
     FrameworkID,
     FrameworkInfo,
     Resource,
@@ -65,6 +64,8 @@ from kubedcos.mesos.messages import (
 
 _CAPABILITIES: Final = tuple(Capability(name) for name in AGENT_CAPABILITIES)
 _SOONEST: Final = 0.001
+NEVER_STARTED: Final = -1
+"""Exit status that Mesos gives for an executor that it did not start."""
 
 
 class SimulatedAgent:
@@ -144,7 +145,10 @@ class SimulatedAgent:
 
     def _run_tasks(self, body: RunTasks) -> None:
         for info in body.tasks:
-            self._launch(info, body.framework)
+            if self.draining is None:
+                self._launch(info, body.framework)
+            else:
+                self._say_absent(info.task_id, body.framework, "REASON_AGENT_DRAINING", TOO_LATE)
 
     def _kill_task(self, body: KillTask) -> None:
         self.kill((body.framework_id.value, body.task_id.value))
@@ -174,11 +178,13 @@ class SimulatedAgent:
             for member in (task, *(task.executor.others(task) if task.executor else ())):
                 self._kill(member)
 
-    def _kill(self, task: SimulatedTask) -> None:
+    def _kill(self, task: SimulatedTask, most: float | None = None) -> None:
+        """Ask a task to end; `most` is the longest time in seconds that a drain grants it."""
         if not task.live or task.life.killing_since is not None:
             return
         self._add(task, task.life.kill(self.outside.clock.monotonic()))
-        stopping = min(task.behaviour.stops_after, task.life.rules.kill_grace)
+        grace = task.life.rules.kill_grace
+        stopping = min(task.behaviour.stops_after, grace if most is None else min(grace, most))
         self._later(task, stopping, lambda: self._exited(task, signal.SIGTERM))
 
     def end(self, task: SimulatedTask, state: str, message: str = "", **more: Any) -> None:
@@ -196,11 +202,19 @@ class SimulatedAgent:
         """End everything; the drain is over when everybody knows of the ends."""
         self.draining = body.config if self.tasks else None
         for task in self._live():
-            self._kill(task)
+            policy = kill_policy(body.config, task.info.kill_policy)
+            grace = policy.grace_period if policy is not None else None
+            self._kill(task, None if grace is None else grace.nanoseconds / 1e9)
 
     def _launch_group(self, call: RunTaskGroup) -> None:
         framework_id = call.framework.id or _missing()
         key = (framework_id.value, call.executor.executor_id.value)
+        if self.draining is not None:
+            for info in call.tasks:
+                self._say_absent(info.task_id, call.framework, "REASON_AGENT_DRAINING", TOO_LATE)
+            if call.launch_executor:
+                self._executor_gone(key[0], call.executor.executor_id, NEVER_STARTED)
+            return
         executor = self.executors.get(key)
         if call.launch_executor != (executor is None):
             message = (
@@ -209,12 +223,8 @@ class SimulatedAgent:
                 else "No executor is expected to launch and there is none running"
             )
             for info in call.tasks:
-                self._tell(
-                    info.task_id,
-                    call.framework,
-                    "TASK_DROPPED",
-                    "REASON_EXECUTOR_TERMINATED",
-                    message,
+                self._say_absent(
+                    info.task_id, call.framework, "REASON_EXECUTOR_TERMINATED", message
                 )
             return
         if executor is None:
@@ -268,9 +278,12 @@ class SimulatedAgent:
                 self._kill(other)
         key = (task.key[0], executor.info.executor_id.value)
         if not executor.tasks and self.executors.pop(key, None) is executor:
-            end = ExitedExecutor(FrameworkID(key[0]), executor.info.executor_id, 0)
-            call = AgentCall("EXITED_EXECUTOR", agent_id=self.id, exited_executor=end)
-            self.outside.send(self, call)
+            self._executor_gone(key[0], executor.info.executor_id, 0)
+
+    def _executor_gone(self, framework_id: str, executor_id: ExecutorID, status: int) -> None:
+        end = ExitedExecutor(FrameworkID(framework_id), executor_id, status)
+        call = AgentCall("EXITED_EXECUTOR", agent_id=self.id, exited_executor=end)
+        self.outside.send(self, call)
 
     def _later(self, task: SimulatedTask, seconds: float, do: Callable[[], None]) -> None:
         """Something happens to the task, if it still lives by then."""
@@ -340,38 +353,18 @@ class SimulatedAgent:
             self.tasks.pop(task.key, None)
 
     def _tell_unknown(self, unknown: UnknownTasks) -> None:
-        state = "TASK_DROPPED" if _can(unknown.framework, "PARTITION_AWARE") else "TASK_LOST"
         for task_id in unknown.task_ids:
             message = "Reconciliation: task unknown to the agent"
-            self._tell(task_id, unknown.framework, state, "REASON_RECONCILIATION", message)
+            self._say_absent(task_id, unknown.framework, "REASON_RECONCILIATION", message)
 
-    def _tell(
-        self, task_id: TaskID, framework: FrameworkInfo, state: str, reason: str, message: str
+    def _say_absent(
+        self, task_id: TaskID, framework: FrameworkInfo, reason: str, message: str
     ) -> None:
         """Say that a task is not here; it exists from now on only to say so."""
-        if ((framework.id or _missing()).value, task_id.value) in self.tasks:
-            return
-        ghost = SimulatedTask(
-            info=TaskInfo(task_id.value, task_id, self.id or _missing()),
-            framework=framework,
-            behaviour=Behaviour(),
-            life=Lifecycle(TaskRules(task_id.value), ended=True),
-            container=ContainerStatus(),
-            launched_at=self.outside.clock.time(),
-        )
-        status = TaskStatus(
-            task_id=task_id,
-            state=state,
-            message=message,
-            source="SOURCE_AGENT",
-            reason=reason,
-            agent_id=self.id,
-            timestamp=self.outside.clock.time(),
-            uuid=base64.b64encode(new_uuid(self.outside).bytes).decode(),
-        )
-        ghost.stream.add(status)
-        self.tasks[ghost.key] = ghost
-        self._send_next(ghost)
+        ghost = absent(task_id, framework, self.id or _missing(), self.outside, reason, message)
+        if ghost.key not in self.tasks:
+            self.tasks[ghost.key] = ghost
+            self._send_next(ghost)
 
     _TAKES: ClassVar[dict[str, Callable[[SimulatedAgent, Any], None]]] = {
         "ACKNOWLEDGE": _acknowledged,
@@ -385,10 +378,6 @@ class SimulatedAgent:
         "SHUTDOWN_FRAMEWORK": _shutdown_framework,
         "UPDATE_FRAMEWORK": _framework_changed,
     }
-
-
-def _can(framework: FrameworkInfo, capability: str) -> bool:
-    return any(entry.type == capability for entry in framework.capabilities)
 
 
 def _cancel(timers: list[Timer]) -> None:

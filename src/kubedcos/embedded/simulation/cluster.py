@@ -40,6 +40,8 @@ class SimulatedCluster:
 
     Attributes:
         agents: in the order in which they were added.
+        engine: of the master that leads, or led last.
+        leading: whether a master leads.
     """
 
     def __init__(
@@ -51,11 +53,18 @@ class SimulatedCluster:
     ) -> None:
         self.clock = clock
         self.chance = chance
+        self.leading = True
+        self._options = options
+        self._delays: dict[SimulatedAgent, float] = {}
+        self._busy_until: dict[SimulatedAgent, float] = {}
         self.agents: list[SimulatedAgent] = []
         self._usual = usual or Behaviour()
         self._by_address: dict[tuple[str, int], SimulatedAgent] = {}
         self._returning: set[SimulatedAgent] = set()
-        self.engine = Engine(options, clock, chance=chance, channel=self._channel)
+        self.engine = self._new_engine()
+
+    def _new_engine(self) -> Engine:
+        return Engine(self._options, self.clock, chance=self.chance, channel=self._channel)
 
     def add(self, info: AgentInfo, address: str) -> SimulatedAgent:
         """One more agent, which does not register yet; `address` and port are its own."""
@@ -86,8 +95,40 @@ class SimulatedCluster:
         return asyncio.get_running_loop().call_later(seconds, do)
 
     def send(self, agent: SimulatedAgent, call: AgentCall) -> None:
-        """A call of an agent on its way to the master."""
-        asyncio.get_running_loop().call_soon(self._deliver, agent, agent.session, call)
+        """A call of an agent on its way to the master, where calls arrive in their order."""
+        loop = asyncio.get_running_loop()
+        arrival = loop.time() + self._delays.get(agent, 0.0)
+        if (busy := self._busy_until.get(agent)) is not None:
+            arrival = max(arrival, busy)
+        if arrival <= loop.time():
+            loop.call_soon(self._deliver, agent, agent.session, call)
+            return
+        self._busy_until[agent] = arrival
+        loop.call_at(arrival, self._deliver, agent, agent.session, call)
+
+    def slow(self, agent: SimulatedAgent, seconds: float) -> None:
+        """From now on everything between the agent and the master takes so long, each way."""
+        self._delays[agent] = seconds
+
+    def delay(self, agent: SimulatedAgent) -> float:
+        """Seconds that a call of the master takes to the agent."""
+        return self._delays.get(agent, 0.0)
+
+    async def end_master(self) -> None:
+        """The leading master ends; nobody leads, agents and frameworks lose their sessions."""
+        self.leading = False
+        await self.engine.close()
+
+    def elect_another(self) -> None:
+        """Another master leads: it knows the registry and nothing else, and agents find it."""
+        registry = self.engine.store
+        self.engine = self._new_engine()
+        self.engine.store = registry
+        self.leading = True
+        self.engine.elect(registry.load())
+        for agent in self.agents:
+            if agent.reachable:
+                self._return(agent)
 
     def cut(self, agent: SimulatedAgent) -> None:
         """Nothing passes between the agent and the master; neither is told."""
@@ -105,7 +146,7 @@ class SimulatedCluster:
             self.engine.agent_disconnected(agent.id.value, agent.session)
 
     def _deliver(self, agent: SimulatedAgent, session: str, call: AgentCall) -> None:
-        if not agent.reachable:
+        if not agent.reachable or not self.leading:
             return
         record = self.engine.state.agents.of_session(session)
         if record is None:
@@ -121,7 +162,7 @@ class SimulatedCluster:
 
         def again() -> None:
             self._returning.discard(agent)
-            if agent.reachable:
+            if agent.reachable and self.leading:
                 self._register(agent)
 
         self.later(self.chance.uniform(0, BACK_OFF), again)
@@ -181,13 +222,20 @@ class SimulatedChannel:
     def send(self, call: MasterCall, taken: Callable[[], None] | None = None) -> None:
         """Append a call; `taken` is called when the agent has taken it."""
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.deliver)
+            self._deliver_soon()
         self._waiting.append((call, taken))
 
     def end(self) -> None:
         """End the conversation after what was sent."""
         self._closing = True
-        asyncio.get_running_loop().call_soon(self.deliver)
+        self._deliver_soon()
+
+    def _deliver_soon(self) -> None:
+        delay = self._cluster.delay(self._agent)
+        if delay:
+            self._cluster.later(delay, self.deliver)
+        else:
+            asyncio.get_running_loop().call_soon(self.deliver)
 
     def deliver(self) -> None:
         """Bring what waits, as soon as the agent knows of the session."""

@@ -1,0 +1,237 @@
+"""Staging on the lab against the same binaries started by hand: how much does the framework add?
+
+The running cluster says how long its plan took. Then every component is copied as it stands (its
+arguments, environment, files), the cluster is deleted, and the same programs are started on the
+same hosts in the same order, each behind its own health check, without Mesos and without a
+scheduler. Add-ons are left out on both sides, except for the roles without which no node may join.
+
+    python bench/by_hand.py --yes-delete-the-cluster [--inventory inventories/lab] [--cluster NAME]
+
+The ratio is to be 1.5 at most. The cluster is gone afterwards; `make demo` stages it anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kubedcos.cli import kubectl
+
+LIMIT = 1.5
+DEADLINE = 300.0
+LOOK_SECONDS = 0.1
+HERE = Path(__file__).parent
+PORTS = {
+    "kube-controller-manager": "https://127.0.0.1:10257/healthz",
+    "kube-scheduler": "https://127.0.0.1:10259/healthz",
+}
+"""Health of components that say it to everybody on their host."""
+Json = dict[str, Any]
+
+
+def run(*command: str, **more: Any) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
+    if done.returncode:
+        raise SystemExit(f"{shlex.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine that is reached by SSH, over one connection that stays."""
+
+    name: str
+    address: str
+    options: tuple[str, ...]
+
+    def command(self, *words: str) -> list[str]:
+        return ["ssh", *self.options, self.address, shlex.join(words)]
+
+    def python(self, *arguments: str) -> str:
+        script = (HERE / "by_hand_host.py").read_text()
+        return run(*self.command("python3", "-", *arguments), input=script)
+
+    async def answers(self, *words: str) -> bool:
+        process = await asyncio.create_subprocess_exec(
+            *self.command(*words),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        return await process.wait() == 0
+
+
+def hosts(inventory: Path, sockets: Path) -> dict[str, Host]:
+    """All agents by name, as Ansible reaches them."""
+    ask = (
+        "msg={{ ansible_host }}|{{ ansible_user | default('root') }}|"
+        "{{ ansible_ssh_private_key_file | default('') }}|"
+        "{{ ansible_ssh_common_args | default('') }}"
+    )
+    answer = run("ansible", "agents", "-i", str(inventory), "-o", "-m", "debug", "-a", ask)
+    found = {}
+    for name, text in re.findall(r"^(\S+) \| SUCCESS => (.*)$", answer, re.MULTILINE):
+        address, user, key, more = json.loads(text)["msg"].split("|", 3)
+        options = [*shlex.split(more), "-l", user, *(("-i", key) if key else ())]
+        options += ["-o", "ControlMaster=auto", "-o", f"ControlPath={sockets}/%h"]
+        options += ["-o", "ControlPersist=600"]
+        found[name] = Host(name, address, tuple(options))
+    if not found:
+        raise SystemExit(f"{inventory}: no agents")
+    return found
+
+
+def moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def running_steps(plan: Json) -> list[Json]:
+    """Steps whose tasks run for good, in order; parallel ones of a phase behind each other."""
+    return [
+        step
+        for phase in plan["phases"]
+        for step in phase["steps"]
+        if step["tasks"] and all(task["state"] == "TASK_RUNNING" for task in step["tasks"])
+    ]
+
+
+def staged_seconds(plan: Json) -> float:
+    """From the first step's start to the last one's end, less the phases that are left out.
+
+    A phase counts from its first start to its last end.
+    """
+    seconds = 0.0
+    kept = {step["name"] for step in running_steps(plan)}
+    for phase in plan["phases"]:
+        steps = [step for step in phase["steps"] if step["name"] in kept]
+        if steps:
+            first = min(moment(step["started_at"]) for step in steps)
+            seconds += max(moment(step["finished_at"]) for step in steps) - first
+    return seconds
+
+
+class ByHand:
+    """Components that were copied, and who can start them."""
+
+    def __init__(self, found: dict[str, Host], program: Path, kubeconfig: Path, roles: str) -> None:
+        self.hosts = found
+        self.program = program
+        self.kubeconfig = kubeconfig
+        self.roles = roles
+
+    async def kubectl(self, *arguments: str, text: str = "") -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(str(self.program), "--kubeconfig", str(self.kubeconfig), *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        out, _ = await process.communicate(text.encode())
+        return process.returncode or 0, out.decode()
+
+    async def stage(self, plan: Json) -> float:
+        """Start everything in order; the seconds that it took."""
+        kept = {step["name"] for step in running_steps(plan)}
+        started = time.monotonic()
+        for phase in plan["phases"]:
+            steps = [step for step in phase["steps"] if step["name"] in kept]
+            if phase["strategy"] == "parallel":
+                await asyncio.gather(*map(self._step, steps))
+            else:
+                for step in steps:
+                    await self._step(step)
+            if any(task["name"] == "instance" for step in steps for task in step["tasks"]):
+                await self.kubectl("apply", "-f", "-", text=self.roles)
+        return time.monotonic() - started
+
+    async def _step(self, step: Json) -> None:
+        host = self.hosts[step["tasks"][0]["hostname"]]
+        for task in step["tasks"]:
+            await asyncio.to_thread(host.python, "start", task["id"])
+        deadline = time.monotonic() + DEADLINE
+        for task in step["tasks"]:
+            while not await self._healthy(step, task, host):
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"{step['name']}: {task['name']} is not well by hand")
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _healthy(self, step: Json, task: Json, host: Host) -> bool:
+        pod = step["pod"].rpartition("-")[0]
+        if pod == "etcd":
+            return await host.answers("bash", "-c", f"</dev/tcp/{host.address}/2379")
+        if pod == "kube-apiserver":
+            status, _ = await self.kubectl("get", "--raw", "/readyz")
+            return status == 0
+        if pod in PORTS:
+            return await host.answers("curl", "-skf", PORTS[pod])
+        if task["name"] == "kubelet":
+            await self._approve()
+            jsonpath = "-o=jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+            status, text = await self.kubectl("get", "node", step["pod"], jsonpath)
+            return status == 0 and text == "True"
+        return True
+
+    async def _approve(self) -> None:
+        template = "{{range .items}}{{if not .status.conditions}}{{.metadata.name}} {{end}}{{end}}"
+        _, names = await self.kubectl("get", "csr", f"-o=go-template={template}")
+        if names.split():
+            await self.kubectl("certificate", "approve", *names.split())
+
+
+def custom_roles(cluster: str) -> str:
+    """Roles and bindings that the cluster has beyond those that every Kubernetes brings."""
+    return run(
+        *("kubedcos", "kubectl", "--cluster", cluster, "--", "get"),
+        "clusterroles,clusterrolebindings",
+        "-l!kubernetes.io/bootstrapping",
+        "-o=json",
+    )
+
+
+async def main(inventory: Path, cluster: str) -> None:
+    plan = json.loads(run("kubedcos", "plan", "show", "deploy", "--cluster", cluster, "--json"))
+    if plan["status"] != "COMPLETE":
+        raise SystemExit(f"plan deploy of {cluster} is {plan['status']}; it must be COMPLETE")
+    staged = staged_seconds(plan)
+    with tempfile.TemporaryDirectory() as directory:
+        kubeconfig = Path(directory) / "kubeconfig"
+        kubeconfig.touch(0o600)
+        kubeconfig.write_text(run("kubedcos", "kubeconfig", "--cluster", cluster))
+        program, _ = kubectl.prepare(cluster)
+        found = hosts(inventory, Path(directory))
+        tasks = {task["id"]: task for step in running_steps(plan) for task in step["tasks"]}
+        captured: Json = {}
+        for host in found.values():
+            captured |= json.loads(host.python("capture", *tasks))
+        if missing := sorted(set(tasks) - set(captured)):
+            raise SystemExit(f"not found on any host: {', '.join(missing)}")
+        roles = custom_roles(cluster)
+        run("kubedcos", "cluster", "delete", cluster, "--yes")
+        try:
+            by_hand = await ByHand(found, program, kubeconfig, roles).stage(plan)
+        finally:
+            for host in found.values():
+                host.python("stop")
+    print(f"staged by the framework: {staged:.1f} s; by hand: {by_hand:.1f} s")
+    print(f"ratio {staged / by_hand:.2f} of {LIMIT:.1f}: {staged / by_hand / LIMIT:.3f}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--inventory", type=Path, default=Path("inventories/lab"))
+    parser.add_argument("--cluster", default="kubernetes")
+    parser.add_argument("--yes-delete-the-cluster", action="store_true", required=True)
+    chosen = parser.parse_args()
+    os.environ.setdefault("ANSIBLE_CONFIG", str(HERE.parent / "ansible.cfg"))
+    sys.exit(asyncio.run(main(chosen.inventory, chosen.cluster)))

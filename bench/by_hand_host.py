@@ -1,0 +1,151 @@
+"""What `by_hand.py` runs on a host, as root: copy what a task is, and start it without Mesos.
+
+    python3 by_hand_host.py capture TASK…    says as JSON what was found
+    python3 by_hand_host.py start TASK       starts one, with the launcher's own ways
+    python3 by_hand_host.py stop             ends everything and removes the copies
+
+Copies hold private keys: they lie in memory, where root alone reads them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import importlib.machinery
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+PLACE = "/run/by-hand"
+PRIVATE = "/run/kubedcos-task"
+GROUP = "by-hand"
+
+
+def read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def components() -> dict[str, int]:
+    """Process ids of components by sandbox: the first of those that have their keys mounted."""
+    found: dict[str, int] = {}
+    for path in glob.glob("/proc/[0-9]*"):
+        pid = int(path.rpartition("/")[2])
+        with contextlib.suppress(OSError):
+            sandbox = os.readlink(f"{path}/cwd")
+            mounted = f" {PRIVATE} ".encode() in read(f"{path}/mountinfo")
+            if mounted and "/executors/" in sandbox:
+                found[sandbox] = min(pid, found.get(sandbox, pid))
+    return found
+
+
+def capture(tasks: list[str]) -> dict[str, Any]:
+    os.makedirs(PLACE, mode=0o700, exist_ok=True)
+    found: dict[str, Any] = {}
+    for sandbox, pid in components().items():
+        task = next((name for name in tasks if f"/executors/{name}/" in sandbox), None)
+        if task is None:
+            continue
+        environment = [part.decode() for part in read(f"/proc/{pid}/environ").split(b"\0") if part]
+        found[task] = {
+            "argv": [part.decode() for part in read(f"/proc/{pid}/cmdline").split(b"\0")[:-1]],
+            "environment": dict(pair.split("=", 1) for pair in environment),
+            "sandbox": sandbox,
+        }
+        folder = os.path.join(PLACE, task)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(f"/proc/{pid}/root{PRIVATE}", os.path.join(folder, "private"))
+        # The sandbox's files are removed by the agent one day, and its volumes with the cluster.
+        keep = [name for name in os.listdir(sandbox) if os.path.isfile(os.path.join(sandbox, name))]
+        os.makedirs(os.path.join(folder, "sandbox"))
+        for name in keep:
+            shutil.copy2(os.path.join(sandbox, name), os.path.join(folder, "sandbox", name))
+        with open(os.path.join(folder, "task.json"), "w") as file:
+            json.dump(found[task], file)
+    return found
+
+
+def groups(task: str) -> list[str]:
+    """Cgroups of a task, made: one for each hierarchy that Mesos' isolators use."""
+    made = []
+    name = f"{GROUP}-{abs(hash(task)) % 10**8}"
+    for line in read("/proc/self/mountinfo").decode().splitlines():
+        left, right = line.split(" - ", 1)
+        point, (kind, _, options) = left.split()[4], right.split()
+        if kind == "cgroup2" or (kind == "cgroup" and {"memory", "cpu"} & set(options.split(","))):
+            path = os.path.join(point, name)
+            os.makedirs(path, exist_ok=True)
+            made.append(path)
+    return made
+
+
+def start(task: str) -> None:
+    folder = os.path.join(PLACE, task)
+    found = json.loads(read(os.path.join(folder, "task.json")))
+    sandbox = found["sandbox"]
+    os.makedirs(sandbox, exist_ok=True)
+    shutil.copytree(os.path.join(folder, "sandbox"), sandbox, dirs_exist_ok=True)
+    joined = groups(task)
+    if os.fork():
+        return
+    os.setsid()
+    log = os.open(os.path.join(folder, "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number in (1, 2):
+        os.dup2(log, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for path in joined:
+        with open(os.path.join(path, "cgroup.procs"), "w") as file:
+            file.write(str(os.getpid()))
+    launcher = next(
+        path
+        for path in glob.glob(os.path.join(sandbox, "*"))
+        if b"kubedcos-task" in read(path)[:2000]
+    )
+    loader = importlib.machinery.SourceFileLoader("launcher", launcher)
+    spec = importlib.util.spec_from_loader("launcher", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    module.enter_private_namespace()
+    shutil.copytree(os.path.join(folder, "private"), PRIVATE, dirs_exist_ok=True)
+    os.chdir(sandbox)
+    for argument in found["argv"]:
+        name, _, value = argument.partition("=")
+        if name in ("--data-dir", "--wal-dir"):
+            os.makedirs(value, mode=0o700, exist_ok=True)
+    os.umask(0o077)
+    os.execve(found["argv"][0], found["argv"], found["environment"])
+
+
+def stop() -> None:
+    for path in glob.glob(f"/sys/fs/cgroup/{GROUP}-*") + glob.glob(f"/sys/fs/cgroup/*/{GROUP}-*"):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for line in subprocess.run(
+                ["find", path, "-name", "cgroup.procs", "-exec", "cat", "{}", "+"],
+                capture_output=True,
+                text=True,
+                check=False,
+            ).stdout.split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(line), number)
+            time.sleep(3)
+        subprocess.run(
+            ["find", path, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=False
+        )
+    shutil.rmtree(PLACE, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    what, *rest = sys.argv[1:]
+    if what == "capture":
+        print(json.dumps(capture(rest)))
+    elif what == "start":
+        start(rest[0])
+    else:
+        stop()

@@ -1,0 +1,244 @@
+"""A drill: the scheduler, a Mesos and a disk live through a schedule of faults, and are watched.
+
+While it goes on nothing may happen that must never happen; when the faults are over everything
+must become as if there had been none; and after a delete nothing may be left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kubedcos.mesos.client import Connection, Connector
+from kubedcos.model.service import Goal
+from kubedcos.scheduler.scheduler import Scheduler
+from kubedcos.scheduler.settings import Pace
+from kubedcos.state.store import StateError, Store
+
+from .faults import Schedule, Setting
+from .happening import Happening
+from .journal import Journal
+from .link import Link, TroubledConnector
+from .simulated_mesos import Behaviour, SimulatedAgent
+from .stage import Crash, CrashingConnector, CrashingStore, Effects, Stage, play, service
+from .watch import WatchedStore, Watcher
+
+MASTER_FLAGS: Final = ("--offer_timeout=1mins", "--allocation_interval=5secs")
+RESTART: Final = 5.0
+"""Seconds after which a scheduler that ended by itself is started again, as by systemd."""
+SETTLES_WITHIN: Final = 7200.0
+"""Seconds after the last fault within which all must be well; see `Pace` for the longest waits."""
+GONE_WITHIN: Final = 3600.0
+LOOKS_EVERY: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        findings: sentences; none when all is well.
+        digest: of everything that happened.
+        seconds: virtual time that passed.
+        kinds: how many faults of each kind there were.
+        tail: the last lines of the journal.
+    """
+
+    schedule: Schedule
+    findings: tuple[str, ...]
+    digest: str
+    seconds: float
+    kinds: Mapping[str, int]
+    tail: Sequence[str] = ()
+
+
+class Over(Exception):
+    """There is a finding; going on would tell nothing new."""
+
+
+def run(schedule: Schedule) -> Outcome:
+    """Live through a schedule."""
+
+    async def story() -> Outcome:
+        return await Drill(schedule).run()
+
+    return play(story)
+
+
+def agents(setting: Setting) -> list[SimulatedAgent]:
+    """Machines in two data centres."""
+    return [
+        SimulatedAgent(host, f"dc-{host[0]}", f"{host[0]}-{1 + int(host[1:]) % 3}")
+        for host in setting.hosts
+    ]
+
+
+class _Watched(Scheduler):
+    """The scheduler itself, looked at after each cycle."""
+
+    watcher: Watcher
+
+    async def _turn(self, connection: Connection) -> None:
+        await super()._turn(connection)
+        self.watcher.cycle(self)
+
+
+class Drill(Stage):
+    """One run."""
+
+    scheduler_type = _Watched
+    # Half of the time of a run would go into cycles in which nothing happened.
+    pace = Pace(tick=4.0, probe_interval=2.0)
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.journal = Journal()
+        self.watched = WatchedStore(self.journal)
+        self.link = Link(random.Random(schedule.seed), self.journal.message)
+        setting = schedule.setting
+        spec = service(setting.nodes, setting.etcd)
+        super().__init__(spec, agents(setting), seed=schedule.seed, flags=MASTER_FLAGS)
+        self.workload.ready_after = setting.ready_after
+        self.usual = {name: self._behaviour(name) for name in setting.tasks}
+        self.mesos.behaviours.update(self.usual)
+        self.watcher = Watcher(self.mesos, self.watched, self.spec)
+        self.mesos.take = self.watcher.taking(self.mesos.take)  # type: ignore[method-assign]
+        self.effects = Effects()
+        self.down = RESTART
+        self.wants_delete = False
+        self.wishes: set[asyncio.Task[None]] = set()
+
+    def _behaviour(self, name: str) -> Behaviour:
+        runs_after = self.schedule.setting.runs_after
+        ends = name.startswith(("bindings-", "addons-"))
+        ends_after = runs_after + 0.5 if ends else None
+        return Behaviour(runs_after / 2, runs_after, ends_after=ends_after)
+
+    def _store(self, effects: Effects) -> Store:
+        return CrashingStore(self.watched, effects)
+
+    def _connector(self, effects: Effects) -> Connector:
+        return CrashingConnector(TroubledConnector(self.link, self.mesos), effects)
+
+    async def run(self) -> Outcome:
+        """Live through it all; findings end it early."""
+        keeper = asyncio.create_task(self._keep_running())
+        try:
+            await self._live(keeper)
+        except Over:
+            pass
+        finally:
+            seconds = asyncio.get_running_loop().time()
+            keeper.cancel()
+            await asyncio.gather(keeper, *self.wishes, return_exceptions=True)
+            await self.close()
+        findings = (*self.watcher.findings, *self.mesos.violations)
+        return Outcome(
+            self.schedule,
+            findings,
+            self.journal.digest,
+            seconds,
+            Counter(type(fault).__name__ for fault in self.schedule.faults),
+            self.journal.tail() if findings else (),
+        )
+
+    async def _live(self, keeper: asyncio.Task[None]) -> None:
+        happening = Happening(self)
+        befalling = asyncio.ensure_future(happening.all())
+        try:
+            await self._until(befalling.done, SETTLES_WITHIN, "the faults do not end")
+            await befalling
+        finally:
+            befalling.cancel()
+            await asyncio.gather(befalling, return_exceptions=True)
+        if not self.wants_delete:
+            await self._until(self._settled, SETTLES_WITHIN, "it does not settle")
+            # What is still under way may bring it out of order again.
+            await asyncio.sleep(60)
+            await self._until(self._settled, SETTLES_WITHIN, "it does not stay settled")
+            self.watcher.settled(self.scheduler)
+        self.delete()
+        await self._until(keeper.done, GONE_WITHIN, "the delete does not end")
+        await asyncio.sleep(5)
+        self.watcher.deleted()
+
+    def delete(self) -> None:
+        """An operator wants the cluster gone, and says so again to each new scheduler."""
+        self.wants_delete = True
+        self.watcher.deleting = True
+        if not self.running.done() and not self.effects.dead:
+            self._wish()
+
+    def _wish(self) -> None:
+        wish = asyncio.ensure_future(self.scheduler.delete())
+        self.wishes.add(wish)
+        wish.add_done_callback(self._granted)
+
+    def _granted(self, wish: asyncio.Task[None]) -> None:
+        self.wishes.discard(wish)
+        if not wish.cancelled():
+            error = wish.exception()
+            if error is not None and not isinstance(error, Crash | StateError):
+                self.watcher.find(f"delete failed: {error!r}")
+
+    async def _keep_running(self) -> None:
+        """Start the scheduler again whenever it ends, until the cluster is deleted."""
+        while True:
+            self.effects = Effects()
+            try:
+                self.scheduler = scheduler = self._scheduler(self.effects)
+                assert isinstance(scheduler, _Watched)
+                scheduler.watcher = self.watcher
+            except StateError:
+                await asyncio.sleep(RESTART)
+                continue
+            self.journal.note("process", b"starts")
+            self._running = asyncio.create_task(self.scheduler.run())
+            if self.wants_delete:
+                self._wish()
+            await asyncio.wait({self._running})
+            self.effects.dead = True
+            error = None if self._running.cancelled() else self._running.exception()
+            self.journal.note("process", f"ends: {error!r}".encode())
+            await self.mesos.disconnect()
+            for wish in list(self.wishes):
+                wish.cancel()
+            await asyncio.gather(*self.wishes, return_exceptions=True)
+            if error is None:
+                return
+            if not isinstance(error, Crash | StateError):
+                self.watcher.find(f"the scheduler ended: {error!r}")
+            await asyncio.sleep(self.down if isinstance(error, Crash) else RESTART)
+
+    async def _until(self, condition: Callable[[], bool], seconds: float, complaint: str) -> None:
+        """Wait in virtual time; findings, and waiting in vain, end the run."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not condition():
+            if self.watcher.findings or self.mesos.violations:
+                raise Over
+            if asyncio.get_running_loop().time() >= deadline:
+                self.watcher.find(f"{complaint}: {self.scheduler.snapshot()['doing']}")
+                raise Over
+            await asyncio.sleep(LOOKS_EVERY)
+
+    def _settled(self) -> bool:
+        """Whether the scheduler says that all is complete, and Mesos has what it is to have."""
+        return self.scheduler.is_complete and self._as_planned()
+
+    def _as_planned(self) -> bool:
+        live = Counter(task.info.name for task in self.mesos.tasks.values() if task.live)
+        return live == self.wanted()
+
+    def wanted(self) -> Counter[str]:
+        """Names of the tasks that are to run when all is well."""
+        return Counter(
+            f"{pod.instance(index)}-{task.name}"
+            for pod in self.spec.pods
+            for index in range(pod.count)
+            for task in pod.tasks
+            if task.goal is Goal.RUNNING
+        )

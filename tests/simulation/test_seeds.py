@@ -1,0 +1,114 @@
+"""Seeds: hundreds of schedules of faults, each of which must come to a good end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kubedcos.mesos.client import Connection
+from kubedcos.scheduler import cycle
+from kubedcos.scheduler.world import Record, World
+from kubedcos.state.records import TaskRecord
+
+from .drill import run
+from .faults import AgentCut, Schedule, SchedulerKilled, Setting, TaskEnds, schedule
+from .shrinking import shrink
+from .soak import Summary, explain, run_seed, soak
+
+SECONDS = float(os.environ.get("SIMULATION_SECONDS", "60"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "600"))
+ROOT = Path(__file__).parents[2]
+
+
+def test_hundreds_of_seeds_come_to_a_good_end() -> None:
+    """As many as the time allows; `make soak` runs more."""
+    summary = Summary()
+    for outcome in soak(0, SEEDS, jobs=os.cpu_count() or 1, seconds=SECONDS):
+        summary.add(outcome)
+        if outcome.findings:
+            pytest.fail(explain(outcome))
+    assert summary.seeds > 0
+    assert summary.virtual > 0
+
+
+def test_a_seed_replays_exactly_also_in_another_process() -> None:
+    seeds = (3, 14)
+    here = [run_seed(seed).digest for seed in seeds]
+    assert here == [run_seed(seed).digest for seed in seeds]
+    for seed, digest in zip(seeds, here, strict=True):
+        answer = subprocess.run(
+            [sys.executable, "-m", "tests.simulation.soak", "--digest", str(seed)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": "4711"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert answer.stdout.strip() == digest
+
+
+def test_other_seeds_are_other_runs() -> None:
+    assert run_seed(1).digest != run_seed(2).digest
+
+
+def test_a_schedule_prints_as_the_python_that_makes_it() -> None:
+    found = schedule(11)
+    names = vars(sys.modules[Schedule.__module__])
+    assert eval(found.text, dict(names)) == found
+
+
+# The watch itself is watched: each of these schedulers is broken, and is found out.
+
+_QUIET = Schedule(1, Setting(etcd=1, nodes=1))
+
+
+def test_a_launch_without_a_stored_intent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = World.commit
+
+    def commit(self: World, put: Sequence[Record] = (), remove: Sequence[Record] = ()) -> None:
+        puts = tuple(put)
+        kept = [it for it in puts if not (isinstance(it, TaskRecord) and it.state == "INTENDED")]
+        real(self, kept, remove)
+        for record in puts:
+            if isinstance(record, TaskRecord):
+                self.tasks[record.key] = record
+
+    monkeypatch.setattr(World, "commit", commit)
+    assert "without a stored intent" in str(run(_QUIET).findings)
+
+
+def test_a_reservation_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def release(_self: cycle.Cycle, _connection: Connection) -> list[str]:
+        return []
+
+    async def dismantle(self: cycle.Cycle, connection: Connection) -> str:
+        self.world.ask_to_end(self.world.alive)
+        await self._reconcile(connection)
+        return "; ".join(await self._kill(connection))
+
+    monkeypatch.setattr(cycle.Cycle, "_release", release)
+    monkeypatch.setattr(cycle.Cycle, "dismantle", dismantle)
+    assert "reservations are left" in str(run(_QUIET).findings)
+
+
+def test_a_task_that_is_started_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "of_pod", lambda *_: ())
+    monkeypatch.setattr(TaskRecord, "alive", property(lambda task: task.state == "TASK_RUNNING"))
+    cut = AgentCut(20.0, 200.0, "a1"), AgentCut(20.0, 200.0, "a2"), AgentCut(20.0, 200.0, "b1")
+    assert "is launched while another runs" in str(run(Schedule(1, _QUIET.setting, cut)).findings)
+
+
+def test_a_failing_schedule_is_made_smaller() -> None:
+    faults = (
+        SchedulerKilled(1.0, 1.0, 3),
+        TaskEnds(5.0, "etcd-0-peer", "TASK_FAILED"),
+        AgentCut(9.0, 10.0, "a1"),
+    )
+    small = shrink(Schedule(5, faults=faults), lambda it: faults[1] in it.faults)
+    assert small.faults == (faults[1],)
+    assert small.setting.nodes == 1

@@ -1,0 +1,232 @@
+"""What must never happen, and what must be so when the faults are over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from kubedcos.mesos import messages as wire
+from kubedcos.model.service import ServiceSpec
+from kubedcos.offers.requirement import RESERVATION_LABEL
+from kubedcos.scheduler.scheduler import Scheduler
+from kubedcos.state import records
+from kubedcos.state.memory import MemoryStore
+from kubedcos.state.records import ReservationRecord, StepRecord, TaskRecord
+from kubedcos.state.store import Change, StateError
+
+from .journal import Journal
+from .simulated_mesos import SimulatedMesos
+from .virtual_time import VirtualLoop
+
+CLUSTER: Final = "kubernetes"
+
+_TASK: Final = msgspec.json.Decoder(TaskRecord)
+_STEP: Final = msgspec.json.Decoder(StepRecord)
+_RESERVATION: Final = msgspec.json.Decoder(ReservationRecord)
+
+
+class WatchedStore:
+    """A disk that can be full or slow, and of which everything that is written is looked at.
+
+    Attributes:
+        failing: ``""``, ``before`` or ``after``: whether a write that fails was carried out all
+            the same; its writer cannot know.
+        slow: seconds for which a write blocks.
+        tasks: task ids by key of the record, as stored; `reservations` their ids.
+        found: what of the stored must not be.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._disk = MemoryStore()
+        self._journal = journal
+        self.failing = ""
+        self.slow = 0.0
+        self.tasks: dict[str, str] = {}
+        self.reservations: dict[str, str] = {}
+        self._completed: set[str] = set()
+        self.found: list[str] = []
+
+    def clusters(self) -> tuple[str, ...]:
+        return self._disk.clusters()
+
+    def read(self, cluster: str, kind: str) -> Mapping[str, bytes]:
+        if self.failing:
+            raise StateError("the disk cannot be read")
+        return self._disk.read(cluster, kind)
+
+    def write(self, cluster: str, changes: Sequence[Change]) -> None:
+        self._block()
+        if self.failing == "before":
+            raise StateError("the disk is full")
+        for change in changes:
+            self._journal.note(f"store {change.kind} {change.key}", change.value or b"")
+            self._look(change)
+        self._disk.write(cluster, changes)
+        if self.failing:
+            raise StateError("the disk has failed")
+
+    def drop(self, cluster: str) -> None:
+        self._block()
+        if self.failing:
+            raise StateError("the disk is full")
+        self._journal.note("store", b"dropped")
+        self.tasks.clear()
+        self.reservations.clear()
+        self._completed.clear()
+        self._disk.drop(cluster)
+
+    def close(self) -> None:
+        pass
+
+    def _block(self) -> None:
+        if self.slow:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            loop.pass_time(self.slow)
+
+    def _look(self, change: Change) -> None:
+        if change.kind == records.TASK:
+            if change.value is None:
+                self.tasks.pop(change.key, None)
+            else:
+                self.tasks[change.key] = _TASK.decode(change.value).task_id
+        elif change.kind == records.RESERVATION:
+            if change.value is None:
+                self.reservations.pop(change.key, None)
+            else:
+                self.reservations[change.key] = _RESERVATION.decode(change.value).pod_instance
+        elif change.kind == records.STEP:
+            if change.value is not None and _STEP.decode(change.value).was_complete:
+                self._completed.add(change.key)
+            elif change.key in self._completed:
+                self.found.append(f"step {change.key} forgets that it was complete")
+
+
+class Watcher:
+    """Looks at every call, at every cycle, and at the end."""
+
+    def __init__(self, mesos: SimulatedMesos, store: WatchedStore, spec: ServiceSpec) -> None:
+        self._mesos = mesos
+        self._store = store
+        self._spec = spec
+        self.deleting = False
+        self.cycles = 0
+        self._found: list[str] = []
+
+    @property
+    def findings(self) -> list[str]:
+        """Everything that must not be, in the order in which it was found."""
+        return [*self._found, *self._store.found]
+
+    def find(self, sentence: str) -> None:
+        """Note a finding."""
+        self._found.append(f"at {self._mesos.now:.3f}: {sentence}")
+
+    def taking(
+        self, take: Callable[[wire.Call], Awaitable[None]]
+    ) -> Callable[[wire.Call], Coroutine[None, None, None]]:
+        """The master's way to take calls, which are looked at first."""
+
+        async def looked_at(call: wire.Call) -> None:
+            if call.accept is not None:
+                self._accept(call.accept)
+            elif call.kill is not None:
+                self._kill(call.kill.task_id.value)
+            await take(call)
+
+        return looked_at
+
+    def cycle(self, scheduler: Scheduler) -> None:
+        """A cycle has ended: what is believed is what is stored."""
+        self.cycles += 1
+        if self.cycles > 200_000:
+            self.find("cycles without end")
+        stored = self._store.tasks
+        tasks = scheduler.world.tasks
+        if len(stored) != len(tasks) or any(
+            stored.get(key) != task.task_id for key, task in tasks.items()
+        ):
+            self.find(f"believed {sorted(tasks)}; stored {sorted(stored)}")
+
+    def settled(self, scheduler: Scheduler) -> None:
+        """All is complete, and stays so."""
+        live = {task.info.task_id.value: task for task in self._mesos.tasks.values() if task.live}
+        for task in scheduler.world.tasks.values():
+            if task.alive and task.task_id not in live:
+                self.find(f"{task.task_id} is believed to be {task.state}; it has ended")
+            elif not task.alive and task.task_id in live:
+                self.find(f"{task.task_id} is believed to have ended; it runs")
+        self._compare_with_disk(scheduler)
+        self._look_at_reservations(scheduler)
+        unsent = [task.info.name for task in live.values() if task.unsent]
+        if unsent:
+            self.find(f"updates of {unsent} are not acknowledged")
+
+    def deleted(self) -> None:
+        """The cluster was deleted, and nothing of it is left."""
+        mesos = self._mesos
+        if mesos.engine.state.frameworks:
+            self.find("the framework is left")
+        if mesos.live:
+            self.find(f"{sorted(mesos.live)} are left")
+        if found := mesos.reserved():
+            self.find(f"reservations are left: {[wire.encode(part) for part in found]}")
+        if self._store.clusters():
+            self.find("records are left")
+
+    def _accept(self, body: wire.CallAccept) -> None:
+        """No launch without stored intent, and no reservation without an owner."""
+        for operation in body.operations:
+            for info in operation.launch.task_infos if operation.launch else ():
+                if info.task_id.value not in self._store.tasks.values():
+                    self.find(f"{info.task_id.value} is launched without a stored intent")
+            for part in operation.reserve.resources if operation.reserve else ():
+                if _reservation_id(part) not in self._store.reservations:
+                    self.find(f"{part.name} is reserved without a stored owner")
+
+    def _kill(self, task_id: str) -> None:
+        """Never fewer etcd members by our own action than make a quorum."""
+        task = self._mesos.tasks.get(task_id)
+        members = self._spec.pod("etcd").count
+        if self.deleting or members == 1 or task is None or not task.live:
+            return
+        name = task.info.name
+        if not name.startswith("etcd-"):
+            return
+        others = [
+            other
+            for other in self._mesos.tasks.values()
+            if other.live
+            and other.info.name.startswith("etcd-")
+            and other.info.name != name
+            and other.state == "TASK_RUNNING"
+            and self._mesos.reachable(other.agent.hostname)
+        ]
+        if len(others) < members // 2 + 1:
+            self.find(f"{task_id} is killed, and {len(others)} of {members} members are left")
+
+    def _compare_with_disk(self, scheduler: Scheduler) -> None:
+        world, stored = scheduler.world, records.load(self._store, CLUSTER)
+        for name in ("cluster", "tasks", "pods", "reservations", "steps", "agents"):
+            if getattr(world, name) != getattr(stored, name):
+                self.find(f"{name} are believed to be other than what is stored")
+
+    def _look_at_reservations(self, scheduler: Scheduler) -> None:
+        wanted = {pod.reservation_id for pod in scheduler.world.pods.values()}
+        known = set(scheduler.world.reservations)
+        real = {_reservation_id(part) for part in self._mesos.reserved()}
+        if real - wanted:
+            self.find(f"reservations {sorted(real - wanted)} belong to nobody")
+        if wanted - real:
+            self.find(f"reservations {sorted(wanted - real)} are not there")
+        if known != wanted:
+            self.find(f"reservations known: {sorted(known)}; in use: {sorted(wanted)}")
+
+
+def _reservation_id(part: wire.Resource) -> str:
+    labels = part.reservations[-1].labels if part.reservations else None
+    found = {label.key: label.value or "" for label in labels.labels} if labels else {}
+    return found.get(RESERVATION_LABEL, "")
