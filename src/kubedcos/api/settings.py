@@ -31,6 +31,10 @@ class Api(Section):
     port: Port = 8443
     addresses: tuple[str, ...] = ()
     """IP addresses and names that others reach this host by; they go into its certificate."""
+    front: str = ""
+    """``HOST:PORT`` at which people reach the API servers of all clusters, wherever they run: that
+    of `kubedcos scheduler front` here, or of anything that leads there. Empty: kubeconfigs name the
+    agent that an API server is on."""
 
     def urls(self) -> tuple[str, ...]:
         """Addresses as URLs."""

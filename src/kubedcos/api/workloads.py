@@ -68,7 +68,7 @@ def maker(
             options=options,
             vault=vault,
             index=ArtifactIndex.parse(options.artifacts.url, known),
-            endpoint=ApiEndpoint(settings.api.urls(), shown.ca_pem),
+            endpoint=ApiEndpoint(settings.api.urls(), shown.ca_pem, settings.api.front),
             reader=AgentSandboxReader(
                 httpx2.AsyncClient(
                     auth=_agent_credentials(settings),

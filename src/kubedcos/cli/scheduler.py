@@ -36,6 +36,14 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 @app.command()
+def front(config: Annotated[Path, typer.Option("--config", help="Settings, JSON.")]) -> None:
+    """Pass connections on to clusters' API servers, wherever these run, until told to stop."""
+    from kubedcos.kubernetes.launcher import balance  # noqa: PLC0415
+
+    raise typer.Exit(balance.main([str(config)]))
+
+
+@app.command()
 def context(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Print how operators reach this service, as JSON. It holds a secret token."""
     from kubedcos.api import identity, settings  # noqa: PLC0415

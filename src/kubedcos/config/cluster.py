@@ -40,12 +40,6 @@ def _known_version(value: str) -> str:
     return value
 
 
-def _only_one(value: int) -> int:
-    if value != 1:
-        raise ValueError("1; more than one of a control plane component is not supported yet")
-    return value
-
-
 def _dns_label(value: str) -> str:
     if not re.match(_NAME, value):
         raise ValueError(
@@ -90,7 +84,6 @@ def _absolute(value: str) -> str:
 
 Cpus = Annotated[float, Field(ge=0.01, le=1024), AfterValidator(_thousandths)]
 Mebibytes = Annotated[int, Field(ge=32)]
-One = Annotated[int, AfterValidator(_only_one)]
 Version = Annotated[str, BeforeValidator(_version_text), AfterValidator(_known_version)]
 Name = Annotated[str, AfterValidator(_dns_label)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
@@ -106,11 +99,29 @@ class Section(BaseModel):
     )
 
 
+CONTROL_PLANE = ("etcd", "apiserver", "controller_manager", "scheduler")
+"""Sections of the parts of the control plane."""
+
+
+def _three_of_each(data: dict[str, Any]) -> dict[str, Any]:
+    """With high availability counts of 1 are 3, so that nobody has to know both."""
+    if data.get("high_availability") is not True:
+        return data
+    return {**data, **{name: _raised(data.get(name)) for name in CONTROL_PLANE}}
+
+
+def _raised(section: Any) -> Any:
+    """A section of the control plane in a cluster that is highly available."""
+    if section is None or (isinstance(section, dict) and section.get("count", 1) == 1):
+        return {**(section or {}), "count": 3}
+    return section
+
+
 class Etcd(Section):
     """etcd, which keeps the cluster's state."""
 
-    count: One = 1
-    """Members."""
+    count: Literal[1, 3, 5] = 1
+    """Members; with `high_availability` 3 or 5."""
     cpus: Cpus = 0.2
     """Cores that Mesos grants it."""
     mem_mb: Mebibytes = 256
@@ -124,8 +135,8 @@ class Etcd(Section):
 class ApiServer(Section):
     """kube-apiserver."""
 
-    count: One = 1
-    """API servers."""
+    count: Literal[1, 3] = 1
+    """API servers; with `high_availability` 3."""
     cpus: Cpus = 0.5
     """Cores that Mesos grants it."""
     mem_mb: Mebibytes = 768
@@ -137,8 +148,8 @@ class ApiServer(Section):
 class ControllerManager(Section):
     """kube-controller-manager."""
 
-    count: One = 1
-    """Controller managers."""
+    count: Literal[1, 3] = 1
+    """Controller managers, one of which leads; with `high_availability` 3."""
     cpus: Cpus = 0.2
     """Cores that Mesos grants it."""
     mem_mb: Mebibytes = 256
@@ -148,8 +159,8 @@ class ControllerManager(Section):
 class Scheduler(Section):
     """kube-scheduler."""
 
-    count: One = 1
-    """Schedulers."""
+    count: Literal[1, 3] = 1
+    """Schedulers, one of which leads; with `high_availability` 3."""
     cpus: Cpus = 0.1
     """Cores that Mesos grants it."""
     mem_mb: Mebibytes = 128
@@ -297,6 +308,9 @@ class ClusterOptions(Section):
     """Kubernetes version."""
     role: Annotated[str, AfterValidator(_role_name)] = ""
     """Mesos role; default: the cluster's name."""
+    high_availability: bool = False
+    """Whether the control plane outlives the loss of an agent: three members of etcd (or five), and
+    three of each other part. What says 1 then counts as 3."""
     etcd: Etcd = Etcd()
     apiserver: ApiServer = ApiServer()
     controller_manager: ControllerManager = ControllerManager()
@@ -347,7 +361,7 @@ def validate(data: dict[str, Any], where: str) -> ClusterOptions:
     """Options from plain data; see `load`."""
     # Strict mode takes no list for a tuple from Python, but does from JSON, as YAML has them.
     try:
-        text = json.dumps(data, default=str)
+        text = json.dumps(_three_of_each(data), default=str)
     except (ValueError, RecursionError):
         raise InvalidInput(
             [Problem(where, "an alias of what it stands in", "plain values", id="option-value")]
@@ -377,7 +391,8 @@ def _contradictions(options: ClusterOptions, where: str) -> list[Problem]:
         "network.service_cidr": network.service_cidr,
         **{f"network.other_cidrs.{name}": cidr for name, cidr in network.other_cidrs.items()},
     }
-    problems = overlap_problems(networks, where)
+    problems = _lonely_problems(options, where)
+    problems += overlap_problems(networks, where)
     problems += service_size_problems(network.service_cidr, "network.service_cidr", where)
     problems += slice_problems(network.pod_cidr, network.node_prefix, options.node.count, where)
     problems += [
@@ -391,3 +406,20 @@ def _contradictions(options: ClusterOptions, where: str) -> list[Problem]:
         if IPv4Address(network.node_dns) in IPv4Network(cidr)
     ]
     return problems
+
+
+def _lonely_problems(options: ClusterOptions, where: str) -> list[Problem]:
+    """Several of one part of the control plane alone would not outlive anything."""
+    if options.high_availability:
+        return []
+    counts = {name: getattr(options, name).count for name in CONTROL_PLANE}
+    return [
+        Problem(
+            f"{where}: {name}.count",
+            f"{count} without high_availability",
+            "1, or high_availability: true, which makes it three of each",
+            id="count-without-high-availability",
+        )
+        for name, count in counts.items()
+        if count != 1
+    ]

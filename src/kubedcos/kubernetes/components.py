@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.kubernetes import addons, control_plane, etcd, node, node_network
+from kubedcos.kubernetes.etcd_membership import PEER_PORT
 from kubedcos.kubernetes.launcher import FETCHED_NAME
-from kubedcos.kubernetes.recipe import API_PORT, ETCD_PORT, Recipe
+from kubedcos.kubernetes.recipe import API_PORT, ETCD_PORT, NODE_API_PORT, Recipe
 from kubedcos.model.service import (
     DiskKind,
     Goal,
@@ -140,7 +141,7 @@ def _etcd(options: ClusterOptions) -> PodSpec:
         disk_mb=256,
         ports=(
             PortSpec("client", ETCD_PORT),
-            PortSpec("peer", etcd.PEER_PORT),
+            PortSpec("peer", PEER_PORT),
             PortSpec("metrics", etcd.METRICS_PORT),
         ),
         volumes=(
@@ -148,7 +149,7 @@ def _etcd(options: ClusterOptions) -> PodSpec:
         ),
         health_check=_check(f"http://127.0.0.1:{etcd.METRICS_PORT}/livez"),
         kill_grace_seconds=15.0,
-        discovery_name="etcd-0",
+        discovery_name="{instance}",
         labels={"kubedcos/component": "etcd"},
     )
     return PodSpec(
@@ -231,7 +232,11 @@ def _nodes(options: ClusterOptions) -> PodSpec:
         cpus=options.node.cpus,
         mem_mb=options.node.mem_mb,
         disk_mb=options.node.disk_mb,
-        ports=(PortSpec("https", node.KUBELET_PORT), PortSpec("health", node.HEALTH_PORT)),
+        ports=(
+            PortSpec("https", node.KUBELET_PORT),
+            PortSpec("health", node.HEALTH_PORT),
+            PortSpec("api", NODE_API_PORT),
+        ),
         health_check=_check(f"http://127.0.0.1:{node.HEALTH_PORT}/healthz"),
         kill_grace_seconds=node.KILL_GRACE,
         labels={"kubedcos/component": "kubelet"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from cryptography.hazmat.primitives import serialization
 
 from kubedcos.kubernetes import api_policy
@@ -17,6 +19,7 @@ from kubedcos.kubernetes.recipe import (
     Situation,
     api_host,
     api_url,
+    etcd_host,
     flags,
     kubeconfig_file,
     yaml_file,
@@ -62,6 +65,7 @@ def _loopback_server(at: Situation) -> Signing:
 
 def _api_server(at: Situation) -> Signing:
     domain = at.options.network.cluster_domain
+    front = at.front.rpartition(":")[0].strip("[]")
     names = (
         api_host(at.options),
         "kubernetes",
@@ -69,10 +73,25 @@ def _api_server(at: Situation) -> Signing:
         "kubernetes.default.svc",
         f"kubernetes.default.svc.{domain}",
         "localhost",
+        *((front,) if front and not _is_address(front) else ()),
     )
-    addresses = (at.place.address, at.options.api_service_address, "127.0.0.1")
+    # Some programs do not read tls-server-name in kubeconfigs: the front's own name will do, too.
+    addresses = (
+        at.place.address,
+        at.options.api_service_address,
+        "127.0.0.1",
+        *((front,) if _is_address(front) else ()),
+    )
     profile = Profile("kube-apiserver", dns_names=names, addresses=addresses, server=True)
     return Signing(Ca.CLUSTER, profile)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _public_pem(private_pem: bytes) -> str:
@@ -82,18 +101,36 @@ def _public_pem(private_pem: bytes) -> str:
     ).decode()
 
 
+_AMONG_SEVERAL = {
+    # It says that it is not ready, and serves on until the balancers have heard of it.
+    "shutdown-delay-duration": "8s",
+    # Now and then clients are asked to connect anew, or one that came back would have none.
+    "goaway-chance": "0.001",
+}
+"""Flags of an API server that has others beside it."""
+
+
+def _etcd_hosts(at: Situation) -> tuple[str, ...]:
+    """Where etcd is: a single member never moves, several are known by names that stay."""
+    count = at.options.etcd.count
+    if count == 1:
+        return at.etcd
+    return tuple(etcd_host(at.options, f"etcd-{index}") for index in range(count))
+
+
 def _api_payload(at: Situation) -> Payload:
     options = at.options
     signing_key = at.vault.service_account_key()
     issuer = f"https://kubernetes.default.svc.{options.network.cluster_domain}"
     plugins = _ADMISSION + (("AlwaysPullImages",) if options.apiserver.always_pull_images else ())
     audit = audit_folder(options.name)
+    members = _etcd_hosts(at)
     arguments = flags(
         {
             "advertise-address": at.place.address,
             "bind-address": "0.0.0.0",  # noqa: S104  agents, pods and people come from everywhere
             "secure-port": API_PORT,
-            "etcd-servers": tuple(f"https://{address}:{ETCD_PORT}" for address in at.etcd),
+            "etcd-servers": tuple(f"https://{host}:{ETCD_PORT}" for host in members),
             "etcd-cafile": private("etcd-ca.crt"),
             "etcd-certfile": private("etcd-client.crt"),
             "etcd-keyfile": private("etcd-client.key"),
@@ -135,6 +172,7 @@ def _api_payload(at: Situation) -> Payload:
             "allow-privileged": True,
             "request-timeout": "300s",
             "profiling": False,
+            **(_AMONG_SEVERAL if options.apiserver.count > 1 else {}),
         }
     )
     return Payload(
@@ -151,7 +189,7 @@ def _api_payload(at: Situation) -> Payload:
             yaml_file("audit.yaml", api_policy.audit()),
         ),
         environment=at.go_environment(),
-        wait_for=tuple((address, ETCD_PORT) for address in at.etcd),
+        wait_for_one=tuple((host, ETCD_PORT) for host in members),
         directories=(audit,),
     )
 

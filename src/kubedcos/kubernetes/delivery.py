@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -34,6 +34,10 @@ _log = structlog.get_logger(__name__)
 
 class SandboxUnreadable(KubedcosError):
     """Mesos did not show the file; the text says why."""
+
+
+class NotReady(KubedcosError):
+    """What the task needs is not there yet; asking again may help. Its right to ask remains."""
 
 
 class SandboxReader(Protocol):
@@ -70,7 +74,8 @@ class Delivery:
 
     Args:
         grants: who may ask.
-        prepare: makes the reply to a request that was found good; raises InvalidInput.
+        prepare: makes the reply to a request that was found good; raises InvalidInput, or NotReady
+            when the task should ask again.
         reader: looks into sandboxes.
         clock: for the grants' age.
         alarm: told task id and reason when a grant is used twice; the task must then be ended,
@@ -81,7 +86,7 @@ class Delivery:
     def __init__(
         self,
         grants: Grants,
-        prepare: Callable[[Grant, MaterialRequest], Mapping[str, Any]],
+        prepare: Callable[[Grant, MaterialRequest], Awaitable[Mapping[str, Any]]],
         reader: SandboxReader,
         clock: Clock,
         alarm: Callable[[str, str], None],
@@ -122,10 +127,15 @@ class Delivery:
             return refused(409, "the task ended or was served meanwhile")
         try:
             request = _checked(grant, decode_request(body))
-            reply = self._prepare(grant, request)
+            reply = await self._prepare(grant, request)
         except InvalidInput as error:
             log.warning("key material refused", reason=str(error))
             return refused(400, str(error))
+        except NotReady as error:
+            log.info("key material has to wait", reason=str(error))
+            return refused(503, str(error))
+        if self._grants.all.get(task_id) != grant:
+            return refused(409, "the task ended or was served meanwhile")
         used = msgspec.structs.replace(
             grant, used_at=self._clock.time(), proof=proof, node=request.facts.hostname
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubedcos.kubernetes.etcd_membership import FOUNDERS_FOLDER, Seat, peer_url
 from kubedcos.kubernetes.payload import Payload, private
 from kubedcos.kubernetes.pki import Profile
 from kubedcos.kubernetes.recipe import (
@@ -10,11 +11,11 @@ from kubedcos.kubernetes.recipe import (
     Recipe,
     Signing,
     Situation,
+    etcd_host,
     flags,
 )
 from kubedcos.kubernetes.vault import Ca
 
-PEER_PORT = 2380
 METRICS_PORT = 2381
 VOLUME = "data"
 _MEBIBYTE = 1 << 20
@@ -23,7 +24,7 @@ _LARGEST_QUOTA = 8192 * _MEBIBYTE  # what etcd's authors recommend as the most
 
 def _profile(at: Situation) -> Profile:
     """Members are servers and, towards each other, clients."""
-    name = f"{at.pod_instance}.{at.options.name}.{at.options.mesos.domain}"
+    name = etcd_host(at.options, at.pod_instance)
     return Profile(
         common_name=at.pod_instance,
         dns_names=(name, "localhost"),
@@ -39,8 +40,12 @@ def _signing(at: Situation) -> Signing:
 
 def _payload(at: Situation) -> Payload:
     address = at.place.address
-    client, peer = f"https://{address}:{ETCD_PORT}", f"https://{address}:{PEER_PORT}"
-    data = f"{at.volume(VOLUME)}/etcd"
+    client, peer = f"https://{address}:{ETCD_PORT}", peer_url(address)
+    seat = at.seat or Seat(
+        FOUNDERS_FOLDER, founds=True, members=((at.pod_instance, peer_url(address)),)
+    )
+    volume = at.volume(VOLUME)
+    data = f"{volume}/{seat.folder}"
     quota = min(at.options.etcd.disk_mb // 2 * _MEBIBYTE, _LARGEST_QUOTA)
     ca = private("etcd-ca.crt")
     arguments = flags(
@@ -51,9 +56,9 @@ def _payload(at: Situation) -> Payload:
             "advertise-client-urls": client,
             "listen-peer-urls": peer,
             "initial-advertise-peer-urls": peer,
-            "initial-cluster": f"{at.pod_instance}={peer}",
+            "initial-cluster": tuple(f"{name}={url}" for name, url in seat.members),
             "initial-cluster-token": at.options.name,
-            "initial-cluster-state": "new",
+            "initial-cluster-state": "new" if seat.founds else "existing",
             "cert-file": private("server.crt"),
             "key-file": private("server.key"),
             "client-cert-auth": True,
@@ -75,6 +80,7 @@ def _payload(at: Situation) -> Payload:
         files=(at.ca_file(Ca.ETCD),),
         environment=at.go_environment(),
         directories=(data,),
+        remove=tuple(f"{volume}/{folder}" for folder in seat.stale),
     )
 
 

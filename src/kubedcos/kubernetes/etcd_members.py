@@ -22,6 +22,8 @@ DEADLINE = 5.0
 """Seconds for one call to one member; etcd itself gives up a proposal after about seven."""
 _NOT_FOUND = 5
 _UNAVAILABLE = 14
+_LEARNERS_WORD = "not supported for learner"
+"""What a learner answers; its code is another from version to version."""
 
 
 class EtcdUnreachable(KubedcosError):
@@ -258,7 +260,7 @@ class EtcdMembers:
             except EtcdUnreachable as error:
                 said.append(str(error))
             except EtcdRefused as error:
-                if error.code != _UNAVAILABLE:
+                if error.code != _UNAVAILABLE and _LEARNERS_WORD not in str(error):
                     raise
                 said.append(f"{endpoint}: {error}")
         raise EtcdUnreachable("; ".join(said) or "no member of etcd is known")

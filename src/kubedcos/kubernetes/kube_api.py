@@ -36,10 +36,14 @@ def tls_context(ca_pem: bytes, pair: KeyPair | None = None) -> ssl.SSLContext:
 
 
 class KubeApi:
-    """JSON in, JSON out, errors as `ApiError`."""
+    """JSON in, JSON out, errors as `ApiError`.
+
+    Attributes:
+        url: of the server.
+    """
 
     def __init__(self, url: str, client: httpx2.AsyncClient) -> None:
-        self._url = url
+        self.url = url
         self._client = client
 
     async def get(self, path: str) -> Any:
@@ -72,10 +76,10 @@ class KubeApi:
         headers = {"content-type": media_type} if body is not None else None
         try:
             reply = await self._client.request(
-                method, f"{self._url}{path}", json=body, headers=headers, timeout=10.0
+                method, f"{self.url}{path}", json=body, headers=headers, timeout=10.0
             )
         except httpx2.HTTPError as error:
-            raise ApiError(0, f"{self._url}: {error or type(error).__name__}") from None
+            raise ApiError(0, f"{self.url}: {error or type(error).__name__}") from None
         if not reply.is_success:
             raise ApiError(reply.status_code, _message(reply))
         return (

@@ -14,16 +14,24 @@ LIFETIME = 30 * DAY
 
 
 def admin_kubeconfig(
-    vault: Vault, cluster: str, server: str, now: float, user: str = "admin"
+    vault: Vault,
+    cluster: str,
+    server: str,
+    now: float,
+    user: str = "admin",
+    *,
+    tls_server_name: str = "",
 ) -> str:
     """A kubeconfig (YAML) for an administrator, good for thirty days.
 
     Args:
         vault: the cluster's secrets.
         cluster: its name; also the context's.
-        server: URL under which the API is reached; its certificate must have that name.
+        server: URL under which the API is reached.
         now: seconds since 1970.
         user: part of the user name that audit logs show.
+        tls_server_name: name that the API's certificate has, by which a front knows the cluster;
+            empty: that in the URL.
     """
     authority = vault.authority(Ca.CLUSTER)
     profile = Profile(
@@ -39,6 +47,7 @@ def admin_kubeconfig(
                 "cluster": {
                     "server": server,
                     "certificate-authority-data": _text(authority.certificate_pem),
+                    **({"tls-server-name": tls_server_name} if tls_server_name else {}),
                 },
             }
         ],

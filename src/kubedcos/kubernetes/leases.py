@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,27 @@ def judge_lease(lease: Mapping[str, Any], grant: Grant | None, now: float) -> Re
         return Readiness(ready=False, reason=f"the lease is held by {holder}")
     if _seconds(spec.get("acquireTime", spec["renewTime"])) < grant.used_at - _CLOCK_SKEW:
         return Readiness(ready=False, reason="the lease is still that of an earlier start")
+    return Readiness(ready=True)
+
+
+def judge_standby(
+    lease: Mapping[str, Any], others: Collection[Grant], healthy: bool | None, now: float
+) -> Readiness:
+    """Whether a component that does not lead stands by for one that does.
+
+    Args:
+        lease: as the API gives it.
+        others: what the other instances were given.
+        healthy: what Mesos' health check says of this one; None before it ran.
+        now: seconds since 1970.
+    """
+    leaders = [judge_lease(lease, other, now) for other in others]
+    if not any(leader.ready for leader in leaders):
+        return next(iter(leaders), Readiness(ready=False, reason="nobody holds the lease yet"))
+    if healthy is None:
+        return Readiness(ready=False, reason="stands by; its health was not checked yet")
+    if not healthy:
+        return Readiness(ready=False, reason="stands by, and is not healthy")
     return Readiness(ready=True)
 
 

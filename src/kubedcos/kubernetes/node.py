@@ -13,13 +13,14 @@ from kubedcos.kubernetes.recipe import (
     API_PORT,
     CIPHER_SUITES,
     CLUSTER_CA,
+    NODE_API_PORT,
     Recipe,
     Signing,
     Situation,
     api_host,
-    api_url,
     json_file,
     kubeconfig_file,
+    node_api_url,
 )
 from kubedcos.kubernetes.vault import Ca
 
@@ -167,6 +168,16 @@ def node_labels(at: Situation) -> dict[str, str]:
     return {name: value for name, value in labels.items() if _LABEL_VALUE.fullmatch(value)}
 
 
+def balancer_config(at: Situation) -> dict[str, Any]:
+    """What the node's balancer is told; see ``launcher/balance.py``."""
+    return {
+        "listen": ["127.0.0.1", NODE_API_PORT],
+        "name": api_host(at.options),
+        "port": API_PORT,
+        "ca": CLUSTER_CA,
+    }
+
+
 def _payload(at: Situation) -> Payload:
     node = at.options.node
     labels = ",".join(f"{name}={value}" for name, value in node_labels(at).items())
@@ -175,6 +186,12 @@ def _payload(at: Situation) -> Payload:
         "cni_conf_dir": at.options.cni_conf_dir,
         "containerd": [f"{node.runtime_dir}/containerd", "--config", private("containerd.toml")],
         "socket": SOCKET,
+        "balancer": [
+            "/usr/bin/python3",
+            "-I",
+            private("balance.py"),
+            private("balance.json"),
+        ],
         "kubelet": [
             at.binary("kubelet"),
             f"--config={private('kubelet.json')}",
@@ -191,12 +208,14 @@ def _payload(at: Situation) -> Payload:
         argv=("/usr/bin/python3", "-I", private("supervise_node.py"), private("node.json")),
         files=(
             at.ca_file(Ca.CLUSTER),
-            kubeconfig_file("bootstrap.kubeconfig", api_url(at.options), "bootstrap"),
+            kubeconfig_file("bootstrap.kubeconfig", node_api_url(), "bootstrap"),
             json_file("kubelet.json", kubelet_config(at)),
             File("containerd.toml", containerd_config(at)),
             # The host's resolver as pods can reach it: not at the host's loopback address.
             File("resolv.conf", f"nameserver {at.place.address}\n"),
             json_file("node.json", spec),
+            json_file("balance.json", balancer_config(at)),
+            File("balance.py", launcher.source("balance.py").decode()),
             File("supervise_node.py", launcher.source("supervise_node.py").decode()),
         ),
         environment={"PATH": f"{node.runtime_dir}:/usr/sbin:/usr/bin:/sbin:/bin"},

@@ -8,13 +8,12 @@ from kubedcos.kubernetes import launcher
 from kubedcos.kubernetes.control_plane import client
 from kubedcos.kubernetes.payload import File, Payload, private
 from kubedcos.kubernetes.recipe import (
-    API_PORT,
+    NODE_API_PORT,
     Recipe,
     Situation,
-    api_host,
-    api_url,
     json_file,
     kubeconfig_file,
+    node_api_url,
     yaml_file,
 )
 from kubedcos.kubernetes.vault import Ca
@@ -83,10 +82,10 @@ def _proxy_payload(at: Situation) -> Payload:
         after=[[*run, "--cleanup"]],
         files=(
             at.ca_file(Ca.CLUSTER),
-            kubeconfig_file("kubeconfig", api_url(at.options), "client"),
+            kubeconfig_file("kubeconfig", node_api_url(), "client"),
             yaml_file("proxy.yaml", proxy_config(at)),
         ),
-        wait_for=((api_host(at.options), API_PORT),),
+        wait_for=(("127.0.0.1", NODE_API_PORT),),
     )
 
 

@@ -26,6 +26,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         mem_kb: the machine's memory in KiB.
         disk_bytes: size of the filesystem that images and logs of nodes are on.
         may_raise_priority: whether the task has CAP_SYS_RESOURCE.
+        volumes: by volume, the folders in it down to the third level, relative to it.
     """
 
     hostname: str
@@ -34,6 +35,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mem_kb: int
     disk_bytes: int
     may_raise_priority: bool
+    volumes: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
 class MaterialRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,14 +82,18 @@ class Payload:
         files: what to write first.
         environment: the component's environment besides PATH.
         wait_for: hosts and ports to wait for before it starts.
+        wait_for_one: likewise, of which one is enough.
         directories: absolute paths that have to exist, for root alone.
+        remove: absolute paths of folders that must not be there any more.
     """
 
     argv: tuple[str, ...]
     files: tuple[File, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     wait_for: tuple[tuple[str, int], ...] = ()
+    wait_for_one: tuple[tuple[str, int], ...] = ()
     directories: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As the launcher reads it."""
@@ -99,6 +105,8 @@ class Payload:
             "environment": dict(self.environment),
             "wait_for": [list(place) for place in self.wait_for],
             "directories": list(self.directories),
+            **({"wait_for_one": [list(p) for p in self.wait_for_one]} if self.wait_for_one else {}),
+            **({"remove": list(self.remove)} if self.remove else {}),
         }
 
 

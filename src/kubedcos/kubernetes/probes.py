@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import httpx2
@@ -12,11 +12,13 @@ from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import KubedcosError
 from kubedcos.kubernetes import addon_readiness, node_network, node_readiness
 from kubedcos.kubernetes.addons import KIND_PREFIX
+from kubedcos.kubernetes.api_servers import ApiServers
 from kubedcos.kubernetes.approver import Approver
+from kubedcos.kubernetes.etcd_membership import EtcdMembership, client_url
 from kubedcos.kubernetes.grants import Grant
 from kubedcos.kubernetes.kube_api import ApiError, KubeApi
-from kubedcos.kubernetes.leases import judge_lease
-from kubedcos.kubernetes.recipe import API_PORT, ETCD_PORT
+from kubedcos.kubernetes.leases import judge_lease, judge_standby
+from kubedcos.kubernetes.recipe import API_PORT
 from kubedcos.scheduler.workload import Readiness, RunningTask
 
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
@@ -41,10 +43,12 @@ class Probes:
     Args:
         options: the cluster.
         etcd: client that logs in to etcd.
+        membership: promotes learners, and knows who votes.
         api: kube-apiserver at an address, with a client that logs in to it.
         plain: client for health that needs no login.
         approver: looks at certificate requests while nodes are waited for.
-        grant: what a task was given, by task id.
+        servers: which kube-apiserver to ask.
+        grants: what tasks were given, by task id.
         clock: for the freshness of leases.
     """
 
@@ -53,18 +57,22 @@ class Probes:
         *,
         options: ClusterOptions,
         etcd: Callable[[], httpx2.AsyncClient],
+        membership: EtcdMembership,
         api: ApiLogin,
         plain: httpx2.AsyncClient,
         approver: Approver,
-        grant: Callable[[str], Grant | None],
+        servers: ApiServers,
+        grants: Callable[[], Mapping[str, Grant]],
         clock: Clock,
     ) -> None:
         self._options = options
         self._etcd = etcd
+        self._membership = membership
         self._api = api
         self._plain = plain
         self._approver = approver
-        self._grant = grant
+        self._servers = servers
+        self._grants = grants
         self._clock = clock
         self._ran_pod: set[str] = set()
 
@@ -84,27 +92,42 @@ class Probes:
     async def _probe(self, task: RunningTask, peers: Sequence[RunningTask]) -> Readiness:
         kind, address = task.launch.spec.kind, task.launch.place.address
         if kind == "etcd":
-            return await self._etcd_health(address)
+            return await self._etcd_votes(task)
         if kind == "kube-apiserver":
             return await self._api_ready(address)
         if kind == "kube-proxy":
             return await self._answers(f"http://{address}:{node_network.PROXY_HEALTH_PORT}/healthz")
         if kind == "coredns":
             return await self._answers(f"http://{address}:{node_network.DNS_READY_PORT}/ready")
-        api = api_address(peers)
+        api = self._servers.choose(api_addresses(peers))
         if api is None:
             return _not_yet("kube-apiserver does not run")
+        try:
+            return await self._through_api(task, api)
+        except ApiError as error:
+            if not error.status:
+                self._servers.silent(api)
+            raise
+
+    async def _through_api(self, task: RunningTask, address: str) -> Readiness:
+        kind = task.launch.spec.kind
         if kind in {"kube-controller-manager", "kube-scheduler"}:
             # Before the first add-on only a component itself may look at its lease.
-            return await self._leads(task, self._api(api, f"system:{kind}"))
+            return await self._leads(task, self._api(address, f"system:{kind}"))
         if kind == "kubelet":
-            return await self._node(task, self._api(api))
+            return await self._node(task, self._api(address))
         if kind.startswith(KIND_PREFIX):
-            return await self._addon(kind, self._api(api))
+            return await self._addon(kind, self._api(address))
         return _not_yet(f"nobody knows how to ask a {kind}")
 
-    async def _etcd_health(self, address: str) -> Readiness:
-        reply = await self._etcd().get(f"https://{address}:{ETCD_PORT}/health", timeout=5.0)
+    async def _etcd_votes(self, task: RunningTask) -> Readiness:
+        """A member is ready when it votes, and a quorum answers through it."""
+        launch = task.launch
+        address = launch.place.address
+        membership = await self._membership.readiness(launch.pod_instance, address)
+        if not membership.ready:
+            return membership
+        reply = await self._etcd().get(f"{client_url(address)}/health", timeout=5.0)
         if reply.status_code == 200 and reply.json().get("health") == "true":
             return _READY
         return _not_yet(f"etcd says {reply.text.strip()[:200]}")
@@ -132,11 +155,20 @@ class Probes:
             if error.status == 404:
                 return _not_yet("nobody holds the lease yet")
             raise
-        return judge_lease(lease, self._grant(task.launch.task_id), self._clock.time())
+        grants, launch, now = self._grants(), task.launch, self._clock.time()
+        own = judge_lease(lease, grants.get(launch.task_id), now)
+        others = [
+            grant
+            for grant in grants.values()
+            if grant.pod == launch.pod and grant.index != launch.index
+        ]
+        if own.ready or not others:
+            return own
+        return judge_standby(lease, others, task.healthy, now)
 
     async def _node(self, task: RunningTask, api: KubeApi) -> Readiness:
         task_id = task.launch.task_id
-        grant = self._grant(task_id)
+        grant = self._grants().get(task_id)
         if grant is None or not grant.used_at:
             return _not_yet("the task has not asked for its keys yet")
         await self._approver.look(api)
@@ -182,12 +214,11 @@ class Probes:
         return _READY
 
 
-def api_address(peers: Sequence[RunningTask]) -> str | None:
-    """Address of a kube-apiserver that runs; None when none does."""
-    for peer in peers:
-        if peer.launch.spec.kind == "kube-apiserver":
-            return peer.launch.place.address
-    return None
+def api_addresses(peers: Sequence[RunningTask]) -> tuple[str, ...]:
+    """Addresses of kube-apiservers that run."""
+    return tuple(
+        peer.launch.place.address for peer in peers if peer.launch.spec.kind == "kube-apiserver"
+    )
 
 
 def api_url_at(address: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from kubedcos.config.cluster import ClusterOptions
+from kubedcos.kubernetes.etcd_membership import CLIENT_PORT, Seat
 from kubedcos.kubernetes.payload import Facts, File, Payload, private
 from kubedcos.kubernetes.pki import Profile
 from kubedcos.kubernetes.vault import Ca, Vault
@@ -18,7 +19,9 @@ from kubedcos.model.service import TaskSpec
 from kubedcos.scheduler.workload import AgentPlace
 
 API_PORT = 6443
-ETCD_PORT = 2379
+NODE_API_PORT = 6444
+"""Where a node's balancer listens, at the loopback address."""
+ETCD_PORT = CLIENT_PORT
 CIPHER_SUITES = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
@@ -43,6 +46,8 @@ class Situation:
         volumes: volume names to paths relative to the sandbox.
         etcd: addresses of etcd's members.
         facts: what its launcher found.
+        seat: for etcd: how it is to start as a member.
+        front: ``HOST:PORT`` at which people reach API servers; empty without.
     """
 
     options: ClusterOptions
@@ -54,6 +59,8 @@ class Situation:
     volumes: Mapping[str, str]
     etcd: tuple[str, ...]
     facts: Facts
+    seat: Seat | None = None
+    front: str = ""
 
     @property
     def region_and_zone(self) -> tuple[str, str]:
@@ -110,8 +117,18 @@ def api_host(options: ClusterOptions) -> str:
 
 
 def api_url(options: ClusterOptions) -> str:
-    """kube-apiserver's URL for everything that runs on an agent."""
+    """kube-apiserver's URL for what runs on an agent and is not part of a node."""
     return f"https://{api_host(options)}:{API_PORT}"
+
+
+def node_api_url() -> str:
+    """kube-apiserver's URL for everything that is part of a node: its own balancer."""
+    return f"https://127.0.0.1:{NODE_API_PORT}"
+
+
+def etcd_host(options: ClusterOptions, pod_instance: str) -> str:
+    """DNS name under which Mesos-DNS has a member of etcd, wherever it runs."""
+    return f"{pod_instance}.{options.name}.{options.mesos.domain}"
 
 
 def flags(values: Mapping[str, object]) -> tuple[str, ...]:

@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 
 from kubedcos.clock import Clock
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import InvalidInput, Problem
-from kubedcos.kubernetes import components, kubeconfig, launcher
+from kubedcos.kubernetes import components, etcd, kubeconfig, launcher
+from kubedcos.kubernetes.api_servers import ApiServers
 from kubedcos.kubernetes.approval import NodeClaim
 from kubedcos.kubernetes.approver import Approver
 from kubedcos.kubernetes.artifact_index import ArtifactIndex
 from kubedcos.kubernetes.delivery import Delivery, SandboxReader
-from kubedcos.kubernetes.etcd_members import EtcdMembers
+from kubedcos.kubernetes.etcd_membership import Applicant, EtcdMembership, Seat
 from kubedcos.kubernetes.grants import Grant, Grants, new_grant
 from kubedcos.kubernetes.kube_api import KubeApi
 from kubedcos.kubernetes.leaving import Leaving
 from kubedcos.kubernetes.logins import Logins
 from kubedcos.kubernetes.payload import File, MaterialRequest
 from kubedcos.kubernetes.pki import request_public_key
-from kubedcos.kubernetes.probes import Probes, api_address, api_url_at
-from kubedcos.kubernetes.recipe import ETCD_PORT, Recipe, Situation
+from kubedcos.kubernetes.probes import Probes, api_addresses, api_url_at
+from kubedcos.kubernetes.recipe import Recipe, Situation, api_host
 from kubedcos.kubernetes.vault import Vault
 from kubedcos.model.service import ServiceSpec, TaskSpec
 from kubedcos.scheduler.workload import Command, Departure, Launch, Readiness, RunningTask, Uri
@@ -48,10 +50,13 @@ class ApiEndpoint:
     Attributes:
         urls: of all framework schedulers; whichever leads answers.
         ca_pem: certificate of the authority that signed theirs; public.
+        front: ``HOST:PORT`` where people reach the clusters' API servers, wherever these run;
+            empty without.
     """
 
     urls: tuple[str, ...]
     ca_pem: str
+    front: str = ""
 
 
 class KubernetesWorkload:
@@ -94,21 +99,27 @@ class KubernetesWorkload:
         self._grants = Grants(vault.store)
         self._logins = logins or Logins(vault, clock)
         self._plain = plain or httpx2.AsyncClient(trust_env=False)
-        self._api_at: str | None = None
+        self._api_at: tuple[str, ...] = ()
+        self._servers = ApiServers(clock)
         self._approver = Approver(self._claims, clock)
+        self.etcd = EtcdMembership(
+            vault.store, self._logins.etcd, self._etcd_addresses, self._beyond_etcd
+        )
         self.delivery = Delivery(self._grants, self._material, reader, clock, alarm)
         self._probes = Probes(
             options=options,
             etcd=self._logins.etcd,
+            membership=self.etcd,
             api=self._logins.api,
             plain=self._plain,
             approver=self._approver,
-            grant=self._grants.all.get,
+            servers=self._servers,
+            grants=lambda: self._grants.all,
             clock=clock,
         )
         self._leaving = Leaving(
             kinds=lambda pod: {task.kind for task in self._spec.pod(pod).tasks},
-            members=self._etcd_members,
+            members=self.etcd.members,
             api=self._connect,
             claims=self._claims,
             drain_timeout=float(options.recovery.drain_timeout),
@@ -135,8 +146,12 @@ class KubernetesWorkload:
                 f"agent {place.hostname}", "no address", "an agent whose offers have a URL"
             )
             raise InvalidInput([problem])
-        etcd = tuple(peer.launch.place.address for peer in peers if peer.launch.spec.kind == "etcd")
-        self._grants.put(new_grant(launch, etcd, self._clock.time()))
+        running = tuple(
+            peer.launch.place.address for peer in peers if peer.launch.spec.kind == "etcd"
+        )
+        # While all of etcd is being restarted: where it was last.
+        members = running or tuple(self.etcd.record.addresses.values())
+        self._grants.put(new_grant(launch, members, self._clock.time()))
         recipe = components.RECIPES[launch.spec.kind]
         fetched, all_sums = self._binaries(recipe)
         launcher_sum = launcher.sha256()
@@ -159,6 +174,7 @@ class KubernetesWorkload:
                 "KUBEDCOS_CA": self._endpoint.ca_pem,
                 "KUBEDCOS_BINARIES": ",".join(f"{path}={sum_}" for path, sum_ in all_sums.items()),
                 "KUBEDCOS_KEYS": ",".join(recipe.keys),
+                "KUBEDCOS_VOLUMES": ",".join(f"{n}={at}" for n, at in launch.volumes.items()),
             },
             labels={
                 "kubedcos/cluster": self.options.name,
@@ -168,7 +184,7 @@ class KubernetesWorkload:
 
     async def probe(self, task: RunningTask, peers: Sequence[RunningTask]) -> Readiness:
         """Ask the component itself."""
-        self._api_at = api_address(peers) or self._api_at
+        self._api_at = api_addresses(peers) or self._api_at
         return await self._probes.probe(task, peers)
 
     async def prepare_departure(
@@ -193,7 +209,7 @@ class KubernetesWorkload:
         self._probes.forget(task_id)
 
     def kubeconfig(self, user: str = "admin") -> str:
-        """A kubeconfig for an administrator.
+        """A kubeconfig for an administrator; with a front it leads there.
 
         Raises:
             InvalidInput: kube-apiserver has not been started yet.
@@ -204,13 +220,21 @@ class KubernetesWorkload:
                 f"cluster {self.options.name}", "no kube-apiserver", "one that was started"
             )
             raise InvalidInput([problem])
+        front = self._endpoint.front
         return kubeconfig.admin_kubeconfig(
-            self._vault, self.options.name, api_url_at(address), self._clock.time(), user
+            self._vault,
+            self.options.name,
+            f"https://{front}" if front else api_url_at(address),
+            self._clock.time(),
+            user,
+            tls_server_name=api_host(self.options) if front else "",
         )
 
     async def run(self) -> None:
         """What goes on beside staging, for ever: approve renewals of kubelets' certificates."""
-        await self._approver.run(self._connect)
+        await self._approver.run(
+            self._connect, lambda api: self._servers.silent(urlsplit(api.url).hostname or "")
+        )
 
     async def close(self) -> None:
         """Close all connections."""
@@ -219,25 +243,20 @@ class KubernetesWorkload:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _etcd(self, peers: Sequence[RunningTask]) -> tuple[str, ...]:
-        """Addresses of etcd's members, whether they run at this moment or are being restarted."""
-        members = {
-            grant.place.address for grant in self._grants.all.values() if grant.pod == "etcd"
-        }
-        running = {peer.launch.place.address for peer in peers if peer.launch.spec.kind == "etcd"}
-        return tuple(sorted(members | running))
+    def _etcd_addresses(self) -> tuple[str, ...]:
+        """Addresses of the agents of etcd's tasks that have not ended."""
+        grants = self._grants.all.values()
+        return tuple(sorted({g.place.address for g in grants if g.pod == "etcd"}))
 
-    def _etcd_members(self) -> EtcdMembers:
-        """A client of etcd's members, for changes of the membership."""
-        urls = [f"https://{address}:{ETCD_PORT}" for address in self._etcd(())]
-        return EtcdMembers(self._logins.etcd, urls)
+    def _beyond_etcd(self) -> bool:
+        """Whether anything that needs etcd runs, and so etcd has been there before it."""
+        return any(grant.pod != "etcd" and grant.used_at for grant in self._grants.all.values())
 
     def _api_address(self) -> str | None:
-        """Where kube-apiserver is: its grant says so, also after a restart of this program."""
-        for grant in self._grants.all.values():
-            if grant.pod == "kube-apiserver":
-                return grant.place.address
-        return self._api_at
+        """Where a kube-apiserver is: grants say so, also after a restart of this program."""
+        grants = self._grants.all.values()
+        known = [grant.place.address for grant in grants if grant.pod == "kube-apiserver"]
+        return self._servers.choose(known or self._api_at)
 
     def _connect(self) -> KubeApi | None:
         address = self._api_address()
@@ -266,11 +285,12 @@ class KubernetesWorkload:
     def _version(self, name: str) -> str:
         return self.options.version if name in _VERSIONED else ""
 
-    def _material(self, grant: Grant, request: MaterialRequest) -> Mapping[str, Any]:
+    async def _material(self, grant: Grant, request: MaterialRequest) -> Mapping[str, Any]:
         """The reply to a request that was found good.
 
         Raises:
             InvalidInput: keys that the task should not have, or a host that is a node already.
+            NotReady: etcd cannot take a member in now.
         """
         spec = self._task(grant)
         recipe = components.RECIPES[spec.kind]
@@ -291,6 +311,8 @@ class KubernetesWorkload:
             volumes=grant.volumes,
             etcd=grant.etcd,
             facts=request.facts,
+            seat=await self._seat(grant, request) if spec.kind == "etcd" else None,
+            front=self._endpoint.front,
         )
         payload = recipe.payload(situation).as_json()
         now = self._clock.time()
@@ -301,6 +323,11 @@ class KubernetesWorkload:
             file = File(f"{name}.crt", certificate.decode())
             payload["files"].append({"path": file.path, "text": file.text, "mode": file.mode})
         return payload
+
+    async def _seat(self, grant: Grant, request: MaterialRequest) -> Seat:
+        contents = request.facts.volumes.get(etcd.VOLUME, ())
+        applicant = Applicant(grant.pod_instance, grant.place.address, frozenset(contents))
+        return await self.etcd.seat(applicant)
 
     def _refuse_namesake(self, grant: Grant, hostname: str) -> None:
         for claim in self._claims():

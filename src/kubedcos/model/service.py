@@ -77,6 +77,8 @@ class TaskSpec:
 
     Attributes:
         name: component name within the pod, such as ``kubelet``.
+        discovery_name: name for Mesos-DNS, in which ``{instance}`` stands for the pod instance;
+            empty: pod instance and task name.
         kind: key by which the `Workload` knows how to launch and to probe it.
         cpu_is_limit: agents that cut CPU time (``--cgroups_enable_cfs``) cut it at `cpus`;
             otherwise the task may use what is idle beyond it.

@@ -141,7 +141,7 @@ def launch_of(task: TaskRecord) -> Launch:
 
 def running(task: TaskRecord) -> RunningTask:
     """A task's record as a probe sees it."""
-    return RunningTask(launch_of(task), task.state, task.addresses)
+    return RunningTask(launch_of(task), task.state, task.addresses, task.healthy)
 
 
 def _is_to_be_asked(task: TaskRecord | None) -> bool:

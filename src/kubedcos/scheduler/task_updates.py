@@ -52,7 +52,9 @@ def apply(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> Tas
     if record.alive and _is_behind(update.state, record.state):
         return record
     addresses = update.addresses or record.addresses
-    if update.state == record.state and addresses == record.addresses and record.alive:
+    healthy = record.healthy if update.healthy is None else update.healthy
+    same = (update.state, addresses, healthy) == (record.state, record.addresses, record.healthy)
+    if same and record.alive:
         return record
     heard = replace(
         record,
@@ -61,6 +63,7 @@ def apply(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> Tas
         message=update.message,
         reason=update.reason,
         addresses=addresses,
+        healthy=healthy,
         running_at=now
         if update.state == "TASK_RUNNING" and record.running_at is None
         else record.running_at,

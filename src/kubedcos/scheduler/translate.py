@@ -249,7 +249,8 @@ def _discovery(task: Launch) -> wire.DiscoveryInfo:
     )
     return wire.DiscoveryInfo(
         visibility="CLUSTER",
-        name=task.spec.discovery_name or f"{task.pod_instance}-{task.spec.name}",
+        name=task.spec.discovery_name.replace("{instance}", task.pod_instance)
+        or f"{task.pod_instance}-{task.spec.name}",
         ports=wire.Ports(ports) if ports else None,
     )
 

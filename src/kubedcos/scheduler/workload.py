@@ -78,11 +78,16 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class RunningTask:
-    """A task of ours that Mesos runs, as probes see it."""
+    """A task of ours that Mesos runs, as probes see it.
+
+    Attributes:
+        healthy: what Mesos' health check said last; None before it ran.
+    """
 
     launch: Launch
     state: str
     addresses: tuple[str, ...] = ()
+    healthy: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

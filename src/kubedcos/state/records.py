@@ -50,6 +50,7 @@ class TaskRecord:
         state: ``INTENDED`` until Mesos speaks of it, then Mesos' own word.
         spec: as it was launched, whatever the service says by now.
         pod: name of the pod.
+        healthy: what Mesos' health check said last; None before it ran.
         kill_asked: the scheduler wants it gone.
         ready: the component has said that it is ready.
         failures: attempts in a row that did not come to anything.
@@ -76,6 +77,7 @@ class TaskRecord:
     state_at: float = 0.0
     running_at: float | None = None
     ended_at: float | None = None
+    healthy: bool | None = None
 
     @property
     def pod_instance(self) -> str:

@@ -50,7 +50,14 @@ def test_defaults_fit_on_small_agents() -> None:
         ("node: {count: 0}", "c.yml: node.count: found 0; wanted at least 1"),
         ("node: {count: '2'}", "c.yml: node.count: found '2'; wanted a whole number"),
         ("node: {cpus: 0.1234}", "found 0.1234; wanted at most three decimals"),
-        ("etcd: {count: 3}", "more than one of a control plane component is not supported yet"),
+        ("etcd: {count: 2}", "c.yml: etcd.count: found 2; wanted 1, 3 or 5"),
+        ("apiserver: {count: 5}", "c.yml: apiserver.count: found 5; wanted 1 or 3"),
+        (
+            "etcd: {count: 3}",
+            "c.yml: etcd.count: found 3 without high_availability; wanted 1, or high_availability",
+        ),
+        ("high_availability: 3", "c.yml: high_availability: found 3; wanted true or false"),
+        ("{high_availability: true, etcd: 3}", "c.yml: etcd: found 3; wanted a mapping"),
         ("etcd: {disk: SSD}", "c.yml: etcd.disk: found 'SSD'; wanted 'ROOT', 'PATH' or 'MOUNT'"),
         ("placement: {regions: dc-a}", "c.yml: placement.regions: found 'dc-a'; wanted a list"),
         ("name: Kubernetes", "c.yml: name: found 'Kubernetes'; wanted 1 to 24 lower-case letters"),
@@ -95,6 +102,21 @@ def test_a_misspelt_key_is_refused_with_the_nearest_one() -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     assert len(problems("version: x\nnode: {count: 0}\nnme: y")) == 3
+
+
+def test_high_availability_makes_three_of_each() -> None:
+    options = cluster.load("{high_availability: true, etcd: {count: 5, cpus: 1}}", "c.yml")
+    assert [options.etcd.count, options.etcd.cpus] == [5, 1]
+    options = cluster.load("{high_availability: true, scheduler: {count: 1, cpus: 2}}", "c.yml")
+    assert [getattr(options, name).count for name in cluster.CONTROL_PLANE] == [3, 3, 3, 3]
+    assert options.scheduler.cpus == 2
+    assert cluster.validate(options.model_dump(mode="json"), "dump") == options
+
+
+def test_a_cluster_of_one_each_can_be_made_highly_available() -> None:
+    """Its stored options say 1."""
+    stored = cluster.load("", "c.yml").model_dump(mode="json")
+    assert cluster.validate(stored | {"high_availability": True}, "c.yml").etcd.count == 3
 
 
 def test_options_survive_their_own_dump() -> None:

@@ -74,7 +74,7 @@ class FakeEtcd:
         if call.url.path == "/health":
             return httpx2.Response(200, json={"health": "true" if leader else "false"})
         if here.learner:
-            return _fault(14, "etcdserver: rpc not supported for learner")
+            return _fault(9, "etcdserver: rpc not supported for learner")
         if not leader:
             return _fault(14, "etcdserver: no leader")
         answer = self._act(path, body)

@@ -16,12 +16,15 @@ from kubedcos.config.cluster import ClusterOptions
 from kubedcos.kubernetes import components, pki
 from kubedcos.kubernetes.artifact_index import Artifact, ArtifactIndex
 from kubedcos.kubernetes.delivery import SandboxUnreadable
+from kubedcos.kubernetes.logins import Logins
 from kubedcos.kubernetes.payload import Facts
 from kubedcos.kubernetes.recipe import Situation
 from kubedcos.kubernetes.vault import MemorySecretStore, Vault
 from kubedcos.kubernetes.workload import ApiEndpoint, KubernetesWorkload
 from kubedcos.model.service import TaskSpec
 from kubedcos.scheduler.workload import AgentPlace, Launch, RunningTask
+
+from .fake_etcd import FakeEtcd
 
 NOW = 1_800_000_000.0
 PLACE = AgentPlace("uuid-S1", "a1", "10.89.1.11", "dc-a", "a-1")
@@ -91,6 +94,7 @@ class Cluster:
     clock: FakeClock
     sandboxes: FakeSandboxes
     alarms: list[tuple[str, str]]
+    etcd: FakeEtcd
 
     def task(self, kind: str) -> tuple[str, TaskSpec]:
         for pod in self.workload.spec.pods:
@@ -113,10 +117,20 @@ class Cluster:
             volumes={volume.name: volume.container_path for volume in task.volumes},
         )
 
-    def running(self, kind: str, place: AgentPlace = PLACE) -> RunningTask:
-        return RunningTask(self.launch(kind, place), "TASK_RUNNING")
+    def running(
+        self,
+        kind: str,
+        place: AgentPlace = PLACE,
+        index: int = 0,
+        *,
+        healthy: bool | None = None,
+    ) -> RunningTask:
+        launch = self.launch(kind, place, index)
+        return RunningTask(launch, "TASK_RUNNING", healthy=healthy)
 
-    def request(self, launch: Launch, **changes: Any) -> bytes:
+    def request(
+        self, launch: Launch, *, volumes: dict[str, list[str]] | None = None, **changes: Any
+    ) -> bytes:
         """The request that the launcher would send, with its proof in the sandbox."""
         keys = components.RECIPES[launch.spec.kind].keys
         content = {
@@ -130,6 +144,7 @@ class Cluster:
                 "mem_kb": FACTS.mem_kb,
                 "disk_bytes": FACTS.disk_bytes,
                 "may_raise_priority": FACTS.may_raise_priority,
+                **({"volumes": volumes} if volumes is not None else {}),
             },
             **changes,
         }
@@ -143,22 +158,29 @@ class Cluster:
 
 
 def make_cluster(
-    text: str = "", store: MemorySecretStore | None = None, clock: FakeClock | None = None
+    text: str = "",
+    store: MemorySecretStore | None = None,
+    clock: FakeClock | None = None,
+    *,
+    front: str = "",
+    etcd: FakeEtcd | None = None,
 ) -> Cluster:
     clock = clock or FakeClock()
     options = cluster.load(text, "test")
     vault = Vault(store or MemorySecretStore(), options.name, clock)
     sandboxes, alarms = FakeSandboxes(), []
+    found = etcd or FakeEtcd()
     workload = KubernetesWorkload(
         options=options,
         vault=vault,
         index=artifacts(),
-        endpoint=ApiEndpoint(("https://10.89.1.10:8443",), "THE CA"),
+        endpoint=ApiEndpoint(("https://10.89.1.10:8443",), "THE CA", front),
         reader=sandboxes,
         clock=clock,
         alarm=lambda task_id, reason: alarms.append((task_id, reason)),
+        logins=Logins(vault, clock, lambda _: found.client),
     )
-    return Cluster(workload, vault, clock, sandboxes, alarms)
+    return Cluster(workload, vault, clock, sandboxes, alarms, found)
 
 
 def situation(kind: str, options: ClusterOptions, vault: Vault) -> Situation:

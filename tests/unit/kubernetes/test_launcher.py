@@ -39,7 +39,9 @@ def test_both_sides_mean_the_same_places() -> None:
     assert kubedcos_task.PROOF == SANDBOX_PROOF
 
 
-@pytest.mark.parametrize("name", ["kubedcos_task.py", "supervise.py", "supervise_node.py"])
+@pytest.mark.parametrize(
+    "name", ["kubedcos_task.py", "supervise.py", "supervise_node.py", "balance.py"]
+)
 def test_programs_need_nothing_but_the_standard_library(name: str) -> None:
     lines = launcher.source(name).decode().splitlines()
     modules = {
@@ -192,6 +194,28 @@ def test_waiting_for_nothing_fails_with_the_place(monkeypatch: pytest.MonkeyPatc
         port = unused.getsockname()[1]
         with pytest.raises(kubedcos_task.Failure, match=f"127.0.0.1:{port} cannot be reached"):
             kubedcos_task.wait_for([["127.0.0.1", port]])
+
+
+def test_one_place_of_several_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubedcos_task, "WAIT_DEADLINE", 0.0)
+    kubedcos_task.wait_for_one([])
+    with socket.socket() as unused, socket.socket() as open_one:
+        for line in (unused, open_one):
+            line.bind(("127.0.0.1", 0))
+        open_one.listen()
+        places = [["127.0.0.1", line.getsockname()[1]] for line in (unused, open_one)]
+        kubedcos_task.wait_for_one(places)
+        with pytest.raises(kubedcos_task.Failure, match="cannot be reached"):
+            kubedcos_task.wait_for_one([places[0], ["nowhere.invalid", 1]])
+
+
+def test_the_scheduler_is_told_what_volumes_hold(tmp_path: Path) -> None:
+    (tmp_path / "data/etcd/member/wal/deeper").mkdir(parents=True)
+    (tmp_path / "data/lost+found").mkdir()
+    (tmp_path / "data/file").touch()
+    found = kubedcos_task.facts(str(tmp_path), {"data": "data", "none": "none"})["volumes"]
+    assert found["data"] == ["etcd", "etcd/member", "etcd/member/wal", "lost+found"]
+    assert found["none"] == []
 
 
 def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

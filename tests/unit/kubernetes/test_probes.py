@@ -10,16 +10,20 @@ import httpx2
 import msgspec
 import pytest
 
+from kubedcos.kubernetes.api_servers import AVOIDED, ApiServers
 from kubedcos.kubernetes.approver import Approver
+from kubedcos.kubernetes.etcd_membership import EtcdMembership
 from kubedcos.kubernetes.grants import Grant, new_grant
 from kubedcos.kubernetes.kube_api import KubeApi
-from kubedcos.kubernetes.leases import judge_lease
+from kubedcos.kubernetes.leases import judge_lease, judge_standby
 from kubedcos.kubernetes.node_readiness import judge_node, judge_pod, probe_pod
 from kubedcos.kubernetes.probes import Probes
 from kubedcos.kubernetes.quantity import parse_quantity
+from kubedcos.kubernetes.vault import MemorySecretStore
 from kubedcos.scheduler.workload import Readiness
 
-from .parts import NOW, Cluster
+from .fake_etcd import FakeEtcd
+from .parts import NOW, PLACE, Cluster, FakeClock, make_cluster
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-scheduler"
 PODS = "/api/v1/namespaces/kubedcos-system/pods"
@@ -32,9 +36,12 @@ class World:
     answers: dict[str, Any] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
+    etcd: FakeEtcd | None = None
 
     def answer(self, call: httpx2.Request) -> httpx2.Response:
         self.calls.append(f"{call.method} {call.url.path}")
+        if call.url.path.startswith("/v3/"):
+            return (self.etcd or founded()).handle(call)
         found = self.answers.get(call.url.path)
         if call.method == "POST":
             return httpx2.Response(201, json={"status": {"phase": "Pending"}})
@@ -63,13 +70,26 @@ class World:
         probes = Probes(
             options=cluster.workload.options,
             etcd=lambda: client,
+            membership=EtcdMembership(
+                MemorySecretStore(),
+                lambda: client,
+                lambda: [member.host for member in (self.etcd or founded()).members],
+                lambda: False,
+            ),
             api=api,
             plain=client,
             approver=Approver(list, cluster.clock),
-            grant=grants.get,
+            servers=ApiServers(cluster.clock),
+            grants=lambda: grants,
             clock=cluster.clock,
         )
         return asyncio.run(probes.probe(task, [cluster.running(peer) for peer in peers]))
+
+
+def founded() -> FakeEtcd:
+    etcd = FakeEtcd()
+    etcd.start("etcd-0", PLACE.address, founder=True)
+    return etcd
 
 
 @pytest.mark.parametrize(
@@ -139,6 +159,49 @@ def test_a_lease_of_somebody_else_does_not_count(
 def test_a_lease_counts_only_for_a_task_that_asked_for_its_keys(staged: Cluster) -> None:
     assert not judge_lease(lease(), _grant(staged), NOW + 6).ready
     assert not judge_lease(lease(), None, NOW + 6).ready
+
+
+def test_a_member_of_etcd_that_does_not_vote_is_not_ready(staged: Cluster) -> None:
+    etcd = founded()
+    learner = etcd.at(PLACE.address)
+    learner.learner, learner.caught_up = True, False
+    etcd.start("etcd-1", "10.89.1.12", founder=True)
+    world = World({"/health": {"health": "true"}}, etcd=etcd)
+    assert "in sync with leader" in world.probe(staged, "etcd", ()).reason
+    learner.caught_up = True
+    assert "just been given its vote" in world.probe(staged, "etcd", ()).reason
+    assert world.probe(staged, "etcd", ()).ready
+
+
+def _several(healthy: bool | None, holder: str) -> Readiness:
+    """What a second scheduler on a2 is taken for."""
+    cluster = make_cluster("high_availability: true")
+    first = new_grant(cluster.launch("kube-scheduler"), (), NOW)
+    leader = msgspec.structs.replace(first, used_at=NOW, node="a1")
+    return judge_standby(lease(holderIdentity=holder), [leader], healthy, NOW + 6)
+
+
+def test_one_that_does_not_lead_stands_by_for_one_that_does() -> None:
+    assert _several(healthy=True, holder="a1_0b1c").ready
+    assert _several(healthy=None, holder="a1_0b1c").reason == (
+        "stands by; its health was not checked yet"
+    )
+    assert "is not healthy" in _several(healthy=False, holder="a1_0b1c").reason
+    assert _several(healthy=True, holder="b9_0b1c").reason == "the lease is held by b9_0b1c"
+
+
+def test_an_api_server_that_does_not_answer_is_avoided_for_a_while() -> None:
+    clock = FakeClock()
+    servers = ApiServers(clock)
+    assert servers.choose([]) is None
+    assert servers.choose(["a", "b"]) == "a"
+    servers.silent("a")
+    assert servers.choose(["a", "b"]) == "b"
+    clock.now += 1
+    servers.silent("b")
+    assert servers.choose(["a", "b"]) == "a"
+    clock.now += AVOIDED
+    assert servers.choose(["a", "b"]) == "a"
 
 
 def _grant(staged: Cluster) -> Grant:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+from typing import Any
 
 import pytest
 import yaml
 from cryptography import x509
 
+from kubedcos.config import cluster as cluster_options
 from kubedcos.errors import InvalidInput
 from kubedcos.kubernetes import launcher
 from kubedcos.kubernetes.artifact_index import ArtifactIndex
 from kubedcos.kubernetes.components import RECIPES
-from kubedcos.kubernetes.vault import MemorySecretStore
+from kubedcos.kubernetes.vault import MemorySecretStore, Vault
 from kubedcos.model.service import Goal, Strategy
-from kubedcos.scheduler.workload import AgentPlace
+from kubedcos.scheduler.workload import AgentPlace, Launch
 
-from .parts import NOW, PLACE, Cluster, make_cluster
+from .fake_etcd import FakeEtcd
+from .parts import NOW, PLACE, Cluster, FakeClock, make_cluster, situation
 
 
 def test_phases_come_in_the_order_that_kubernetes_needs(staged: Cluster) -> None:
@@ -146,6 +150,77 @@ def test_a_kubeconfig_works_from_anywhere_and_can_be_locked_out(staged: Cluster)
     certificate = x509.load_pem_x509_certificate(pem)
     assert certificate.subject.rfc4514_string() == "CN=kubedcos:ops,O=kubedcos:administrators"
     assert certificate.not_valid_after_utc.timestamp() < NOW + 31 * 86400
+
+
+def test_with_a_front_a_kubeconfig_leads_there_and_says_which_cluster_is_meant() -> None:
+    cluster = make_cluster("name: shop", front="10.89.1.10:8444")
+    cluster.workload.command(cluster.launch("kube-apiserver"), [cluster.running("etcd")])
+    config = yaml.safe_load(cluster.workload.kubeconfig())
+    entry = config["clusters"][0]["cluster"]
+    assert entry["server"] == "https://10.89.1.10:8444"
+    assert entry["tls-server-name"] == "apiserver.shop.mesos"
+
+
+def test_several_members_of_etcd_are_known_by_names_that_stay() -> None:
+    vault = Vault(MemorySecretStore(), "shop", FakeClock())
+    options = cluster_options.load("{name: shop, high_availability: true}", "test")
+    payload = RECIPES["kube-apiserver"].payload(situation("kube-apiserver", options, vault))
+    names = [f"etcd-{index}.shop.mesos" for index in range(3)]
+    assert f"--etcd-servers={','.join(f'https://{name}:2379' for name in names)}" in payload.argv
+    # One of them is enough to begin with.
+    assert payload.wait_for_one == tuple((name, 2379) for name in names)
+    member = RECIPES["etcd"].keys["server"](situation("etcd", options, vault)).profile
+    assert "etcd-0.shop.mesos" in member.dns_names
+
+
+def test_a_member_starts_as_etcd_was_told() -> None:
+    etcd = FakeEtcd()
+    cluster = make_cluster("high_availability: true", etcd=etcd)
+    first = cluster.launch("etcd")
+    cluster.workload.command(first, ())
+    assert "--initial-cluster-state=new" in _answer(cluster, first)["argv"]
+    etcd.start("etcd-0", PLACE.address, founder=True)
+    place = AgentPlace("uuid-S2", "a2", "10.89.1.12")
+    second = cluster.launch("etcd", place, 1)
+    cluster.workload.command(second, [cluster.running("etcd")])
+    reply = _answer(cluster, second, volumes={"data": ["etcd", "etcd/member", "etcd/member/wal"]})
+    argv = reply["argv"]
+    assert "--name=etcd-1" in argv
+    assert "--initial-cluster-state=existing" in argv
+    assert (
+        f"--initial-cluster=etcd-0=https://{PLACE.address}:2380,etcd-1=https://10.89.1.12:2380"
+        in argv
+    )
+    folder = f"/var/lib/mesos/sandbox/data/etcd-{etcd.at('10.89.1.12').id:x}"
+    assert f"--data-dir={folder}" in argv
+    assert reply["remove"] == ["/var/lib/mesos/sandbox/data/etcd"]
+    assert etcd.names() == [f"?@{place.address} (learner)", f"etcd-0@{PLACE.address}"]
+
+
+def test_a_member_that_cannot_come_in_may_ask_again() -> None:
+    etcd = FakeEtcd()
+    cluster = make_cluster("high_availability: true", etcd=etcd)
+    server = cluster.launch("kube-apiserver")
+    cluster.workload.command(server, ())
+    _answer(cluster, server)
+    early = cluster.launch("etcd", AgentPlace("uuid-S2", "a2", "10.89.1.12"), 1)
+    cluster.workload.command(early, ())
+    body = cluster.request(early)
+    answer = asyncio.run(cluster.workload.delivery.handle(early.task_id, body, "10.89.1.12"))
+    assert answer.status == 503
+    assert "etcd-1 has no data" in answer.body["error"]
+    etcd.start("etcd-0", PLACE.address, founder=True)
+    cluster.workload.command(cluster.launch("etcd"), ())
+    answer = asyncio.run(cluster.workload.delivery.handle(early.task_id, body, "10.89.1.12"))
+    assert answer.status == 200
+
+
+def _answer(cluster: Cluster, launch: Launch, **about: Any) -> dict[str, Any]:
+    body = cluster.request(launch, **about)
+    source = launch.place.address
+    answer = asyncio.run(cluster.workload.delivery.handle(launch.task_id, body, source))
+    assert answer.status == 200, answer.body
+    return dict(answer.body)
 
 
 def test_a_kubeconfig_still_names_the_server_after_a_restart() -> None:

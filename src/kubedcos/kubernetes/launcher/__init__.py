@@ -1,7 +1,8 @@
 """Programs that run on agents, outside this package: Python's standard library only, 3.9 or later.
 
-`kubedcos_task` is what Mesos fetches and starts. The supervisors travel to the task over TLS with
-the rest of its files.
+`kubedcos_task` is what Mesos fetches and starts. The supervisors and the balancer travel to the
+task over TLS with the rest of its files. The balancer also runs on the hosts of the framework
+scheduler.
 """
 
 from __future__ import annotations

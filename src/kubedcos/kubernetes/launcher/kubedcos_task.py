@@ -15,7 +15,8 @@ Mesos fetches this file into a task's sandbox and runs it as root. It
 ``kubedcos-task check http URL`` and ``check tcp HOST PORT`` are health checks.
 
 Environment: KUBEDCOS_TASK (task id), KUBEDCOS_API (URLs, comma-separated), KUBEDCOS_CA (PEM),
-KUBEDCOS_BINARIES (PATH=SHA256, comma-separated), KUBEDCOS_KEYS (names, comma-separated).
+KUBEDCOS_BINARIES (PATH=SHA256, comma-separated), KUBEDCOS_KEYS (names, comma-separated),
+KUBEDCOS_VOLUMES (NAME=PATH of persistent volumes, comma-separated).
 
 Exit codes: 1 refused or impossible, 2 wrong usage; otherwise the component's own.
 """
@@ -28,6 +29,7 @@ import http.client
 import json
 import os
 import secrets
+import shutil
 import socket
 import ssl
 import subprocess
@@ -42,6 +44,7 @@ DATA = "/var/lib/kubedcos"
 PROOF = "kubedcos-proof"
 REQUEST_DEADLINE = 300.0
 WAIT_DEADLINE = 300.0
+MOST_FOLDERS = 100
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 CLONE_NEWNS = 0x00020000
@@ -127,7 +130,18 @@ def proc_field(path: str, label: str) -> str:
         return next(line.split()[1] for line in lines if line.startswith(label))
 
 
-def facts(sandbox: str) -> dict[str, Any]:
+def folders(root: str, levels: int = 3) -> list[str]:
+    """Folders below `root`, relative to it, down to so many levels; none if it is not there."""
+    found = []
+    for path, names, _ in os.walk(root):
+        below = [os.path.relpath(os.path.join(path, name), root) for name in names]
+        found += below
+        if below and below[0].count("/") + 1 >= levels:
+            names.clear()
+    return sorted(found)[:MOST_FOLDERS]
+
+
+def facts(sandbox: str, volumes: dict[str, str]) -> dict[str, Any]:
     """What the scheduler must know about this host to write the component's configuration."""
     capabilities = int(proc_field("/proc/self/status", "CapEff:"), 16)
     disk = os.statvfs(DATA if os.path.isdir(DATA) else os.path.dirname(DATA))
@@ -138,6 +152,7 @@ def facts(sandbox: str) -> dict[str, Any]:
         "mem_kb": int(proc_field("/proc/meminfo", "MemTotal:")),
         "disk_bytes": disk.f_blocks * disk.f_frsize,
         "may_raise_priority": bool(capabilities >> CAP_SYS_RESOURCE & 1),
+        "volumes": {name: folders(os.path.join(sandbox, at)) for name, at in volumes.items()},
     }
 
 
@@ -185,20 +200,30 @@ def write_files(files: list[dict[str, Any]]) -> None:
 
 def wait_for(places: list[list[Any]]) -> None:
     """Wait until each host resolves and accepts connections."""
-    for host, port in places:
-        deadline = time.monotonic() + WAIT_DEADLINE
-        said = False
-        while True:
+    for place in places:
+        wait_for_one([place])
+
+
+def wait_for_one(places: list[list[Any]]) -> None:
+    """Wait until one of these hosts resolves and accepts connections."""
+    deadline = time.monotonic() + WAIT_DEADLINE
+    names = " or ".join(f"{host}:{port}" for host, port in places)
+    said = False
+    while places:
+        reason = ""
+        for host, port in places:
             try:
                 socket.create_connection((host, port), timeout=5).close()
-                break
             except OSError as error:
-                if time.monotonic() > deadline:
-                    raise Failure(f"{host}:{port} cannot be reached: {error}") from None
-                if not said:
-                    say(f"waiting for {host}:{port} ({error})")
-                    said = True
-            time.sleep(0.5)
+                reason = str(error)
+            else:
+                return
+        if time.monotonic() > deadline:
+            raise Failure(f"{names} cannot be reached: {reason}")
+        if not said:
+            say(f"waiting for {names} ({reason})")
+            said = True
+        time.sleep(0.5)
 
 
 def check(arguments: list[str]) -> int:
@@ -236,6 +261,7 @@ def start(environment: dict[str, str]) -> NoReturn:
     """Do everything up to becoming the component."""
     task = environment["KUBEDCOS_TASK"]
     binaries = dict(pair.split("=", 1) for pair in words(environment["KUBEDCOS_BINARIES"]))
+    volumes = dict(pair.split("=", 1) for pair in words(environment.get("KUBEDCOS_VOLUMES", "")))
     sandbox = os.path.realpath(environment.get("MESOS_SANDBOX") or os.getcwd())
     os.chdir(sandbox)
     verify(binaries)
@@ -244,17 +270,21 @@ def start(environment: dict[str, str]) -> NoReturn:
         "task_id": task,
         "nonce": secrets.token_hex(32),
         "requests": {name: create_key(name) for name in words(environment["KUBEDCOS_KEYS"])},
-        "facts": facts(sandbox),
+        "facts": facts(sandbox, volumes),
     }
     body = json.dumps(request).encode()
     with open(PROOF, "w") as proof:
         proof.write(hashlib.sha256(body).hexdigest())
     reply = ask(words(environment["KUBEDCOS_API"]), environment["KUBEDCOS_CA"], task, body)
     write_files(reply["files"])
+    for folder in reply.get("remove", []):
+        say(f"removing {folder}, which is of no use any more")
+        shutil.rmtree(folder, ignore_errors=True)
     for directory in reply.get("directories", []):
         os.makedirs(directory, mode=0o700, exist_ok=True)
         os.chmod(directory, 0o700)
     wait_for(reply.get("wait_for", []))
+    wait_for_one(reply.get("wait_for_one", []))
     say(f"starting {os.path.basename(reply['argv'][0])}")
     os.umask(0o077)
     os.execve(  # noqa: S606  no shell is what is wanted

@@ -446,7 +446,8 @@ def run(spec: dict[str, Any], ended: list[bool]) -> None:
 
     Args:
         spec: ``data`` (folder on the host), ``cni_conf_dir``, ``containerd`` (argv), ``socket``,
-            ``kubelet`` (argv), ``kubelet_config`` (file whose ``cgroupRoot`` is filled in here),
+            ``balancer`` (argv; what the node's programs reach the API through), ``kubelet``
+            (argv), ``kubelet_config`` (file whose ``cgroupRoot`` is filled in here),
             ``stop_seconds``.
         ended: filled by the signal handler.
     """
@@ -466,8 +467,9 @@ def run(spec: dict[str, Any], ended: list[bool]) -> None:
     write(spec["kubelet_config"], json.dumps(config))
     programs: list[Program] = []
     try:
+        programs.append(Program("balancer", spec["balancer"]))
         programs.append(Program("containerd", spec["containerd"]))
-        wait_for_socket(spec["socket"], programs[0])
+        wait_for_socket(spec["socket"], programs[1])
         programs.append(Program("kubelet", spec["kubelet"]))
         looked = 0.0
         while not ended:
@@ -479,10 +481,10 @@ def run(spec: dict[str, Any], ended: list[bool]) -> None:
             time.sleep(0.2)
     finally:
         say("ending")
-        for program in programs[1:]:
+        for program in programs[2:]:
             program.stop(3)
         end_pods(cgroups, spec["stop_seconds"])
-        for program in programs[:1]:
+        for program in programs[:2]:
             program.stop(3)
         end_companions()
         return_leases(stores)

@@ -1,0 +1,337 @@
+"""Connections go to API servers that are ready, and leave those that are not any more."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubedcos.kubernetes.launcher import balance
+from kubedcos.kubernetes.pki import Authority, Profile
+
+NAME = "apiserver.kubernetes.mesos"
+SPARE = 5.0
+
+
+@dataclass
+class Authorities:
+    folder: Path
+    made: dict[str, Authority] = field(default_factory=dict)
+
+    def context(self, authority: str = "ours") -> ssl.SSLContext:
+        """For an API server of a cluster."""
+        known = self.made.setdefault(authority, Authority.create(authority, time.time()))
+        profile = Profile("kube-apiserver", dns_names=(NAME,), server=True)
+        pair = known.issue_pair(profile, time.time())
+        file = self.folder / "server.pem"
+        file.write_bytes(pair.certificate_pem + pair.key_pem)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    @property
+    def ca(self) -> str:
+        path = self.folder / "ca.pem"
+        path.write_bytes(self.made["ours"].certificate_pem)
+        return str(path)
+
+    def client(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.ca)
+
+
+@pytest.fixture
+def authorities(tmp_path: Path) -> Authorities:
+    return Authorities(tmp_path)
+
+
+@dataclass
+class ApiServer:
+    """Says who it is to whoever asks for anything but health."""
+
+    who: str
+    ready: bool = True
+    lines: int = 0
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.lines += 1
+        try:
+            while True:
+                request = (await reader.readuntil(b"\r\n\r\n")).decode()
+                health = request.startswith("GET /readyz ")
+                status = "200 OK" if self.ready or not health else "500 No"
+                body = "ok" if health else self.who
+                text = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+                writer.write(text.encode())
+                await writer.drain()
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def listening(
+    server: ApiServer, address: str, port: int, context: ssl.SSLContext
+) -> AsyncIterator[int]:
+    found = await asyncio.start_server(server.answer, address, port, ssl=context)
+    async with found:
+        yield found.sockets[0].getsockname()[1]
+
+
+async def until(condition: Callable[[], Any], seconds: float = SPARE) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  what changes tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def hold(
+    port: int, client: ssl.SSLContext, name: str = NAME
+) -> tuple[str, asyncio.StreamReader, asyncio.StreamWriter]:
+    """Who answers, on a connection that stays."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=client, server_hostname=name
+    )
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    body = await reader.readexactly(int(head.split(b"Content-Length: ")[1]))
+    return body.decode(), reader, writer
+
+
+async def say_who(port: int, client: ssl.SSLContext, name: str = NAME) -> str:
+    who, _, writer = await hold(port, client, name)
+    writer.transport.abort()
+    return who
+
+
+def free_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What DNS answers; loopback addresses stand for agents."""
+    found: list[str] = []
+
+    async def getaddrinfo(
+        self: asyncio.AbstractEventLoop, host: str, port: int, **about: Any
+    ) -> list[Any]:
+        if host.startswith("127."):
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+        if not found:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, port)) for place in found]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(balance, "LOOK_SECONDS", 0.05)
+    return found
+
+
+@asynccontextmanager
+async def balancer(**spec: Any) -> AsyncIterator[tuple[balance.Balancer, int]]:
+    port = free_port()
+    found = balance.Balancer({"listen": ["127.0.0.1", port], **spec})
+    task = asyncio.ensure_future(found.serve())
+    try:
+        async with asyncio.timeout(SPARE):
+            while True:
+                try:
+                    asyncio.get_running_loop()
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.01)
+                else:
+                    writer.transport.abort()
+                    break
+        yield found, port
+    finally:
+        found.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(story(), 30))  # type: ignore[arg-type]
+
+
+def test_connections_leave_an_api_server_that_is_not_ready(
+    authorities: Authorities, places: list[str]
+) -> None:
+    async def story() -> None:
+        first, second = ApiServer("first"), ApiServer("second")
+        context, port = authorities.context(), free_port()
+        spec = {"name": NAME, "port": port, "ca": authorities.ca}
+        async with listening(first, "127.0.0.2", port, context):
+            places[:] = ["127.0.0.2"]
+            async with balancer(**spec) as (found, here):
+                client = authorities.client()
+                assert await say_who(here, client) == "first"
+                who, reader, held = await hold(here, client)
+                assert who == "first"
+                # Alone it is used whatever it says: there is no better one.
+                first.ready = False
+                await until(lambda: found.cluster(NAME).backends["127.0.0.2"].failures > 3)
+                assert await say_who(here, client) == "first"
+                assert not reader.at_eof()
+                async with listening(second, "127.0.0.3", port, context):
+                    places[:] = ["127.0.0.2", "127.0.0.3"]
+                    with pytest.raises(asyncio.IncompleteReadError):
+                        await asyncio.wait_for(reader.readexactly(1), SPARE)
+                    assert await say_who(here, client) == "second"
+                    first.ready = True
+                    await until(lambda: found.cluster(NAME).backends["127.0.0.2"].ready)
+                    held.transport.abort()
+                    both = {await say_who(here, client) for _ in range(4)}
+                    assert both == {"first", "second"}
+
+    run(story)
+
+
+def test_one_that_is_gone_is_passed_over_at_once(
+    authorities: Authorities, places: list[str]
+) -> None:
+    async def story() -> None:
+        context, port = authorities.context(), free_port()
+        places[:] = ["127.0.0.2", "127.0.0.3"]
+        async with (
+            listening(ApiServer("only"), "127.0.0.3", port, context),
+            balancer(name=NAME, port=port, ca=authorities.ca) as (_, here),
+        ):
+            assert await say_who(here, authorities.client()) == "only"
+
+    run(story)
+
+
+def test_no_answer_of_dns_changes_nothing_but_another_answer_does(
+    authorities: Authorities, places: list[str]
+) -> None:
+    async def story() -> None:
+        context, port = authorities.context(), free_port()
+        places[:] = ["127.0.0.2"]
+        async with (
+            listening(ApiServer("old"), "127.0.0.2", port, context),
+            listening(ApiServer("new"), "127.0.0.3", port, context),
+            balancer(domain="mesos", port=port) as (found, here),
+        ):
+            client = authorities.client()
+            assert await say_who(here, client) == "old"
+            places.clear()
+            old = found.cluster(NAME).backends["127.0.0.2"]
+            await until(lambda: old.ready)
+            assert await say_who(here, client) == "old"
+            places[:] = ["127.0.0.3"]
+            await until(lambda: set(found.cluster(NAME).backends) == {"127.0.0.3"})
+            assert await say_who(here, client) == "new"
+
+    run(story)
+
+
+def test_an_api_server_of_another_cluster_is_not_taken_for_ours(
+    authorities: Authorities, places: list[str]
+) -> None:
+    async def story() -> None:
+        ours, theirs = authorities.context(), authorities.context("theirs")
+        port = free_port()
+        places[:] = ["127.0.0.2", "127.0.0.3"]
+        async with (
+            listening(ApiServer("theirs"), "127.0.0.2", port, theirs),
+            listening(ApiServer("ours"), "127.0.0.3", port, ours),
+            balancer(name=NAME, port=port, ca=authorities.ca) as (found, here),
+        ):
+            known = found.cluster(NAME).backends
+            await until(lambda: len(known) == 2 and known["127.0.0.3"].ready)
+            await until(lambda: known["127.0.0.2"].ready is False)
+            assert await say_who(here, authorities.client()) == "ours"
+            # Ours stays although DNS, for a while, knows of the other one alone.
+            places[:] = ["127.0.0.2"]
+            await until(lambda: known["127.0.0.2"].failures > 3)
+            assert "127.0.0.3" in known
+
+    run(story)
+
+
+def test_the_front_serves_the_cluster_that_is_named_and_no_other_name(
+    authorities: Authorities, places: list[str]
+) -> None:
+    async def story() -> None:
+        context, port = authorities.context(), free_port()
+        places[:] = ["127.0.0.2"]
+        async with (
+            listening(ApiServer("api"), "127.0.0.2", port, context),
+            balancer(domain="mesos", port=port) as (found, here),
+        ):
+            assert await say_who(here, authorities.client()) == "api"
+            for name in ("apiserver.kubernetes.mesos.example", "www.example.org", "api.mesos"):
+                with pytest.raises((OSError, ssl.SSLError, EOFError)):
+                    await say_who(here, authorities.client(), name)
+            reader, writer = await asyncio.open_connection("127.0.0.1", here)
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            assert await asyncio.wait_for(reader.read(), SPARE) == b""
+            writer.transport.abort()
+            assert set(found.names()) == {NAME}
+
+    run(story)
+
+
+def test_whoever_names_no_cluster_gets_the_default_one(
+    authorities: Authorities, places: list[str]
+) -> None:
+    async def story() -> None:
+        context, port = authorities.context(), free_port()
+        places[:] = ["127.0.0.2"]
+        nameless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        nameless.check_hostname = False
+        nameless.verify_mode = ssl.CERT_NONE
+        async with listening(ApiServer("api"), "127.0.0.2", port, context):
+            async with balancer(domain="mesos", port=port, default=NAME) as (_, here):
+                assert await say_who(here, nameless, "") == "api"
+            async with balancer(domain="mesos", port=port, default="") as (_, here):
+                with pytest.raises((OSError, ssl.SSLError, EOFError)):
+                    await say_who(here, nameless, "")
+
+    run(story)
+
+
+def greeting(name: str | None) -> bytes:
+    """A ClientHello as OpenSSL sends it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    if name is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    client = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def test_the_name_in_a_greeting() -> None:
+    hello = greeting(NAME)
+    assert balance.server_name(hello) == NAME
+    assert balance.server_name(greeting(None)) == ""
+    for cut in range(len(hello)):
+        with pytest.raises(balance.Incomplete):
+            balance.server_name(hello[:cut])
+    # The same greeting in two records.
+    body = hello[5:]
+    split = b"".join(
+        b"\x16\x03\x01" + len(part).to_bytes(2, "big") + part for part in (body[:40], body[40:])
+    )
+    assert balance.server_name(split) == NAME
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1", b"\x16\x03\x01\x00\x00", b"\x15\x03\x03\x00\x02"]
+)
+def test_what_is_no_greeting(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not TLS"):
+        balance.server_name(data)
