@@ -1,115 +1,199 @@
 """The HTTPS API: operators show a bearer token, tasks their own proof; errors are sentences."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: FastAPI reads annotations that name local variables.
 
-import hmac
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from kubedcos import __version__
-from kubedcos.api.hosting import Clusters, Unknown
-from kubedcos.errors import ExitCode, InvalidInput, KubedcosError, Problem
+from kubedcos.api import inspection, metrics, refusals, sdk
+from kubedcos.api.access import Access
+from kubedcos.api.hosting import Clusters
+from kubedcos.api.refusals import MOST_BODY_BYTES, RESPONSES
+from kubedcos.api.support import House
+from kubedcos.errors import InvalidInput, Problem
 from kubedcos.kubernetes import delivery_route
-from kubedcos.mesos.client import SubscriptionEnded
+from kubedcos.scheduler import life
+from kubedcos.scheduler.steering import Operator
 
-MOST_BODY_BYTES = 1 << 20
-_HTTP_CODES = {ExitCode.USAGE: 422, ExitCode.REFUSED: 409, ExitCode.INCOMPLETE: 503}
+__all__ = ["MOST_BODY_BYTES", "build"]
+
+OPENAPI_PATH: Final = "/v1/openapi.json"
+_DESCRIPTION: Final = (
+    "The framework scheduler of kubedcos. Operators show a bearer token; the headers"
+    " `Kubedcos-User` and `Kubedcos-Why` (percent-encoded UTF-8) name who asks and why, and are"
+    " kept with every action."
+)
 
 
-def build(clusters: Clusters, token: str) -> FastAPI:
+def build(
+    clusters: Clusters, token: str, scrape_token: str = "", house: House | None = None
+) -> FastAPI:
     """The application.
 
     Args:
         clusters: what it is about.
         token: what operators have to show.
+        scrape_token: what a collector of metrics has to show; empty: an operator's token.
+        house: what a supporter is shown of the service itself.
     """
     app = FastAPI(
-        title="kubedcos", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+        title="kubedcos",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        generate_unique_id_function=lambda route: f"{route.name}:{route.path_format}",
     )
-    app.add_exception_handler(KubedcosError, _sentence)
-
-    def operator(request: Request) -> None:
-        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(shown.encode(), token.encode()):
-            raise HTTPException(401, "a bearer token of an operator is needed")
-
-    _add_open_routes(app, clusters)
-    _add_operator_routes(app, clusters, Depends(operator))
+    access = Access(token, scrape_token)
+    refusals.install(app)
+    requests = metrics.Requests()
+    app.add_middleware(metrics.Measured, requests=requests)
+    _add_open_routes(app, clusters, access)
+    guard = access.operator()
+    guarded = APIRouter(dependencies=[Depends(guard)], responses=RESPONSES)
+    _add_cluster_routes(guarded, clusters, guard)
+    inspection.add(guarded, clusters, house or House())
+    _add_document(guarded, app)
+    app.include_router(guarded)
+    for router in sdk.routers(clusters, access):
+        app.include_router(router)
+    app.include_router(metrics.router(clusters, access, requests))
     return app
 
 
-def _add_open_routes(app: FastAPI, clusters: Clusters) -> None:
+def _add_open_routes(app: FastAPI, clusters: Clusters, access: Access) -> None:
     """What needs no operator."""
 
-    @app.get("/v1/health")
-    async def health() -> dict[str, Any]:
-        return {"version": __version__, "healthy": not clusters.broken.is_set()}
+    @app.get("/v1/health", responses=_HEALTH_CODES)
+    async def health(
+        request: Request,
+        verbose: bool = False,
+        cluster: Annotated[str, Query(max_length=200)] = "",
+    ) -> JSONResponse:
+        """The life stage of one cluster or of the worst; operators may see all of them."""
+        found = clusters.health()
+        asked = [found[cluster]] if cluster in found else list(found.values())
+        worst = life.broken("a scheduler could not go on") if clusters.broken.is_set() else None
+        worst = worst or life.worst(asked)
+        body: dict[str, Any] = {
+            "version": __version__,
+            "healthy": worst.stage is not life.Life.BROKEN,
+            "stage": str(worst.stage),
+        }
+        if verbose and access.known(request):
+            body["clusters"] = {
+                name: {"stage": str(each.stage), "code": each.code, "doing": each.sentence}
+                for name, each in found.items()
+            }
+        return JSONResponse(body, worst.code, headers={"Cache-Control": "no-store"})
 
     app.include_router(delivery_route.router(clusters.delivery_of))
 
 
-def _add_operator_routes(app: FastAPI, clusters: Clusters, guard: Any) -> None:
-    """What operators ask."""
-    guards = [guard]
+_HEALTH_CODES: Final[dict[int | str, dict[str, Any]]] = {
+    202: {"description": "staging or deleting"},
+    203: {"description": "recovering"},
+    207: {"description": "waits for an operator"},
+    208: {"description": "waits before the next attempt"},
+    318: {"description": "starting or reconciling"},
+    500: {"description": "broken"},
+    503: {"description": "standby, or without a connection to Mesos"},
+}
 
-    @app.get("/v1/clusters", dependencies=guards)
+
+def _add_cluster_routes(app: APIRouter, clusters: Clusters, guard: Callable[..., Operator]) -> None:
+    """Clusters, their plans and their pods, as this project shows them."""
+
+    @app.get("/v1/clusters")
     async def list_clusters() -> list[dict[str, Any]]:
+        """All clusters."""
         return [hosted.snapshot() for hosted in clusters.all()]
 
-    @app.post("/v1/clusters", dependencies=guards)
-    async def create_cluster(request: Request) -> JSONResponse:
+    @app.post(
+        "/v1/clusters",
+        responses={201: {"description": "It was made."}},
+        openapi_extra={"requestBody": _OPTIONS_BODY},
+    )
+    async def create_cluster(
+        request: Request, by: Annotated[Operator, Depends(guard)]
+    ) -> JSONResponse:
+        """Make a cluster with these options; one that has them stays as it is."""
         document = await _document(request)
         hosted, is_new = await clusters.create(document, "options")
+        if is_new:
+            hosted.scheduler.note_action(by, "cluster create", "made")
         return JSONResponse(
             {"changed": is_new, "cluster": hosted.snapshot()}, 201 if is_new else 200
         )
 
-    @app.get("/v1/clusters/{name}", dependencies=guards)
+    @app.get("/v1/clusters/{name}")
     async def show_cluster(name: str) -> dict[str, Any]:
+        """One cluster."""
         return clusters.get(name).snapshot()
 
-    @app.delete("/v1/clusters/{name}", dependencies=guards)
-    async def delete_cluster(name: str) -> JSONResponse:
+    @app.delete(
+        "/v1/clusters/{name}", status_code=202, responses={202: {"description": "It has begun."}}
+    )
+    async def delete_cluster(name: str, by: Annotated[Operator, Depends(guard)]) -> JSONResponse:
+        """Take a cluster down."""
+        hosted = clusters.get(name)
+        if hosted.deleting is None:
+            hosted.scheduler.note_action(by, "cluster delete", "begun")
         return JSONResponse({"changed": True, "cluster": clusters.delete(name).snapshot()}, 202)
 
-    @app.get("/v1/clusters/{name}/plans", dependencies=guards)
+    @app.get("/v1/clusters/{name}/plans")
     async def list_plans(name: str) -> list[dict[str, Any]]:
+        """Plans with their progress."""
         return clusters.get(name).scheduler.plan_list()
 
-    @app.get("/v1/clusters/{name}/plans/{plan}", dependencies=guards)
+    @app.get("/v1/clusters/{name}/plans/{plan}")
     async def show_plan(name: str, plan: str) -> dict[str, Any]:
-        scheduler = clusters.get(name).scheduler
-        try:
-            return scheduler.plan_show(plan)
-        except KeyError:
-            known = [found["name"] for found in scheduler.plan_list()]
-            raise _unknown("plan", plan, known) from None
+        """One plan as a tree."""
+        return sdk.plan_view(clusters.get(name), plan)
 
-    @app.get("/v1/clusters/{name}/pods", dependencies=guards)
+    @app.get("/v1/clusters/{name}/pods")
     async def list_pods(name: str) -> list[dict[str, Any]]:
+        """Pod instances."""
         return clusters.get(name).scheduler.pod_list()
 
-    @app.get("/v1/clusters/{name}/pods/{pod}", dependencies=guards)
+    @app.get("/v1/clusters/{name}/pods/{pod}")
     async def show_pod(name: str, pod: str) -> dict[str, Any]:
-        scheduler = clusters.get(name).scheduler
-        try:
-            return scheduler.pod_show(pod)
-        except KeyError:
-            known = [found["name"] for found in scheduler.pod_list()]
-            raise _unknown("pod", pod, known) from None
+        """One pod instance."""
+        return sdk.pod_view(clusters.get(name), pod)
 
-    @app.get("/v1/clusters/{name}/kubeconfig", dependencies=guards)
+    @app.get("/v1/clusters/{name}/kubeconfig", response_class=PlainTextResponse)
     async def kubeconfig(name: str) -> PlainTextResponse:
+        """A kubeconfig with a certificate of its own. It is a secret."""
         text = clusters.get(name).workload.kubernetes.kubeconfig()
         return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
 
 
-def _unknown(kind: str, name: str, known: list[str]) -> Unknown:
-    wanted = "one of: " + ", ".join(known)
-    return Unknown([Problem(kind, repr(name), wanted, id=f"{kind}-unknown")])
+_OPTIONS_BODY: Final = {
+    "required": True,
+    "description": "Options of the cluster; `kubedcos cluster schema` prints their schema.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}},
+            }
+        }
+    },
+}
+
+
+def _add_document(router: APIRouter, app: FastAPI) -> None:
+    @router.get(OPENAPI_PATH, include_in_schema=False)
+    async def document() -> Response:
+        """This API as an OpenAPI document."""
+        return JSONResponse(app.openapi())
 
 
 async def _document(request: Request) -> dict[str, Any]:
@@ -119,42 +203,11 @@ async def _document(request: Request) -> dict[str, Any]:
         InvalidInput: it is none.
     """
     try:
-        document = json.loads(await _body(request))
-    except ValueError as error:
+        document = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
         problem = Problem("body", str(error), "a JSON object", id="body-json")
         raise InvalidInput([problem]) from error
     if not isinstance(document, dict):
         problem = Problem("body", type(document).__name__, "a JSON object", id="body-json")
         raise InvalidInput([problem])
     return document
-
-
-async def _body(request: Request) -> bytes:
-    """The request's body, bounded."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BODY_BYTES:
-            raise HTTPException(413, f"a body has at most {MOST_BODY_BYTES} bytes")
-    return bytes(body)
-
-
-async def _sentence(_: Request, error: Exception) -> JSONResponse:
-    """An error of ours as its text, its problems and the exit code for the command line."""
-    assert isinstance(error, KubedcosError)
-    code = 404 if isinstance(error, Unknown) else _HTTP_CODES.get(error.exit_code, 500)
-    if isinstance(error, SubscriptionEnded):
-        code = 503
-    document: dict[str, Any] = {"error": str(error), "exit_code": int(error.exit_code)}
-    if isinstance(error, InvalidInput):
-        document["problems"] = [
-            {
-                "where": problem.where,
-                "seen": problem.seen,
-                "wanted": problem.wanted,
-                "id": problem.id,
-                "fix": problem.fix,
-            }
-            for problem in error.problems
-        ]
-    return JSONResponse(document, code)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from kubedcos import log
 from kubedcos.api import app, identity
 from kubedcos.api.hosting import Clusters, MakeWorkload
 from kubedcos.api.identity import Identity
 from kubedcos.api.settings import DaemonSettings
+from kubedcos.api.support import House
 from kubedcos.clock import Clock, SystemClock
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import KubedcosError
@@ -53,7 +55,8 @@ async def _serve(settings: DaemonSettings, make: WorkloadMaker) -> None:
         framework=lambda options: _framework(settings, options),
         connect=framework.connector,
     )
-    server = _Server(_server_config(settings, clusters, shown))
+    house = _house(settings, shown)
+    server = _Server(_server_config(settings, clusters, shown, house))
     serving = asyncio.create_task(server.serve())
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -90,9 +93,27 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server_config(settings: DaemonSettings, clusters: Clusters, shown: Identity) -> uvicorn.Config:
+def _house(settings: DaemonSettings, shown: Identity) -> House:
+    """What a supporter is shown of the service; its lines go to the journal in the wanted form."""
+
+    def secrets() -> list[str]:
+        files = (settings.mesos.secret_file, settings.mesos.agent_secret_file)
+        kept = [
+            path.read_text(errors="replace").strip()
+            for path in files
+            if path is not None and path.is_file()
+        ]
+        return [secret for secret in (shown.token, shown.scrape_token, *kept) if secret]
+
+    recent = log.set_up(log.Form(settings.log.format), settings.log.level, secrets())
+    return House(settings.model_dump(mode="json"), secrets, recent.lines)
+
+
+def _server_config(
+    settings: DaemonSettings, clusters: Clusters, shown: Identity, house: House
+) -> uvicorn.Config:
     config = uvicorn.Config(
-        app.build(clusters, shown.token),
+        app.build(clusters, shown.token, shown.scrape_token, house),
         host=settings.api.listen,
         port=settings.api.port,
         ssl_certfile=str(shown.certificate),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import InvalidInput, KubedcosError, Problem, Refused
 from kubedcos.kubernetes.delivery import Delivery
 from kubedcos.mesos.client import Connector
+from kubedcos.scheduler import life
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import FrameworkSettings
 from kubedcos.scheduler.workload import Workload
@@ -61,6 +62,24 @@ class HostedWorkload(Protocol):
         """The cluster is gone: forget its keys."""
         ...
 
+    def certificates(self) -> Mapping[str, float]:
+        """When certificates expire, in seconds since 1970, by name."""
+        ...
+
+    def secrets(self) -> Iterable[bytes]:
+        """Every secret of the cluster, so that it can be taken out of what leaves the house."""
+        ...
+
+    async def log_piece(
+        self, address: str, task_id: str, file: str, offset: int, length: int
+    ) -> tuple[str, int]:
+        """A piece of a file of a task's sandbox, and the offset where it begins.
+
+        Raises:
+            SandboxUnreadable: no such file, no such task there, or no answer.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Links:
@@ -94,6 +113,10 @@ class Hosted:
     deleting: asyncio.Task[None] | None = None
     failure: str = ""
 
+    def health(self) -> life.Health:
+        """At which stage of its life it is."""
+        return life.broken(self.failure) if self.failure else self.scheduler.health()
+
     def snapshot(self) -> dict[str, Any]:
         """How it stands, as plain data."""
         found = self.scheduler.snapshot()
@@ -101,6 +124,7 @@ class Hosted:
         return {
             **found,
             "version": self.options.version,
+            "stage": str(self.health().stage),
             "error": self.failure or found.get("error"),
             "status": next((plan["status"] for plan in plans if plan["name"] == "deploy"), None),
             "options": self.options.model_dump(mode="json"),
@@ -116,6 +140,8 @@ class Clusters:
         framework: who a cluster is to Mesos.
         connect: makes its way to Mesos.
         broken: set when the store failed under a cluster; the service must end then.
+        unreadable: clusters of the store that cannot be gone on with, and why; they are left as
+            they are.
     """
 
     store: Store
@@ -124,6 +150,7 @@ class Clusters:
     framework: Callable[[ClusterOptions], FrameworkSettings]
     connect: Callable[[FrameworkSettings], Connector]
     broken: asyncio.Event = field(default_factory=asyncio.Event)
+    unreadable: dict[str, str] = field(default_factory=dict)
     _hosted: dict[str, Hosted] = field(default_factory=dict)
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -132,14 +159,16 @@ class Clusters:
         for name in self.store.clusters():
             text = records.options(self.store, name)
             if text is None:
+                self.unreadable[name] = "it has records and no options"
                 _log.error("cluster %s has records and no options; it is left alone", name)
                 continue
             try:
                 await self._host(
                     options_file.validate(json.loads(text), f"stored options of {name}")
                 )
-            except (KubedcosError, ValueError):
+            except (KubedcosError, ValueError) as error:
                 # One cluster that cannot be restored must not take the others along.
+                self.unreadable[name] = str(error)
                 _log.exception("cluster %s cannot be restored", name)
 
     async def create(self, data: Mapping[str, Any], where: str) -> tuple[Hosted, bool]:
@@ -151,6 +180,7 @@ class Clusters:
             KubedcosError: what it needs is not there; nothing was kept.
         """
         options = options_file.validate(dict(data), where)
+        self._not_unreadable(options.name)
         async with self._making:
             known = self._hosted.get(options.name)
             if known is None:
@@ -186,6 +216,7 @@ class Clusters:
         try:
             return self._hosted[name]
         except KeyError:
+            self._not_unreadable(name)
             known = ", ".join(sorted(self._hosted)) or "none so far"
             problem = Problem("cluster", repr(name), f"one of: {known}", id="cluster-unknown")
             raise Unknown([problem]) from None
@@ -193,6 +224,24 @@ class Clusters:
     def all(self) -> list[Hosted]:
         """Every cluster, by name."""
         return [self._hosted[name] for name in sorted(self._hosted)]
+
+    def _not_unreadable(self, name: str) -> None:
+        """Refuse to touch what the store holds of a cluster and nobody can read.
+
+        Raises:
+            Refused: this is such a cluster.
+        """
+        if name in self.unreadable:
+            raise Refused(
+                f"cluster {name} is stored and cannot be gone on with"
+                f" ({self.unreadable[name]}); it is left as it is. Start the version that wrote"
+                " it, or restore a backup of the state"
+            )
+
+    def health(self) -> dict[str, life.Health]:
+        """The life stage of every cluster, also of those that cannot be gone on with."""
+        found = {hosted.options.name: hosted.health() for hosted in self.all()}
+        return found | {name: life.broken(reason) for name, reason in self.unreadable.items()}
 
     def delivery_of(self, task_id: str) -> Delivery | None:
         """What answers the task; none when no cluster has such a task."""

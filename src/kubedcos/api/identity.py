@@ -15,19 +15,21 @@ from kubedcos.kubernetes.pki import Authority, KeyPair, Profile
 AUTHORITY = "ca"
 SERVER = "server"
 TOKEN = "operator-token"  # noqa: S105  the name of a file
+SCRAPE_TOKEN = "scrape-token"  # noqa: S105  likewise
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the service shows of itself and asks of operators."""
+    """What the service shows of itself, and asks of operators and of scrapers of its metrics."""
 
     ca_pem: str
     certificate: Path
     key: Path
     token: str
+    scrape_token: str = ""
 
     def __repr__(self) -> str:
-        """Without the token, so that no log can show it."""
+        """Without the tokens, so that no log can show them."""
         return f"Identity({self.certificate})"
 
 
@@ -44,14 +46,12 @@ def ensure(folder: Path, addresses: Sequence[str], now: float) -> Identity:
     pair = authority.issue_pair(_profile(addresses), now)
     write(folder / f"{SERVER}.crt", pair.certificate_pem, 0o644)
     write(folder / f"{SERVER}.key", pair.key_pem, 0o600)
-    token = folder / TOKEN
-    if not token.exists():
-        write(token, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
     return Identity(
         authority.certificate_pem.decode(),
         folder / f"{SERVER}.crt",
         folder / f"{SERVER}.key",
-        token.read_text().strip(),
+        _token(folder / TOKEN),
+        _token(folder / SCRAPE_TOKEN),
     )
 
 
@@ -85,6 +85,13 @@ def write(path: Path, content: bytes, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _token(path: Path) -> str:
+    """The token in a file, made at the first time."""
+    if not path.exists():
+        write(path, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
+    return path.read_text().strip()
 
 
 def _authority(folder: Path, now: float) -> Authority:

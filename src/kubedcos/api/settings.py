@@ -6,7 +6,7 @@ Written by the role ``kubernetes_framework`` as ``/etc/kubedcos/scheduler.yml``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -66,12 +66,22 @@ class Mesos(Section):
     """Of this host, for Mesos' own pages."""
 
 
+class Log(Section):
+    """What the service logs on stderr, for systemd's journal."""
+
+    format: Literal["console", "json"] = "console"
+    """``console`` for people, ``json`` for programs: one object for each line."""
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least that is shown."""
+
+
 class DaemonSettings(Section):
     """All settings of the service."""
 
     state_dir: Path = Path("/var/lib/kubedcos")
     """Database, keys and the API's identity; for root alone."""
     api: Api = Api()
+    log: Log = Log()
     mesos: Mesos
 
     @property

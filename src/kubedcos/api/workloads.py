@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+from cryptography import x509
 
 from kubedcos.api import identity
 from kubedcos.api.hosting import Links
@@ -18,7 +19,7 @@ from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
 from kubedcos.kubernetes.artifact_index import ArtifactIndex
 from kubedcos.kubernetes.sandbox import AgentSandboxReader
-from kubedcos.kubernetes.vault import FileSecretStore, Vault
+from kubedcos.kubernetes.vault import Ca, FileSecretStore, Vault
 from kubedcos.kubernetes.workload import ApiEndpoint, KubernetesWorkload
 from kubedcos.mesos.tls import client_context
 
@@ -37,6 +38,26 @@ class ClusterWorkload:
     kubernetes: KubernetesWorkload
     vault: Vault
     folder: Path
+    reader: AgentSandboxReader
+
+    def certificates(self) -> Mapping[str, float]:
+        """When the cluster's authorities expire."""
+        found = {}
+        for ca in Ca:
+            parsed = x509.load_pem_x509_certificate(self.vault.authority(ca).certificate_pem)
+            found[f"ca-{ca}"] = parsed.not_valid_after_utc.timestamp()
+        return found
+
+    def secrets(self) -> Iterable[bytes]:
+        """Everything in the cluster's vault."""
+        values = (self.vault.store.get(name) for name in self.vault.store.names())
+        return [value for value in values if value]
+
+    async def log_piece(
+        self, address: str, task_id: str, file: str, offset: int, length: int
+    ) -> tuple[str, int]:
+        """A piece of a file of a task's sandbox; see `AgentSandboxReader.piece`."""
+        return await self.reader.piece(address, task_id, file, offset, length)
 
     def forget(self) -> None:
         """Forget every key and file of the cluster."""
@@ -64,28 +85,29 @@ def maker(
             tls = client_context(mesos.ca_file, mesos.cert_file, mesos.key_file)
         index = folder / INDEX
         known = index.read_bytes() if index.exists() else await _fetch(options.artifacts.url)
+        reader = AgentSandboxReader(
+            httpx2.AsyncClient(
+                auth=_agent_credentials(settings),
+                trust_env=False,
+                verify=True if tls is None else tls,
+            ),
+            links.framework_id,
+            options.mesos.agent_port,
+            "http" if tls is None else "https",
+        )
         kubernetes = KubernetesWorkload(
             options=options,
             vault=vault,
             index=ArtifactIndex.parse(options.artifacts.url, known),
             endpoint=ApiEndpoint(settings.api.urls(), shown.ca_pem, settings.api.front),
-            reader=AgentSandboxReader(
-                httpx2.AsyncClient(
-                    auth=_agent_credentials(settings),
-                    trust_env=False,
-                    verify=True if tls is None else tls,
-                ),
-                links.framework_id,
-                options.mesos.agent_port,
-                "http" if tls is None else "https",
-            ),
+            reader=reader,
             clock=clock,
             alarm=links.alarm,
         )
         # What a cluster was made from stays, whatever the server has later.
         if not index.exists():
             identity.write(index, known, 0o600)
-        return ClusterWorkload(kubernetes, vault, folder)
+        return ClusterWorkload(kubernetes, vault, folder, reader)
 
     return make
 

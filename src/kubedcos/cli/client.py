@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import json
+import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from kubedcos.cli import contexts
 from kubedcos.cli.contexts import Context
@@ -42,36 +44,60 @@ class Client:
                 [Problem(f"context {context.name}: ca_pem", str(error), "a certificate")]
             ) from error
 
-    def get(self, *path: str) -> Any:
+    def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """The answer to GET; see `ask`."""
-        return json.loads(self.ask("GET", path))
+        return json.loads(self.ask("GET", path, query=query))
 
     def text(self, *path: str) -> str:
         """The answer to GET as it is; see `ask`."""
         return self.ask("GET", path).decode()
 
-    def send(self, method: str, *path: str, document: Mapping[str, Any] | None = None) -> Any:
+    def send(
+        self,
+        method: str,
+        *path: str,
+        document: Mapping[str, Any] | Sequence[str] | None = None,
+        query: Mapping[str, str] | None = None,
+        why: str = "",
+    ) -> Any:
         """The answer to another method, with a JSON body; see `ask`."""
-        return json.loads(self.ask(method, path, document))
+        return json.loads(self.ask(method, path, document, query=query, why=why))
 
     def ask(
-        self, method: str, path: tuple[str, ...], document: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: tuple[str, ...],
+        document: Mapping[str, Any] | Sequence[str] | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        why: str = "",
     ) -> bytes:
         """Ask the first scheduler of the context that answers.
+
+        Args:
+            method: of HTTP.
+            path: parts of the path after ``/v1``.
+            document: the body, for JSON.
+            query: parameters; empty ones are left out.
+            why: the operator's reason; kept with what is done.
 
         Raises:
             Unreachable: none does.
             KubedcosError: the scheduler refused; the text and exit code are its own.
         """
         reasons = []
+        asked = urlencode({key: value for key, value in (query or {}).items() if value})
         for url in self._context.urls:
             request = urllib.request.Request(  # noqa: S310  the context holds https addresses
-                "/".join([url, "v1", *(quote(part, safe="") for part in path)]),
+                "/".join([url, "v1", *(quote(part, safe="") for part in path)])
+                + (f"?{asked}" if asked else ""),
                 method=method,
                 data=None if document is None else json.dumps(document).encode(),
                 headers={
                     "Authorization": f"Bearer {self._context.token}",
                     "Content-Type": "application/json",
+                    "Kubedcos-User": quote(_user(), safe="@"),
+                    "Kubedcos-Why": quote(why, safe=" "),
                 },
             )
             try:
@@ -114,6 +140,15 @@ def cluster_name(client: Client, given: str) -> str:
     seen = f"{len(names)} clusters ({', '.join(names)})" if names else "no cluster"
     wanted = "--cluster NAME" if names else "a cluster; `kubedcos cluster create` makes one"
     raise InvalidInput([Problem("cluster", seen, wanted, id="cluster-choice")])
+
+
+def _user() -> str:
+    """Who sits here, such as ``ann@control``; the scheduler keeps it with what is done."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        name = "unknown"
+    return f"{name}@{socket.gethostname()}"[:100]
 
 
 def _refusal(status: int, body: bytes) -> KubedcosError:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kubedcos.cli.client import Client, connect
+from kubedcos.cli.asking import ClusterOption, WhyOption
+from kubedcos.cli.client import Client, cluster_name, connect
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
 from kubedcos.errors import InvalidInput, NotYetComplete, Problem
 
@@ -32,6 +33,7 @@ _POLL_SECONDS = 1.0
 def create(
     file: Annotated[Path, typer.Argument(help="Options of the cluster, YAML.")],
     wait: WaitOption = 0.0,
+    why: WhyOption = "",
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +49,7 @@ def create(
         ) from error
     options = options_file.load(text, str(file))
     client = connect()
-    answer = client.send("POST", "clusters", document=options.model_dump(mode="json"))
+    answer = client.send("POST", "clusters", document=options.model_dump(mode="json"), why=why)
     if wait:
         _until_complete(client, options.name, wait)
         answer["cluster"] = client.get("clusters", options.name)
@@ -78,6 +80,7 @@ def show_(
 def delete(
     name: Annotated[str, typer.Argument(help="Cluster.")],
     wait: WaitOption = 300.0,
+    why: WhyOption = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """End all tasks of a cluster, destroy its volumes, remove its framework from Mesos."""
@@ -85,13 +88,30 @@ def delete(
     client.get("clusters", name)
     if not yes:
         typer.confirm(f"Delete cluster {name} and everything that it holds?", abort=True, err=True)
-    client.send("DELETE", "clusters", name)
+    client.send("DELETE", "clusters", name, why=why)
     deadline = time.monotonic() + wait
     while any(cluster["name"] == name for cluster in client.get("clusters")):
         if time.monotonic() >= deadline:
             raise NotYetComplete(f"cluster {name} is still being deleted")
         time.sleep(_POLL_SECONDS)
     tell(f"cluster {name} is gone")
+
+
+@app.command()
+def actions(
+    cluster: ClusterOption = "",
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """List what operators did to a cluster, the latest first: who, when, what, why, outcome."""
+    how = chosen(output, as_json)
+    client = connect()
+    show(
+        client.get("clusters", cluster_name(client, cluster), "actions"),
+        how,
+        columns=[("AT", "at"), ("WHO", "who"), ("WHAT", "what"), ("WHY", "why")],
+        wide=[("OUTCOME", "outcome")],
+    )
 
 
 @app.command()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from kubedcos.cli import client as api
 from kubedcos.cli import contexts
-from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show
-from kubedcos.errors import KubedcosError
+from kubedcos.cli.archive import default_path, local, members, write
+from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
+from kubedcos.errors import InvalidInput, KubedcosError, Problem
 
 app = typer.Typer()
 
@@ -27,10 +32,31 @@ class Finding:
 
 
 @app.callback(invoke_without_command=True)
-def doctor(output: OutputOption = Format.TABLE, as_json: JsonOption = False) -> None:
-    """Check context, API, clusters and their plans. Exit code 1 when something is wrong."""
+def doctor(
+    archive: Annotated[
+        bool, typer.Option("--archive", "-a", help="Write one archive for a supporter.")
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Name of the archive; default: with the time.")
+    ] = None,
+    inventory: Annotated[
+        Path | None,
+        typer.Option("--inventory", "-i", help="Run the preflight's checks on its hosts, too."),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check context, API, clusters, plans and hosts. Exit code 1 when something is wrong."""
     how = chosen(output, as_json)
     found = examine()
+    said = ""
+    if inventory is not None:
+        finding, said = preflight(inventory)
+        found.append(finding)
+    if archive or file is not None:
+        path = file or default_path(time.time())
+        _write_archive(path, found, said)
+        tell(f"{path}: look through it before you send it")
     show(
         [asdict(finding) for finding in found],
         how,
@@ -45,6 +71,54 @@ def doctor(output: OutputOption = Format.TABLE, as_json: JsonOption = False) -> 
     wrong = sum(not finding.ok for finding in found)
     if wrong:
         raise KubedcosError(f"{wrong} of {len(found)} checks found something wrong")
+
+
+def preflight(inventory: Path) -> tuple[Finding, str]:
+    """What the preflight's checks say of an inventory's hosts, and all of their output.
+
+    They only read, and are made for hosts that run a cluster already as for fresh ones.
+
+    Raises:
+        InvalidInput: this is no checkout, or Ansible is not installed.
+    """
+    from kubedcos.cli import preflight as play  # noqa: PLC0415  only those who ask pay for it
+    from kubedcos.cli.stages import findings_of  # noqa: PLC0415
+
+    argv = play.command(inventory, None)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        wanted = "ansible-playbook beside kubedcos; `make setup` installs it"
+        raise InvalidInput([Problem(argv[0], str(error), wanted, id="ansible-missing")]) from error
+    said = done.stdout + done.stderr
+    if done.returncode == 0:
+        return Finding("preflight", True, str(inventory), "every host passes"), said
+    lines = findings_of(said.splitlines()) or said.strip().splitlines()[-3:]
+    fix = "as the findings say; `kubedcos preflight` shows them in full"
+    return Finding("preflight", False, str(inventory), "; ".join(lines), fix), said
+
+
+def _write_archive(path: Path, found: Sequence[Finding], said: str) -> None:
+    """Write the archive with what can be had; what cannot is a finding already."""
+    support, metrics, known = None, "", []
+    about = local("", ())
+    try:
+        context = contexts.current()
+        about, known = local(context.name, context.urls), [context.token]
+        client = api.Client(context, seconds=60.0)
+        support = client.get("support")
+        metrics = client.text("metrics", "prometheus")
+    except KubedcosError as error:
+        about["error"] = str(error)
+    files = members(
+        findings=[asdict(finding) for finding in found],
+        local=about,
+        support=support,
+        metrics=metrics,
+        preflight=said,
+        known=known,
+    )
+    write(path, files)
 
 
 def examine(

@@ -13,7 +13,7 @@ import typer
 
 from kubedcos.errors import ExitCode, KubedcosError
 
-# name: (module with `app`, what `kubedcos --help` says of it)
+# name: (module with `app` or, for a single command, `command`; what `kubedcos --help` says of it)
 GROUPS: dict[str, tuple[str, str]] = {
     "demo": ("kubedcos.cli.demo", "Everything on this machine: up, down."),
     "lab": (
@@ -22,8 +22,11 @@ GROUPS: dict[str, tuple[str, str]] = {
     ),
     "artifacts": ("kubedcos.cli.artifacts", "Binaries and images: list, build, verify, bundle."),
     "cluster": ("kubedcos.cli.cluster", "Kubernetes clusters: create, list, show, delete."),
-    "plan": ("kubedcos.cli.plan", "What is done in which order, and how far it is."),
-    "pod": ("kubedcos.cli.pod", "Pod instances and their Mesos tasks."),
+    "status": ("kubedcos.cli.status", "How every cluster stands; --watch, --wait 10m."),
+    "plan": ("kubedcos.cli.plan", "What is done in which order, how far it is; steer it."),
+    "pod": ("kubedcos.cli.pod", "Pod instances and their Mesos tasks; restart, replace, pause."),
+    "logs": ("kubedcos.cli.logs", "What a task says, from its Mesos sandbox."),
+    "explain": ("kubedcos.cli.explain", "What an option of a cluster means."),
     "kubeconfig": ("kubedcos.cli.kubeconfig", "Print a kubeconfig that works from here."),
     "kubectl": ("kubedcos.cli.kubectl", "Run kubectl against a cluster."),
     "doctor": ("kubedcos.cli.doctor", "Look for what is wrong, and say what helps."),
@@ -52,8 +55,11 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     asked = next((word for word in arguments if not word.startswith("-")), "")
     for name, (module, summary) in GROUPS.items():
         if name == asked or completing:
-            group: typer.Typer = importlib.import_module(module).app
-            app.add_typer(group, name=name, help=summary)
+            found = importlib.import_module(module)
+            if hasattr(found, "app"):
+                app.add_typer(found.app, name=name, help=summary)
+            else:
+                app.command(name, help=summary)(found.command)
         else:
             app.command(name, help=summary)(_never)
     return app

@@ -8,15 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from kubedcos.cli.asking import ClusterOption, WhyOption, YesOption, complete_plans, confirm
 from kubedcos.cli.client import cluster_name, connect
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, print_answer, show, tell
 from kubedcos.errors import NotYetComplete
 
 app = typer.Typer(no_args_is_help=True)
 
-ClusterOption = Annotated[
-    str, typer.Option("--cluster", "-c", help="Cluster; default: the only one.")
-]
+PlanArgument = Annotated[str, typer.Argument(help="Plan.", autocompletion=complete_plans)]
+PhaseArgument = Annotated[str, typer.Argument(help="Phase; default: all of the plan.")]
+StepArgument = Annotated[str, typer.Argument(help="Step; default: all of the phase.")]
 _WATCH_SECONDS = 1.0
 
 
@@ -43,7 +44,7 @@ def list_(
 
 @app.command("show")
 def show_(
-    name: Annotated[str, typer.Argument(help="Plan.")] = "deploy",
+    name: PlanArgument = "deploy",
     cluster: ClusterOption = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow until complete.")] = False,
     output: OutputOption = Format.TABLE,
@@ -75,6 +76,115 @@ def show_(
     except KeyboardInterrupt:
         tell("")
         raise NotYetComplete(f"plan {name} is {plan['status']}") from None
+
+
+@app.command()
+def pause(
+    name: PlanArgument,
+    phase: PhaseArgument = "",
+    step: StepArgument = "",
+    cluster: ClusterOption = "",
+    why: WhyOption = "",
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Begin nothing more in a plan, a phase or a step; what is under way goes on."""
+    _steer("interrupt", (name, phase, step), cluster, why, chosen(output, as_json))
+
+
+@app.command()
+def resume(
+    name: PlanArgument,
+    phase: PhaseArgument = "",
+    step: StepArgument = "",
+    cluster: ClusterOption = "",
+    why: WhyOption = "",
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a pause back."""
+    _steer("continue", (name, phase, step), cluster, why, chosen(output, as_json))
+
+
+@app.command()
+def restart(
+    name: PlanArgument,
+    phase: PhaseArgument = "",
+    step: StepArgument = "",
+    cluster: ClusterOption = "",
+    why: WhyOption = "",
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Do steps again, in the order of the plan: their tasks end and are launched anew."""
+    how = chosen(output, as_json)
+    if not step:
+        what = f"phase {phase} of plan {name}" if phase else f"the whole plan {name}"
+        confirm(f"End and launch again every task of {what}?", yes)
+    _steer("restart", (name, phase, step), cluster, why, how)
+
+
+@app.command()
+def complete(
+    name: PlanArgument,
+    phase: PhaseArgument = "",
+    step: StepArgument = "",
+    cluster: ClusterOption = "",
+    why: WhyOption = "",
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Take steps for complete, whatever their tasks do."""
+    how = chosen(output, as_json)
+    if not step:
+        what = f"phase {phase} of plan {name}" if phase else f"the whole plan {name}"
+        confirm(f"Take every step of {what} for complete?", yes)
+    _steer("forceComplete", (name, phase, step), cluster, why, how)
+
+
+@app.command()
+def start(
+    name: PlanArgument,
+    cluster: ClusterOption = "",
+    why: WhyOption = "",
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Resume a plan; one that is complete is done again."""
+    _steer("start", (name, "", ""), cluster, why, chosen(output, as_json))
+
+
+@app.command()
+def stop(
+    name: PlanArgument,
+    cluster: ClusterOption = "",
+    why: WhyOption = "",
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Pause a plan; once started again, it is done from its beginning."""
+    how = chosen(output, as_json)
+    confirm(f"Have the whole plan {name} done again once it is started?", yes)
+    _steer("stop", (name, "", ""), cluster, why, how)
+
+
+# As the DC/OS CLI calls them.
+app.command("status", hidden=True)(show_)
+app.command("force-restart", hidden=True)(restart)
+app.command("force-complete", hidden=True)(complete)
+
+
+def _steer(word: str, element: tuple[str, str, str], cluster: str, why: str, how: Format) -> None:
+    """Ask for a verb, by the SDK's word for it."""
+    name, phase, step = element
+    client = connect()
+    path = ("clusters", cluster_name(client, cluster), "plans", name, word)
+    query = {"phase": phase, "step": step}
+    answer = client.send("POST", *path, query=query, why=why)
+    show(answer, how, text=str(answer["message"]).removeprefix(f"Received cmd: {word}: "))
 
 
 def _print(plan: dict[str, Any], how: Format) -> None:

@@ -25,6 +25,17 @@ def preflight(
     ] = None,
 ) -> None:
     """Run the playbook preflight; its findings name host, seen, wanted and fix."""
+    argv = command(inventory_path, variables)
+    sys.stdout.flush()
+    os.execv(argv[0], argv)  # noqa: S606  its output and its code are the answer
+
+
+def command(inventory_path: Path, variables: Path | None) -> list[str]:
+    """The program that runs the checks, with its arguments.
+
+    Raises:
+        InvalidInput: this is no checkout.
+    """
     if not PLAYBOOK.is_file():
         raise InvalidInput(
             [
@@ -35,6 +46,4 @@ def preflight(
         )
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     extra = [] if variables is None else ["--extra-vars", f"@{variables}"]
-    argv = [program, "--inventory", str(inventory_path), *extra, str(PLAYBOOK)]
-    sys.stdout.flush()
-    os.execv(program, argv)  # noqa: S606  its output and its code are the answer
+    return [program, "--inventory", str(inventory_path), *extra, str(PLAYBOOK)]

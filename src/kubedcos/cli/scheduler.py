@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +21,6 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Host clusters and serve the API until told to stop."""
     from kubedcos.api import daemon, settings, workloads  # noqa: PLC0415  pydantic and the rest
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
     daemon.run(settings.load(config), workloads.maker)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kubedcos.model.service import PhaseSpec, PlanSpec, StepSpec, Strategy
+from kubedcos.plan.interruption import NOT_INTERRUPTED, Interruption, Standing, Target
 from kubedcos.plan.status import Status, aggregate
-from kubedcos.plan.step import TaskFact, judge
+from kubedcos.plan.step import Stage, TaskFact, judge
 
 StepKey = tuple[str, str, str]
 """Plan, phase and step name."""
@@ -39,6 +40,9 @@ class Step:
 
     Attributes:
         was_complete: it has been complete once, so its return there is a recovery.
+        begun: one of its tasks was launched, whatever became of it.
+        restarting: an operator wants it done again, and its turn has not come.
+        forced: it counts as complete because an operator said so.
     """
 
     plan: str
@@ -49,6 +53,9 @@ class Step:
     started_at: float | None = None
     finished_at: float | None = None
     was_complete: bool = False
+    begun: bool = False
+    restarting: bool = False
+    forced: bool = False
 
     @property
     def key(self) -> StepKey:
@@ -58,20 +65,32 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A phase with its steps."""
+    """A phase with its steps.
+
+    Attributes:
+        paused: an operator wants nothing more begun in it.
+    """
 
     spec: PhaseSpec
     status: Status
     steps: tuple[Step, ...]
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan with its phases."""
+    """A plan with its phases.
+
+    Attributes:
+        paused: an operator wants nothing more begun in it.
+        endless: it is never done with: complete now, it may have work later.
+    """
 
     name: str
     status: Status
     phases: tuple[Phase, ...]
+    paused: bool = False
+    endless: bool = False
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -83,37 +102,55 @@ def grow(
     spec: PlanSpec,
     facts: Mapping[StepKey, Sequence[TaskFact]],
     history: Mapping[StepKey, StepHistory],
+    standing: Standing | None = None,
 ) -> Plan:
     """The plan with statuses.
 
     A step without facts is pending. A pending step that is not a candidate says what it waits for.
+
+    Args:
+        spec: the plan.
+        facts: what is known of each step's tasks.
+        history: what outlives them.
+        standing: what operators have asked of the plan and its parts.
     """
-    phases = [_phase(spec.name, phase, facts, history) for phase in spec.phases]
-    front = _front(Strategy.SERIAL, [phase.status for phase in phases])
-    waiting = [
-        phase if index in front else _blocked(phase, f"after phase {_first_open(phases)}")
-        for index, phase in enumerate(phases)
-    ]
+    asked = standing or {}
+    phases = [_phase(spec.name, phase, facts, history, asked) for phase in spec.phases]
     statuses = [phase.status for phase in phases]
-    status = aggregate(statuses, [statuses[index] for index in front])
-    return Plan(spec.name, status, tuple(waiting))
+    front = _front(Strategy.SERIAL, statuses)
+    own = asked.get(Target(spec.name), NOT_INTERRUPTED)
+    status = aggregate(
+        statuses, [statuses[index] for index in front], interrupted=own.paused and bool(front)
+    )
+    if own.paused:
+        shown = [_blocked(phase, f"plan {spec.name} is paused {own.origin}") for phase in phases]
+    else:
+        shown = [
+            phase if index in front else _blocked(phase, f"after phase {_first_open(phases)}")
+            for index, phase in enumerate(phases)
+        ]
+    return Plan(spec.name, status, tuple(shown), own.paused)
 
 
 def candidates(plan: Plan) -> tuple[Step, ...]:
     """Incomplete steps that may be worked on: those in turn, and every one that recovers.
 
     Recovery does not wait its turn: a node that was lost is not held up by a control plane that is
-    restarting.
+    restarting, nor by a pause of its phase or plan. A step that is paused itself is no candidate,
+    and one that an operator restarts waits for its turn.
     """
     front: set[StepKey] = set()
-    for index in _front(Strategy.SERIAL, [phase.status for phase in plan.phases]):
+    for index in () if plan.paused else _front(Strategy.SERIAL, [p.status for p in plan.phases]):
         phase = plan.phases[index]
+        if phase.paused:
+            continue
         statuses = [step.status for step in phase.steps]
         front |= {phase.steps[at].key for at in _front(phase.spec.strategy, statuses)}
     return tuple(
         step
         for step in plan.steps
-        if step.status is not Status.COMPLETE and (step.key in front or step.was_complete)
+        if step.status not in (Status.COMPLETE, Status.WAITING)
+        and (step.key in front or (step.was_complete and not step.restarting))
     )
 
 
@@ -122,36 +159,64 @@ def _phase(
     spec: PhaseSpec,
     facts: Mapping[StepKey, Sequence[TaskFact]],
     history: Mapping[StepKey, StepHistory],
+    standing: Standing,
 ) -> Phase:
     steps = []
     for step in spec.steps:
         key = (plan, spec.name, step.name)
-        known = facts.get(key)
-        status, reason = judge(known) if known is not None else (Status.PENDING, "")
         past = history.get(key, NO_HISTORY)
-        if past.lasting:
-            status, reason = Status.COMPLETE, ""
-        steps.append(
-            Step(
-                plan=plan,
-                phase=spec.name,
-                spec=step,
-                status=status,
-                reason=reason,
-                started_at=past.started_at,
-                finished_at=past.finished_at if status is Status.COMPLETE else None,
-                was_complete=past.was_complete,
-            )
-        )
+        asked = standing.get(Target(*key), NOT_INTERRUPTED)
+        steps.append(_step(key, step, facts.get(key), past, asked))
+    own = standing.get(Target(plan, spec.name), NOT_INTERRUPTED)
     statuses = [step.status for step in steps]
     front = _front(spec.strategy, statuses)
-    status = aggregate(statuses, [statuses[index] for index in front])
+    status = aggregate(
+        statuses, [statuses[index] for index in front], interrupted=own.paused and bool(front)
+    )
     behind = next((steps[index].spec.name for index in front), "")
-    shown = [
-        step if index in front else _step_blocked(step, f"after step {behind}")
-        for index, step in enumerate(steps)
-    ]
-    return Phase(spec, status, tuple(shown))
+    if own.paused:
+        shown = [_step_blocked(step, f"phase {spec.name} is paused {own.origin}") for step in steps]
+    else:
+        shown = [
+            step if index in front else _step_blocked(step, f"after step {behind}")
+            for index, step in enumerate(steps)
+        ]
+    return Phase(spec, status, tuple(shown), own.paused)
+
+
+def _step(
+    key: StepKey,
+    spec: StepSpec,
+    known: Sequence[TaskFact] | None,
+    past: StepHistory,
+    asked: Interruption,
+) -> Step:
+    """A step as its tasks say, and as operators want it."""
+    status, reason = judge(known) if known is not None else (Status.PENDING, "")
+    if past.lasting:
+        status, reason = Status.COMPLETE, ""
+    begun = any(task.stage is not Stage.ABSENT for task in known or ())
+    restarting = asked.restart and begun
+    forced = asked.completed and status is not Status.COMPLETE
+    if restarting:
+        status, reason = Status.PENDING, f"is to be restarted, as asked {asked.origin}"
+    elif forced:
+        status, reason = Status.COMPLETE, f"taken for complete {asked.origin}"
+    if asked.paused and status in (Status.PENDING, Status.DELAYED):
+        status, reason = Status.WAITING, f"paused {asked.origin}"
+    return Step(
+        plan=key[0],
+        phase=key[1],
+        spec=spec,
+        status=status,
+        reason=reason,
+        started_at=past.started_at,
+        finished_at=past.finished_at if status is Status.COMPLETE else None,
+        was_complete=past.was_complete,
+        begun=begun,
+        restarting=restarting,
+        forced=forced,
+    )
 
 
 def _front(strategy: Strategy, statuses: Sequence[Status]) -> tuple[int, ...]:
@@ -171,6 +236,8 @@ def _blocked(phase: Phase, reason: str) -> Phase:
 
 
 def _step_blocked(step: Step, reason: str) -> Step:
-    if step.status is not Status.PENDING or step.was_complete:
+    if step.status is not Status.PENDING or (step.was_complete and not step.restarting):
         return step
+    if step.restarting:
+        return replace(step, reason=f"{step.reason}; {reason}")
     return replace(step, reason=reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from kubedcos.clock import Clock
@@ -15,14 +15,16 @@ from kubedcos.offers.leftovers import leftovers, reservation_ids
 from kubedcos.offers.requirement import Requirement
 from kubedcos.plan.status import Status
 from kubedcos.plan.tree import Plan
-from kubedcos.scheduler import invariants, launching, staging, translate
+from kubedcos.scheduler import history, invariants, launching, staging, steering, translate
 from kubedcos.scheduler.demand import Demand, Voice
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
+from kubedcos.scheduler.tally import Tally
 from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
 from kubedcos.scheduler.workload import Workload
 from kubedcos.scheduler.world import Record, World
+from kubedcos.state.records import StepRecord
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Cycle:
     clock: Clock
     pace: Pace
     new_id: Callable[[], str]
+    tally: Tally = field(default_factory=Tally)
     demand: Demand = field(init=False)
     reconciliation: Reconciliation = field(init=False)
     mover: Mover = field(init=False)
@@ -80,16 +83,28 @@ class Cycle:
         now = self.clock.time()
         found = staging.plans(self.workload.spec, self.world, now)
         changed = staging.history(found, self.world, now)
-        if changed:
-            self.world.commit(changed)
+        marks, settled = steering.fulfilled(self.world, found)
+        self._measure(changed)
+        if changed or marks or settled:
+            self.world.commit([*changed, *marks], settled)
             found = staging.plans(self.workload.spec, self.world, now)
         return found
+
+    def _measure(self, changed: Iterable[StepRecord]) -> None:
+        """Count steps that have just become complete or begun to recover."""
+        for new in changed:
+            old = self.world.steps.get(new.key)
+            if new.finished_at is not None and new.started_at is not None:
+                self.tally.step_took(new.plan, new.finished_at - new.started_at)
+            elif old is not None and old.was_complete and old.finished_at is not None:
+                self.tally.decisions["recovering"] += 1
 
     async def stage(self, connection: Connection) -> str:
         """A cycle that stages the service and keeps it running."""
         self._give_up_unknown()
         await self._reconcile(connection)
-        done = self.mover.advance()
+        done = self._restart()
+        done += self.mover.advance()
         done += await self._kill(connection)
         # Before anything is launched: what shows that a reservation is gone are unused offers.
         self._note_released()
@@ -110,6 +125,13 @@ class Cycle:
         done += await self._decline(connection, more=bool(waiting))
         await self._voice(connection, waiting)
         return "; ".join([*done, _state_of(found)])
+
+    def _restart(self) -> list[str]:
+        """Begin again what operators want restarted and whose turn it is."""
+        if not any(mark.restart for mark in self.world.interruptions.values()):
+            return []
+        steps = steering.restart_in_turn(self.world, self.plans())
+        return [f"restarts {', '.join(steps)}"] if steps else []
 
     async def dismantle(self, connection: Connection) -> str:
         """A cycle that takes the service down; the empty sentence means that nothing is left.
@@ -142,6 +164,8 @@ class Cycle:
             wanted, spec, self.world, self.settings, fresh_id=self.new_id()
         )
         outcome = evaluate(requirement, self.world.offers(), self.world.surroundings())
+        self.tally.evaluated(outcome)
+        self.world.considered[wanted.pod_instance] = history.considered(outcome, now)
         if outcome.chosen is None:
             self._remember_unfit(requirement, outcome.reason)
             return ""
@@ -198,6 +222,8 @@ class Cycle:
             self.workload.task_ended(task.task_id)
 
     def _remember_unfit(self, requirement: Requirement, reason: str) -> None:
+        if self.world.placement.get(requirement.pod_instance) != reason:
+            self.world.tell(requirement.pod_instance, f"no offer fits: {reason}")
         self.world.placement[requirement.pod_instance] = reason
         if requirement.pinned and not requirement.pod.reserved:
             now = self.clock.monotonic()

@@ -21,6 +21,7 @@ from kubedcos.scheduler.invariants import at_work, quorum_objection
 from kubedcos.scheduler.recovery import NOTHING_LOST, Assessment, assess
 from kubedcos.scheduler.recovery_plan import forgotten
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
+from kubedcos.scheduler.steering import recovery_paused
 from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.workload import Departure, Readiness
@@ -61,6 +62,14 @@ def places_elsewhere(
 def turn(spec: ServiceSpec, world: World, record: RecoveryRecord, now: float) -> str:
     """Why a replacement has to wait for others of its kind; empty when its turn has come."""
     pod = spec.pod(record.pod)
+    phases = {
+        phase.name
+        for plan in spec.plans
+        for phase in plan.phases
+        if any(step.pod == record.pod and step.index == record.index for step in phase.steps)
+    }
+    if paused := recovery_paused(world, record.key, phases):
+        return paused
     group = pod.recovery.group or pod.name
     limits = pod.recovery
     others = [

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from kubedcos.model.service import PhaseSpec, ServiceSpec, StepSpec, Strategy
+from kubedcos.plan.interruption import NOT_INTERRUPTED, Standing, Target
 from kubedcos.plan.status import Status, aggregate
 from kubedcos.plan.step import TaskFact, judge
 from kubedcos.plan.tree import Phase, Plan, Step, StepKey
@@ -25,7 +26,12 @@ Facts = Mapping[StepKey, Sequence[TaskFact]]
 
 
 def recovery_plan(
-    spec: ServiceSpec, plans: Sequence[Plan], facts: Facts, world: World, now: float
+    spec: ServiceSpec,
+    plans: Sequence[Plan],
+    facts: Facts,
+    world: World,
+    now: float,
+    standing: Standing | None = None,
 ) -> Plan:
     """The plan as it stands.
 
@@ -35,7 +41,9 @@ def recovery_plan(
         facts: what is known of the tasks of their steps.
         world: wishes, waits and earlier recoveries.
         now: seconds since 1970.
+        standing: what operators have asked; recovery is paused and resumed as other plans are.
     """
+    asked = standing or {}
     steps: dict[str, list[Step]] = {}
     found: dict[StepKey, tuple[TaskFact, ...]] = {}
     for plan in plans:
@@ -47,7 +55,7 @@ def recovery_plan(
                 _collect(step, known_facts, steps, found)
     for phase, open_steps in list(steps.items()):
         judged = [_judged(step, found[step.key], world) for step in open_steps]
-        steps[phase] = [step for step in judged if step is not None]
+        steps[phase] = [_held(step, asked) for step in judged if step is not None]
     known = {step.key for phase in steps.values() for step in phase}
     for record in world.steps.values():
         key = (record.plan, record.phase, record.step)
@@ -57,7 +65,8 @@ def recovery_plan(
             steps.setdefault(record.phase, []).append(past)
     phases = [_phase(name, part) for name, part in steps.items() if part]
     statuses = [phase.status for phase in phases]
-    return Plan(NAME, aggregate(statuses, statuses), tuple(phases))
+    paused = asked.get(Target(NAME), NOT_INTERRUPTED).paused
+    return Plan(NAME, aggregate(statuses, statuses), tuple(phases), paused=paused, endless=True)
 
 
 def forgotten(world: World, now: float) -> list[StepRecord]:
@@ -120,6 +129,17 @@ def _judged(step: Step, facts: Sequence[TaskFact], world: World) -> Step | None:
     past = world.steps.get("/".join(step.key))
     began = past.started_at if past is not None and past.finished_at is None else None
     return replace(step, status=status, reason=reason, started_at=began)
+
+
+def _held(step: Step, asked: Standing) -> Step:
+    """The step, waiting if an operator has paused it, its phase or the plan."""
+    if step.status not in (Status.PENDING, Status.DELAYED):
+        return step
+    for target in (Target(*step.key), Target(NAME, step.phase), Target(NAME)):
+        found = asked.get(target, NOT_INTERRUPTED)
+        if found.paused:
+            return replace(step, status=Status.WAITING, reason=f"{target} paused {found.origin}")
+    return step
 
 
 def _moved(move: Replacement) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kubedcos.clock import Clock
+from kubedcos.errors import Refused
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import (
     Backoff,
@@ -24,13 +25,17 @@ from kubedcos.mesos.client import (
     SubscriptionLost,
 )
 from kubedcos.mesos.detector import NoMaster
-from kubedcos.scheduler import staging, translate, views
+from kubedcos.plan.interruption import Target, Verb
+from kubedcos.plan.tree import Plan
+from kubedcos.scheduler import life, staging, steering, translate, views
 from kubedcos.scheduler.cycle import Cycle
 from kubedcos.scheduler.departures import DepartureResult, Departures
 from kubedcos.scheduler.events import EventHandler, Outbox
 from kubedcos.scheduler.operations import PodOperations
 from kubedcos.scheduler.probing import Prober, ProbeResult
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
+from kubedcos.scheduler.steering import Operator, Steered
+from kubedcos.scheduler.tally import Counted, Tally
 from kubedcos.scheduler.task_updates import lost
 from kubedcos.scheduler.workload import Workload
 from kubedcos.scheduler.world import Heard, World, running
@@ -83,8 +88,9 @@ class Scheduler:
         self._clock = clock
         self._pace = pace or Pace()
         self._backoff = backoff or Backoff()
-        self.world = World(store, workload.spec)
-        self._cycle = Cycle(workload, self.world, settings, clock, self._pace, new_id)
+        self.world = World(store, workload.spec, clock.time)
+        self.tally = Tally()
+        self._cycle = Cycle(workload, self.world, settings, clock, self._pace, new_id, self.tally)
         self._events = EventHandler(self._cycle)
         self._inbox: asyncio.Queue[Item] = asyncio.Queue()
         self._prober = Prober(workload, clock, self._pace, self._inbox.put_nowait)
@@ -96,6 +102,8 @@ class Scheduler:
         self._sentence = "not started"
         self._error = ""
         self._deleted = asyncio.Event()
+        self._begun = False
+        self._reconciled = False
 
     @property
     def name(self) -> str:
@@ -117,6 +125,7 @@ class Scheduler:
                 it; the tasks, if any are left, are not this program's any more.
             StateError: the store fails; nothing is done that could not be stored.
         """
+        self._begun = True
         for task in self.world.tasks.values():
             if not task.alive:
                 self._workload.task_ended(task.task_id)
@@ -163,6 +172,21 @@ class Scheduler:
             "pods": views.pod_list(self._workload.spec, self.world),
         }
 
+    def health(self) -> life.Health:
+        """At which stage of its life it is."""
+        return life.health(
+            self._cycle.plans(),
+            begun=self._begun,
+            connected=self._connection is not None,
+            reconciling=not self._reconciled,
+            deleting=self.world.cluster.deleting,
+            doing=self._error or self._sentence,
+        )
+
+    def plans(self) -> tuple[Plan, ...]:
+        """All plans as they stand."""
+        return self._cycle.plans()
+
     def plan_list(self) -> list[views.View]:
         """All plans with their progress."""
         return views.plan_list(self._cycle.plans())
@@ -208,6 +232,50 @@ class Scheduler:
         """Let paused tasks run again: see `PodOperations.resume`."""
         return self._operations.resume(instance, tasks)
 
+    def plan_steer(
+        self, verb: Verb, plan: str, phase: str = "", step: str = "", *, operator: Operator
+    ) -> Steered:
+        """Pause, resume, restart, complete, start or stop a plan, a phase or a step.
+
+        The wish and the action are stored in one write; the next cycle heeds it.
+
+        Raises:
+            NoSuchElement: there is no such plan, phase or step.
+            InvalidInput: the verb is of whole plans, and more than a plan is named.
+            Refused: the cluster is being deleted.
+            StateError: nothing was stored.
+        """
+        target, now = Target(plan, phase, step), self._clock.time()
+        if self.world.cluster.deleting:
+            sentence = f"{self.name} is being deleted; its plans take no more wishes"
+            self.note_action(operator, f"plan {verb} {target}", f"refused: {sentence}")
+            raise Refused(sentence)
+        done = steering.steer(self.world, self._cycle.plans(), verb, target, operator, now)
+        told = {"cluster": self.name, "operator": operator.who, "why": operator.why}
+        _log.info("%s: %s", self.name, done.sentence, extra=told)
+        self._inbox.put_nowait(Wake())
+        return done
+
+    def note_action(self, operator: Operator, what: str, outcome: str) -> None:
+        """Store what an operator did, or was refused, apart from its effect.
+
+        Raises:
+            StateError: it was not stored.
+        """
+        steering.note(self.world, operator, what, outcome, self._clock.time())
+
+    def action_list(self) -> list[views.View]:
+        """What operators did, the latest first; the oldest are forgotten."""
+        return views.action_list(self.world)
+
+    def pod_describe(self, instance: str) -> views.View:
+        """One pod instance in detail, with its last offers and what befell it.
+
+        Raises:
+            KeyError: no such pod instance.
+        """
+        return {**self.pod_show(instance), **views.pod_history(self.world, instance)}
+
     async def _subscription(self) -> None:
         """One subscription from its beginning to its end, and the wait after it."""
         cluster = self.world.cluster
@@ -218,6 +286,7 @@ class Scheduler:
             await self._subscribed()
         except (NoMaster, SubscriptionLost, CallRefused) as error:
             # A call that was refused is as good as lost; a new subscription asks for everything.
+            self.tally.subscriptions[type(error).__name__] += 1
             self._say(f"no subscription: {error}", error=str(error))
         except SubscriptionEnded as error:
             if error.removed and self.world.cluster.deleting:
@@ -231,7 +300,9 @@ class Scheduler:
     async def _subscribed(self) -> None:
         framework_id = self.world.cluster.framework_id
         info = translate.framework_info(self._settings, framework_id)
-        connection = await self._connector.connect(wire.CallSubscribe(framework_info=info))
+        subscribe = wire.CallSubscribe(framework_info=info)
+        connection = Counted(await self._connector.connect(subscribe), self.tally)
+        self.tally.subscriptions["begun"] += 1
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(connection.close)
             stack.callback(self._unsubscribed)
@@ -262,6 +333,7 @@ class Scheduler:
         self._inbox = asyncio.Queue()
         self._prober.redirect(self._inbox.put_nowait)
         self._departures.redirect(self._inbox.put_nowait)
+        self._reconciled = False
         self._cycle.begin()
 
     def _unsubscribed(self) -> None:
@@ -270,6 +342,7 @@ class Scheduler:
 
     async def _turn(self, connection: Connection) -> None:
         """Take in everything that came, then run one cycle."""
+        began = self._clock.monotonic()
         if self.world.cluster.deleting:
             self._prober.keep((), ())
             self._departures.keep({}, ())
@@ -284,6 +357,8 @@ class Scheduler:
             peers = self.world.running()
             self._prober.keep(asked, peers)
             self._departures.keep(self._cycle.mover.departing(), peers)
+        self.tally.cycles.observe(self._clock.monotonic() - began)
+        self._reconciled = self._reconciled or not self._cycle.reconciliation.open
         self._say(sentence)
         item: Item | None = await self._next_item()
         while item is not None:
@@ -363,7 +438,7 @@ class Scheduler:
         self._error = error
         if sentence != self._sentence:
             self._sentence = sentence
-            _log.info("%s: %s", self.name, sentence)
+            _log.info("%s: %s", self.name, sentence, extra={"cluster": self.name})
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

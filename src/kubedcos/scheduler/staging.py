@@ -13,6 +13,7 @@ from kubedcos.plan.step import Stage, TaskFact
 from kubedcos.plan.tree import Plan, Step, StepHistory, StepKey, candidates, grow
 from kubedcos.scheduler.recovery_plan import NAME, recovery_plan
 from kubedcos.scheduler.settings import FrameworkSettings
+from kubedcos.scheduler.steering import standing
 from kubedcos.scheduler.task_updates import INTENDED, SURE_ENDS, succeeded
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.world import World
@@ -51,9 +52,10 @@ def plans(spec: ServiceSpec, world: World, now: float) -> tuple[Plan, ...]:
         for record in world.steps.values()
     }
     facts = {plan.name: _facts(spec, plan, world, now) for plan in spec.plans}
-    grown = tuple(grow(plan, facts[plan.name], history) for plan in spec.plans)
+    asked = standing(world)
+    grown = tuple(grow(plan, facts[plan.name], history, asked) for plan in spec.plans)
     every = {key: found for of_plan in facts.values() for key, found in of_plan.items()}
-    return (*grown, recovery_plan(spec, grown, every, world, now))
+    return (*grown, recovery_plan(spec, grown, every, world, now, asked))
 
 
 def due(found: Sequence[Plan], world: World) -> tuple[Due, ...]:
@@ -65,7 +67,7 @@ def due(found: Sequence[Plan], world: World) -> tuple[Due, ...]:
     chosen: dict[str, Due] = {}
     for step in (step for plan in found for step in candidates(plan)):
         instance = step.spec.pod_instance
-        if step.status is not Status.PENDING or instance in chosen:
+        if step.status is not Status.PENDING or step.restarting or instance in chosen:
             continue
         if instance in world.blocked or _leaving(instance, world):
             continue
@@ -147,8 +149,9 @@ def history(found: Sequence[Plan], world: World, now: float) -> tuple[StepRecord
             new = StepRecord(plan, phase, name, started_at=now)
         if new.started_at is None and (plan == NAME or step.status is not Status.PENDING):
             new = replace(new, started_at=now)
-        if step.status is Status.COMPLETE and (not new.was_complete or new.finished_at is None):
-            new = replace(new, finished_at=now, was_complete=True)
+        earlier = new.was_complete or step.forced
+        if step.status is Status.COMPLETE and (not earlier or new.finished_at is None):
+            new = replace(new, finished_at=now, was_complete=new.was_complete or not step.forced)
         elif step.status is not Status.COMPLETE and new.finished_at is not None:
             new = replace(new, finished_at=None)
         if new != old:

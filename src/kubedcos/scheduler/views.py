@@ -26,6 +26,7 @@ def plan_view(plan: Plan, world: World) -> View:
     return {
         "name": plan.name,
         "status": str(plan.status),
+        "paused": plan.paused,
         "phases": [_phase(phase, world) for phase in plan.phases],
     }
 
@@ -66,11 +67,46 @@ def recovery_view(found: Assessment) -> View:
     return {"held": found.held or None, "quorum_lost": dict(found.quorum_lost)}
 
 
+def pod_history(world: World, instance: str) -> View:
+    """What befell a pod instance, the latest last, and the last offers it was held against."""
+    told = world.events.get(instance)
+    seen = world.considered.get(instance)
+    return {
+        "events": [
+            {"at": moment(entry.at), "what": entry.what} for entry in (told.entries if told else ())
+        ],
+        "offers": None
+        if seen is None
+        else {
+            "at": moment(seen.at),
+            "agents": seen.agents,
+            "reason": seen.reason,
+            "verdicts": [{"hostname": host, "verdict": said} for host, said in seen.verdicts],
+        },
+    }
+
+
+def action_list(world: World) -> list[View]:
+    """`kubedcos cluster actions --json`: the latest first."""
+    return [
+        {
+            "number": found.number,
+            "at": moment(found.at),
+            "who": found.who,
+            "why": found.why,
+            "what": found.what,
+            "outcome": found.outcome,
+        }
+        for found in sorted(world.actions.values(), key=lambda found: -found.number)
+    ]
+
+
 def _phase(phase: Phase, world: World) -> View:
     return {
         "name": phase.spec.name,
         "strategy": str(phase.spec.strategy),
         "status": str(phase.status),
+        "paused": phase.paused,
         "steps": [_step(step, world) for step in phase.steps],
     }
 

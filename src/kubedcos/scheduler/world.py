@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -12,13 +13,18 @@ from kubedcos.model.service import ServiceSpec
 from kubedcos.offers.evaluation import AgentOffers, group
 from kubedcos.offers.pool import size
 from kubedcos.offers.requirement import KnownAgent, Surroundings
+from kubedcos.scheduler import history
 from kubedcos.scheduler.heard import Heard
+from kubedcos.scheduler.history import Considered
 from kubedcos.scheduler.task_index import TaskIndex, launch_of, place, running
 from kubedcos.scheduler.workload import RunningTask
 from kubedcos.state import records
 from kubedcos.state.records import (
+    ActionRecord,
     AgentRecord,
     ClusterRecord,
+    EventsRecord,
+    InterruptionRecord,
     PodRecord,
     RecoveryRecord,
     ReservationRecord,
@@ -35,6 +41,9 @@ Record = (
     | StepRecord
     | AgentRecord
     | RecoveryRecord
+    | InterruptionRecord
+    | ActionRecord
+    | EventsRecord
 )
 
 
@@ -44,9 +53,17 @@ __all__ = ["Heard", "Record", "World", "launch_of", "place", "running"]
 
 
 class World:
-    """Records of one cluster, kept equal to the store: every change is written first."""
+    """Records of one cluster, kept equal to the store: every change is written first.
 
-    def __init__(self, store: Store, spec: ServiceSpec) -> None:
+    Args:
+        store: where they are.
+        spec: the service; its name is the cluster's.
+        now: the time, in seconds since 1970.
+    """
+
+    def __init__(
+        self, store: Store, spec: ServiceSpec, now: Callable[[], float] = time.time
+    ) -> None:
         memory = records.load(store, spec.name)
         self._store = store
         self._name = spec.name
@@ -60,6 +77,12 @@ class World:
         self._index = TaskIndex(self.tasks.values(), self.pods.values())
         self._known: tuple[KnownAgent, ...] | None = None
         self._batch: dict[tuple[str, str], Change] | None = None
+        self.interruptions = dict(memory.interruptions)
+        self.actions = dict(memory.actions)
+        self.events = dict(memory.events)
+        self.sizes = {kind: dict(found) for kind, found in memory.sizes.items()}
+        """Bytes of each document by kind and key."""
+        self._now = now
         self.heard = Heard()
         self.readiness: dict[str, str] = {}
         """What a component says while it is not ready, by task id."""
@@ -69,6 +92,8 @@ class World:
         """What recovery waits for, by pod instance."""
         self.blocked: frozenset[str] = frozenset()
         """Pod instances that must not be launched where they would go by themselves."""
+        self.considered: dict[str, Considered] = {}
+        """The last offers that each pod instance was held against."""
 
     def commit(self, put: Iterable[Record] = (), remove: Iterable[Record] = ()) -> None:
         """Write records, all or none, and then believe them.
@@ -77,14 +102,21 @@ class World:
             StateError: nothing was written and nothing is believed.
         """
         puts, removes = tuple(put), tuple(remove)
+        told, notable = self._told(puts)
         changes: list[Change] = [records.remove(*_address(record)) for record in removes]
-        changes += [records.put(*_address(record), record) for record in puts]
+        changes += [records.put(*_address(record), record) for record in (*puts, *notable)]
         if not changes:
             return
         if self._batch is None:
             self._store.write(self._name, changes)
         else:
             self._batch.update({(change.kind, change.key): change for change in changes})
+        self.events |= told
+        for change in changes:
+            if change.value is None:
+                self.sizes.get(change.kind, {}).pop(change.key, None)
+            else:
+                self.sizes.setdefault(change.kind, {})[change.key] = len(change.value)
         for record in removes:
             self._believe(record, gone=True)
         for record in puts:
@@ -124,14 +156,32 @@ class World:
         elif isinstance(record, AgentRecord):
             self._known = None
 
+    def tell(self, instance: str, what: str) -> None:
+        """Remember something of a pod instance; it is stored with the next notable change."""
+        known = self.events.get(instance)
+        self.events[instance] = history.added(known, instance, self._now(), what)
+
+    def _told(
+        self, puts: Iterable[Record]
+    ) -> tuple[dict[str, EventsRecord], tuple[EventsRecord, ...]]:
+        """What these changes tell of pod instances, and the part that has to be written."""
+        told: dict[str, EventsRecord] = {}
+        notable = set()
+        for record in puts:
+            if not isinstance(record, TaskRecord):
+                continue
+            instance = record.pod_instance
+            for change in history.changes(self.tasks.get(record.key), record):
+                known = told.get(instance) or self.events.get(instance)
+                told[instance] = history.added(known, instance, self._now(), change.what)
+                if change.notable:
+                    notable.add(instance)
+        return told, tuple(told[instance] for instance in sorted(notable))
+
     def drop(self) -> None:
         """Forget the cluster, here and in the store."""
         self._store.drop(self._name)
-        tables: tuple[dict[str, Any], ...] = (
-            *(self.tasks, self.pods, self.reservations),
-            *(self.steps, self.agents, self.recovery),
-        )
-        for table in tables:
+        for table in self._tables().values():
             table.clear()
         self._index = TaskIndex((), ())
         self._known = None
@@ -257,15 +307,20 @@ class World:
         ]
 
     def _table(self, record: Record) -> dict[str, Any]:
-        tables: dict[str, dict[str, Any]] = {
+        return self._tables()[_address(record)[0]]
+
+    def _tables(self) -> dict[str, dict[str, Any]]:
+        return {
             records.TASK: self.tasks,
             records.POD: self.pods,
             records.RESERVATION: self.reservations,
             records.STEP: self.steps,
             records.AGENT: self.agents,
             records.RECOVERY: self.recovery,
+            records.INTERRUPTION: self.interruptions,
+            records.ACTION: self.actions,
+            records.EVENTS: self.events,
         }
-        return tables[_address(record)[0]]
 
 
 def _largest(known: Mapping[str, int], resources: Iterable[Resource]) -> dict[str, int]:
@@ -292,3 +347,9 @@ def _address(record: Record) -> tuple[str, str]:
             return records.AGENT, record.agent.id
         case RecoveryRecord():
             return records.RECOVERY, record.key
+        case InterruptionRecord():
+            return records.INTERRUPTION, record.key
+        case ActionRecord():
+            return records.ACTION, record.key
+        case EventsRecord():
+            return records.EVENTS, record.pod_instance

@@ -23,7 +23,13 @@ RESERVATION: Final = "reservation"
 STEP: Final = "step"
 AGENT: Final = "agent"
 RECOVERY: Final = "recovery"
+INTERRUPTION: Final = "interruption"
+ACTION: Final = "action"
+EVENTS: Final = "events"
 OPTIONS: Final = "options"
+
+MOST_ACTIONS: Final = 500
+"""So many actions of operators are kept of a cluster; older ones are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +205,71 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class InterruptionRecord:
+    """What an operator asked of a plan, a phase or a step; keyed by their names.
+
+    Attributes:
+        phase: empty when it is about the plan; `step` likewise.
+        by: who asked last; `why` and `at` go with it.
+    """
+
+    plan: str
+    phase: str = ""
+    step: str = ""
+    paused: bool = False
+    completed: bool = False
+    restart: bool = False
+    by: str = ""
+    why: str = ""
+    at: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Key of the record."""
+        return f"{self.plan}/{self.phase}/{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRecord:
+    """What an operator did; keyed by its number, which only grows.
+
+    Attributes:
+        who: as the API knows the operator.
+        why: the reason given; may be empty.
+        what: verb and object, such as ``plan pause deploy/node``.
+        outcome: what came of it, or why it was refused.
+    """
+
+    number: int
+    at: float
+    who: str
+    why: str
+    what: str
+    outcome: str
+
+    @property
+    def key(self) -> str:
+        """Key of the record; sorts as the number does."""
+        return f"{self.number:010d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that befell a pod instance; `at` in seconds since 1970."""
+
+    at: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsRecord:
+    """What befell a pod instance lately, the oldest first; keyed by pod instance."""
+
+    pod_instance: str
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AgentRecord:
     """An agent that offered before, with the most it offered at once; keyed by its id.
 
@@ -214,7 +285,11 @@ class AgentRecord:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """All records of a cluster as they stand in the store."""
+    """All records of a cluster as they stand in the store.
+
+    Attributes:
+        sizes: bytes of each document by kind and key.
+    """
 
     cluster: ClusterRecord
     tasks: Mapping[str, TaskRecord]
@@ -223,6 +298,10 @@ class Memory:
     steps: Mapping[str, StepRecord]
     agents: Mapping[str, AgentRecord]
     recovery: Mapping[str, RecoveryRecord]
+    interruptions: Mapping[str, InterruptionRecord]
+    actions: Mapping[str, ActionRecord]
+    events: Mapping[str, EventsRecord]
+    sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 _R = TypeVar("_R")
@@ -244,15 +323,20 @@ def load(store: Store, cluster: str) -> Memory:
     Raises:
         StateError: the store cannot be read, or a record makes no sense.
     """
-    found = _load(store, cluster, CLUSTER, ClusterRecord)
+    sizes: dict[str, dict[str, int]] = {}
+    found = _load(store, cluster, CLUSTER, ClusterRecord, sizes)
     return Memory(
         cluster=found.get(CLUSTER, ClusterRecord()),
-        tasks=_load(store, cluster, TASK, TaskRecord),
-        pods=_load(store, cluster, POD, PodRecord),
-        reservations=_load(store, cluster, RESERVATION, ReservationRecord),
-        steps=_load(store, cluster, STEP, StepRecord),
-        agents=_load(store, cluster, AGENT, AgentRecord),
-        recovery=_load(store, cluster, RECOVERY, RecoveryRecord),
+        recovery=_load(store, cluster, RECOVERY, RecoveryRecord, sizes),
+        tasks=_load(store, cluster, TASK, TaskRecord, sizes),
+        pods=_load(store, cluster, POD, PodRecord, sizes),
+        reservations=_load(store, cluster, RESERVATION, ReservationRecord, sizes),
+        steps=_load(store, cluster, STEP, StepRecord, sizes),
+        agents=_load(store, cluster, AGENT, AgentRecord, sizes),
+        interruptions=_load(store, cluster, INTERRUPTION, InterruptionRecord, sizes),
+        actions=_load(store, cluster, ACTION, ActionRecord, sizes),
+        events=_load(store, cluster, EVENTS, EventsRecord, sizes),
+        sizes=sizes,
     )
 
 
@@ -267,10 +351,18 @@ def put_options(text: str) -> Change:
     return Change(OPTIONS, OPTIONS, text.encode())
 
 
-def _load(store: Store, cluster: str, kind: str, record: type[_R]) -> dict[str, _R]:
+def _load(
+    store: Store,
+    cluster: str,
+    kind: str,
+    record: type[_R],
+    sizes: dict[str, dict[str, int]],
+) -> dict[str, _R]:
     decoder = msgspec.json.Decoder(record)
     records = {}
+    sizes[kind] = {}
     for key, value in store.read(cluster, kind).items():
+        sizes[kind][key] = len(value)
         try:
             records[key] = decoder.decode(value)
         except msgspec.DecodeError as error:

@@ -1,0 +1,83 @@
+"""What commands share that ask the scheduler for something: options, durations, completion."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from kubedcos.cli.client import Client, cluster_name
+from kubedcos.cli.contexts import current
+from kubedcos.errors import InvalidInput, KubedcosError, Problem
+
+_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_COMPLETION_SECONDS: Final = 2.0
+
+
+def seconds(text: str) -> float:
+    """A duration such as ``90``, ``90s``, ``10m``, ``1h30m`` in seconds.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        wanted = "a duration such as 90s, 10m or 1h30m"
+        raise InvalidInput([Problem("duration", repr(text), wanted, id="duration")])
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def complete_clusters(incomplete: str) -> list[str]:
+    """Names of clusters that begin so; none when no scheduler answers."""
+    return _complete(incomplete, "")
+
+
+def complete_plans(incomplete: str) -> list[str]:
+    """Names of plans of the only cluster."""
+    return _complete(incomplete, "plans")
+
+
+def complete_pods(incomplete: str) -> list[str]:
+    """Names of pod instances of the only cluster."""
+    return _complete(incomplete, "pods")
+
+
+def _complete(incomplete: str, kind: str) -> list[str]:
+    try:
+        client = Client(current(), seconds=_COMPLETION_SECONDS)
+        path = ("clusters", cluster_name(client, ""), kind) if kind else ("clusters",)
+        names = [str(found["name"]) for found in client.get(*path)]
+    except (KubedcosError, ValueError, KeyError, TypeError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+ClusterOption = Annotated[
+    str,
+    typer.Option(
+        "--cluster",
+        "-c",
+        help="Cluster; default: the only one.",
+        autocompletion=complete_clusters,
+    ),
+]
+WhyOption = Annotated[
+    str, typer.Option("--why", "-m", help="The reason; it is kept with the action.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on stderr, unless the answer was given.
+
+    Raises:
+        KubedcosError: the answer is no, or there is none.
+    """
+    if yes:
+        return
+    sys.stderr.write(f"{question} [y/N]: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise KubedcosError("left as it was; --yes answers beforehand")

@@ -1,0 +1,242 @@
+"""Commands that look and steer, against a scheduler that plays its part."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from kubedcos.api import identity
+
+STEP = {
+    "name": "etcd-0:[server]",
+    "status": "COMPLETE",
+    "pod": "etcd-0",
+    "tasks": [],
+    "started_at": None,
+    "finished_at": None,
+    "reason": "",
+}
+CLUSTER: dict[str, Any] = {
+    "name": "k1",
+    "version": "1.36.3",
+    "stage": "running",
+    "status": "COMPLETE",
+    "doing": "everything is complete",
+    "error": None,
+    "master": "m1:5050",
+    "framework_id": "F-1",
+    "connected": True,
+    "plans": [
+        {
+            "name": "deploy",
+            "status": "COMPLETE",
+            "phases": [
+                {"name": "etcd", "strategy": "serial", "status": "COMPLETE", "steps": [STEP]}
+            ],
+        }
+    ],
+    "pods": [{"name": "etcd-0", "tasks": [{"name": "server", "state": "TASK_RUNNING"}]}],
+}
+
+
+@dataclass
+class Played:
+    """Answers by method and path, and what was asked."""
+
+    answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
+    asked: list[tuple[str, str, dict[str, list[str]], Any]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def cli(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kubedcos.cli.main", *words],
+            env={**os.environ, **self.environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Iterator[Played]:
+    found = Played()
+    found.answers["GET", "/v1/clusters"] = 200, [CLUSTER]
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            parts = urlsplit(self.path)
+            size = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(size)) if size else None
+            found.asked.append((self.command, parts.path, parse_qs(parts.query), body))
+            found.headers = {name: unquote(value) for name, value in self.headers.items()}
+            missing = (404, {"error": f"nothing at {parts.path}", "exit_code": 2})
+            code, answer = found.answers.get((self.command, parts.path), missing)
+            if callable(answer):
+                answer = answer(parse_qs(parts.query))
+            content = json.dumps(answer).encode()
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self._answer()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    shown = identity.ensure(tmp_path / "api", ["127.0.0.1"], time.time())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(shown.certificate, shown.key)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    contexts = tmp_path / "cli/contexts"
+    contexts.mkdir(parents=True)
+    url = f"https://127.0.0.1:{server.server_address[1]}"
+    document = {"url": url, "ca_pem": shown.ca_pem, "token": "t0k3n-of-the-test"}
+    (contexts / "test.json").write_text(json.dumps(document))
+    found.environment = {"KUBEDCOS_CONFIG": str(tmp_path / "cli")}
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "query"),
+    [
+        (("plan", "pause", "deploy", "etcd"), "interrupt", {"phase": ["etcd"]}),
+        (("plan", "resume", "deploy"), "continue", {}),
+        (
+            ("plan", "restart", "deploy", "etcd", "etcd-0"),
+            "restart",
+            {"phase": ["etcd"], "step": ["etcd-0"]},
+        ),
+        (("plan", "force-restart", "deploy", "--yes"), "restart", {}),
+        (("plan", "complete", "deploy", "-y"), "forceComplete", {}),
+        (("plan", "start", "deploy"), "start", {}),
+        (("plan", "stop", "deploy", "-y"), "stop", {}),
+    ],
+)
+def test_verbs_of_plans(
+    played: Played, words: tuple[str, ...], path: str, query: dict[str, list[str]]
+) -> None:
+    where = f"/v1/clusters/k1/plans/deploy/{path}"
+    played.answers["POST", where] = 200, {"message": f"Received cmd: {path}: did it"}
+    done = played.cli(*words, "-m", "Größe ändern")
+    assert (done.returncode, done.stdout) == (0, "did it\n"), done.stderr
+    assert played.asked[-1] == ("POST", where, query, None)
+    assert played.headers["Kubedcos-Why"] == "Größe ändern"
+    assert "@" in played.headers["Kubedcos-User"]
+
+
+def test_what_is_far_reaching_asks_first(played: Played) -> None:
+    for words in (
+        ("plan", "restart", "deploy"),
+        ("plan", "stop", "deploy"),
+        ("plan", "complete", "deploy", "etcd"),
+        ("pod", "replace", "etcd-0"),
+    ):
+        done = played.cli(*words, stdin="n\n")
+        assert (done.returncode, done.stdout) == (1, ""), words
+    assert not any(method == "POST" for method, *_ in played.asked)
+
+
+def test_verbs_of_pods(played: Played) -> None:
+    answer = 200, {"pod": "etcd-0", "tasks": ["etcd-0-server"]}
+    for verb in ("restart", "replace", "pause", "resume"):
+        played.answers["POST", f"/v1/clusters/k1/pod/etcd-0/{verb}"] = answer
+    assert played.cli("pod", "pause", "etcd-0", "-t", "server", "--force").returncode == 0
+    assert played.asked[-1][2:] == ({"force": ["true"]}, ["server"])
+    shown = played.cli("pod", "restart", "etcd-0", "-o", "json")
+    assert json.loads(shown.stdout) == answer[1]
+    assert played.asked[-1][2:] == ({}, None)
+    assert "etcd-0-server" in played.cli("pod", "replace", "etcd-0", "--yes").stdout
+    assert played.cli("pod", "resume", "etcd-0").returncode == 0
+
+
+def test_a_refusal_has_its_own_code_and_sentence(played: Played) -> None:
+    refusal = {"error": "two of three etcd members would be down", "exit_code": 3}
+    played.answers["POST", "/v1/clusters/k1/pod/etcd-0/restart"] = 409, refusal
+    done = played.cli("pod", "restart", "etcd-0")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "two of three" in done.stderr
+
+
+def test_status_is_a_table_or_data_and_waits(played: Played) -> None:
+    shown = played.cli("status")
+    assert shown.returncode == 0
+    assert shown.stdout.splitlines()[0].startswith("NAME")
+    assert "1/1" in shown.stdout
+    assert json.loads(played.cli("status", "-o", "json").stdout)[0]["stage"] == "running"
+    assert played.cli("status", "--wait", "10s").returncode == 0
+
+    staging = {**CLUSTER, "stage": "staging", "status": "IN_PROGRESS"}
+    played.answers["GET", "/v1/clusters"] = 200, [staging]
+    late = played.cli("status", "--wait", "0.1s")
+    assert (late.returncode, "k1" in late.stdout) == (4, True)
+    broken = {**CLUSTER, "stage": "broken", "error": "removed by Mesos"}
+    played.answers["GET", "/v1/clusters"] = 200, [broken]
+    assert played.cli("status", "--wait", "60s").returncode == 1
+    assert played.cli("status", "--wait", "soon").returncode == 2
+
+
+def test_a_log_is_printed_from_its_last_lines_on(played: Played) -> None:
+    text = "".join(f"line {number}\n" for number in range(10))
+
+    def answer(query: dict[str, list[str]]) -> dict[str, Any]:
+        offset = int(query["offset"][0])
+        start = max(offset, 0)
+        common = {"task": "server", "task_id": "t__1", "hostname": "a1", "file": "stdout"}
+        return {**common, "offset": start, "data": text[start:], "next_offset": len(text)}
+
+    played.answers["GET", "/v1/clusters/k1/pods/etcd-0/logs"] = 200, answer
+    assert played.cli("logs", "etcd-0", "--tail", "2").stdout == "line 8\nline 9\n"
+    assert played.cli("logs", "etcd-0", "server", "--tail", "-1").stdout == text
+    assert played.asked[-1][2]["task"] == ["server"]
+
+
+def test_the_doctor_writes_an_archive_without_the_token(played: Played, tmp_path: Path) -> None:
+    support = {"version": "1", "log": ["INFO: Bearer t0k3n-of-the-test"], "clusters": []}
+    played.answers["GET", "/v1/support"] = 200, support
+    played.answers["GET", "/v1/metrics/prometheus"] = 200, "kubedcos_build_info 1"
+    path = tmp_path / "support.tar.gz"
+    done = played.cli("doctor", "--file", str(path))
+    assert done.returncode == 0, done.stderr
+    assert str(path) in done.stderr
+    unpacked = subprocess.run(
+        ["tar", "--extract", "--to-stdout", "--file", str(path)], capture_output=True, check=True
+    )
+    assert b"t0k3n-of-the-test" not in unpacked.stdout
+    assert b"[redacted]" in unpacked.stdout
+
+
+def test_completion_offers_names(played: Played) -> None:
+    played.answers["GET", "/v1/clusters/k1/pods"] = 200, [{"name": "etcd-0"}, {"name": "kube-0"}]
+    played.environment |= {
+        "_KUBEDCOS_COMPLETE": "complete_bash",
+        "COMP_WORDS": "kubedcos pod show et",
+        "COMP_CWORD": "3",
+    }
+    assert played.cli().stdout.split() == ["etcd-0"]
