@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubedcos.embedded.master.accept import operate
 from kubedcos.embedded.master.effects import Effects
+from kubedcos.embedded.master.operating import operate
 from kubedcos.embedded.master.state import AgentRecord
 from kubedcos.mesos.container_messages import DockerInfo, Image, MesosInfo
 from kubedcos.mesos.messages import (

@@ -14,7 +14,7 @@ import msgspec
 
 from kubedcos.embedded.acls import Acls, acls_of
 from kubedcos.embedded.agent.flag_table import AGENT_FLAGS
-from kubedcos.embedded.agent.isolators import capabilities, cni, names
+from kubedcos.embedded.agent.isolators import capabilities, cni_config, names
 from kubedcos.embedded.agent.isolators.cni_results import DefaultDns, parse_default_dns
 from kubedcos.embedded.agent.isolators.order import Isolators
 from kubedcos.embedded.agent.machine import detected_resources
@@ -154,7 +154,7 @@ def containerizer_fault(settings: Settings) -> str | None:
         problem = fault and f"Failed to create isolator 'linux/capabilities': {fault}"
     if problem is None and "network/cni" in wanted.names:
         directories = (flags.text(f"network_cni_{name}_dir") for name in ("config", "plugins"))
-        fault = cni.start_fault(*directories, root=root)
+        fault = cni_config.start_fault(*directories, root=root)
         problem = fault and f"Failed to create isolator 'network/cni': {fault}"
     if problem is None:
         return None

@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kubedcos.embedded.master.accept import operate
 from kubedcos.embedded.master.authorization import require_call
 from kubedcos.embedded.master.engine import Engine
+from kubedcos.embedded.master.operating import operate
 from kubedcos.embedded.master.operator_calls import Caller, OperatorCall, OperatorCalls
 from kubedcos.embedded.master.responses import BadRequest, empty, text
 from kubedcos.embedded.protojson import NotConvertible, from_json, parse_json

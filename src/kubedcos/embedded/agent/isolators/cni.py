@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from kubedcos.embedded.agent.durable import write_file
 from kubedcos.embedded.agent.executor.kernel import (
     MNT_DETACH,
@@ -29,6 +27,7 @@ from kubedcos.embedded.agent.executor.kernel import (
     unmount,
 )
 from kubedcos.embedded.agent.host_mounts import ensure_shared
+from kubedcos.embedded.agent.isolators.cni_config import NetworkConfigs, network_config
 from kubedcos.embedded.agent.isolators.cni_results import (
     NO_DNS,
     CniResult,
@@ -55,16 +54,6 @@ class CniError(KubedcosError):
     """A container could not be detached."""
 
 
-class _Ipam(msgspec.Struct):
-    type: str
-
-
-class _NetworkConfig(msgspec.Struct):
-    name: str
-    type: str
-    ipam: _Ipam | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Attached:
     """A container's networks.
@@ -80,21 +69,6 @@ class Attached:
     namespace: str
     hostname: str
     mounts: tuple[Mount, ...]
-
-
-def start_fault(config_dir: str | None, plugins_dir: str | None, *, root: bool) -> str | None:
-    """Why the isolator cannot be made from its flags, in Mesos' words; None when it can."""
-    if config_dir is None and plugins_dir is None:
-        return None
-    if not root:
-        return "The 'network/cni' isolator requires root permissions"
-    for name, value in (("plugins", plugins_dir), ("config", config_dir)):
-        if not value:
-            return f"Missing required '--network_cni_{name}_dir' flag"
-    assert config_dir is not None
-    if not Path(config_dir).exists():
-        return f"The CNI network configuration directory '{config_dir}' does not exist"
-    return None
 
 
 class Networks:
@@ -120,10 +94,10 @@ class Networks:
         """
         self.root = root
         self.enabled = config_dir is not None and plugins_dir is not None
-        self._config_dir = Path(config_dir or "")
         self._plugins_dir = plugins_dir or ""
         self._dns = dns
-        self._configs: dict[str, Path] = {}
+        directory = Path(config_dir or "") if self.enabled else None
+        self._configs = NetworkConfigs(directory, self._plugins_dir)
         self._attaching: dict[str, asyncio.Task[dict[str, CniResult]]] = {}
 
     def make_ready(self) -> None:
@@ -131,62 +105,11 @@ class Networks:
         if self.enabled:
             self.root.mkdir(parents=True, exist_ok=True)
             ensure_shared(self.root)
-            self._configs = self._load()
-
-    # Configurations
+            self._configs.load()
 
     def config(self, name: str) -> dict[str, Any]:
-        """The configuration of a network, read anew; raises ContainerRefused."""
-        if name in self._configs:
-            try:
-                return _network_config(name, self._configs[name])
-            except ContainerRefused as error:
-                log.warning("Removing the network '%s' from cache: %s", name, error)
-                del self._configs[name]
-        if self.enabled:
-            try:
-                self._configs = self._load()
-            except OSError as error:
-                raise ContainerRefused(
-                    "Encountered error while loading CNI config during a cache-miss for CNI "
-                    f"network '{name}': Unable to list the CNI network configuration directory "
-                    f"'{self._config_dir}': {error.strerror}"
-                ) from error
-            if name in self._configs:
-                return _network_config(name, self._configs[name])
-        raise ContainerRefused(f"Unknown CNI network '{name}'")
-
-    def _load(self) -> dict[str, Path]:
-        """Networks whose configuration is whole and whose plugins are there; others are logged."""
-        found: dict[str, Path] = {}
-        for path in sorted(self._config_dir.iterdir()):
-            if path.is_dir():
-                continue
-            try:
-                config = msgspec.json.decode(path.read_bytes(), type=_NetworkConfig)
-            except (OSError, msgspec.DecodeError) as error:
-                log.error("Failed to parse CNI network configuration file '%s': %s", path, error)  # noqa: TRY400
-                continue
-            if config.name in found:
-                log.error(
-                    "Skipping configuration file '%s' since network %s already exists",
-                    *(path, config.name),
-                )
-                continue
-            needed = (("CNI", config.type), ("IPAM", config.ipam.type if config.ipam else None))
-            missing = [(kind, p) for kind, p in needed if p is not None and not self._plugin(p)]
-            if missing:
-                log.error(
-                    "Skipping network '%s', from configuration file '%s', since we failed to find "
-                    "%s plugin '%s' used by this network.",
-                    *(config.name, path, *missing[0]),
-                )
-                continue
-            found[config.name] = path
-        return found
-
-    def _plugin(self, name: str) -> str | None:
-        return shutil.which(name, path=self._plugins_dir)
+        """The configuration of a network; raises ContainerRefused."""
+        return self._configs.config(name)
 
     # Attaching
 
@@ -266,7 +189,7 @@ class Networks:
         self, container_id: str, name: str, interface: str, info: NetworkInfo
     ) -> CniResult:
         config = self._config_with_args(name, info)
-        plugin = self._plugin(str(config["type"]))
+        plugin = self._configs.plugin(str(config["type"]))
         if plugin is None:
             raise ContainerRefused(
                 f"Unable to find the plugin {config['type']} required to attach {container_id} to "
@@ -296,9 +219,9 @@ class Networks:
 
     def _config_with_args(self, name: str, info: NetworkInfo) -> dict[str, Any]:
         """The plugin's input: the file, and what the framework wanted of the network."""
-        config = self.config(name)
+        config = self._configs.config(name)
         args = config.get("args", {})
-        path = self._configs[name]
+        path = self._configs.paths[name]
         if not isinstance(args, dict):
             text = f"Invalid 'args' found in CNI network configuration file '{path}'"
             raise ContainerRefused(f"{text}: Found JSON value of wrong type")
@@ -375,10 +298,10 @@ class Networks:
         """Let a plugin detach an interface; what went wrong, or None."""
         network = config.parent.name
         try:
-            kind = _network_config(network, config).get("type")
+            kind = network_config(network, config).get("type")
         except ContainerRefused as error:
             return f"Failed to parse CNI network configuration file: '{config}': {error}"
-        plugin = self._plugin(str(kind))
+        plugin = self._configs.plugin(str(kind))
         if plugin is None:
             return (
                 f"Unable to find the plugin {kind} required to detach {container_id} to network "
@@ -419,50 +342,6 @@ class Networks:
             except (OSError, ValueError):
                 continue
         return tuple(found)
-
-
-def wanted_networks(infos: tuple[NetworkInfo, ...], config: Any) -> dict[str, NetworkInfo]:
-    """Networks by name, in order; those without a name are the host's and left out.
-
-    Args:
-        infos: as asked for.
-        config: `Networks.config`, which refuses unknown names.
-
-    Raises:
-        ContainerRefused: unknown, or asked for twice.
-    """
-    found: dict[str, NetworkInfo] = {}
-    for info in infos:
-        if info.name is None:
-            continue
-        config(info.name)
-        if info.name in found:
-            raise ContainerRefused(f"Attempted to join CNI network '{info.name}' multiple times")
-        found[info.name] = info
-    return found
-
-
-def _network_config(name: str, path: Path) -> dict[str, Any]:
-    """A configuration file's content; raises ContainerRefused."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        text = f"Failed to read CNI network configuration file: '{path}': {error.strerror}"
-        raise ContainerRefused(text) from error
-    except ValueError as error:
-        text = f"Failed to parse CNI network configuration file: '{path}': {error}"
-        raise ContainerRefused(text) from error
-    found = config.get("name") if isinstance(config, dict) else None
-    if not isinstance(found, str):
-        raise ContainerRefused(
-            "Cannot determine the 'name' of the CNI network for this configuration '"
-        )
-    if found != name:
-        raise ContainerRefused(
-            f"The current CNI configuration network('{found}') does not match the network name: "
-            f"'{name}'"
-        )
-    return dict(config)
 
 
 def _is_namespace(path: Path) -> bool:

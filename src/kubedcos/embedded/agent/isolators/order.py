@@ -10,7 +10,8 @@ from kubedcos.embedded.agent.isolators import (
     container_volumes,
     namespaces,
 )
-from kubedcos.embedded.agent.isolators.cni import Networks, wanted_networks
+from kubedcos.embedded.agent.isolators.cni import Networks
+from kubedcos.embedded.agent.isolators.cni_config import wanted_networks
 from kubedcos.embedded.agent.isolators.names import effective
 from kubedcos.embedded.agent.isolators.preparation import ContainerRefused, Preparation, Wish
 from kubedcos.embedded.agent.isolators.unsupported import unsupported
