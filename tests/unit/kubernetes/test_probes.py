@@ -37,6 +37,7 @@ class World:
     calls: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
     etcd: FakeEtcd | None = None
+    others: tuple[Grant, ...] = ()
 
     def answer(self, call: httpx2.Request) -> httpx2.Response:
         self.calls.append(f"{call.method} {call.url.path}")
@@ -54,7 +55,12 @@ class World:
         return httpx2.Response(200, json=found)
 
     def probe(
-        self, cluster: Cluster, kind: str, peers: tuple[str, ...] = ("kube-apiserver",)
+        self,
+        cluster: Cluster,
+        kind: str,
+        peers: tuple[str, ...] = ("kube-apiserver",),
+        *,
+        healthy: bool | None = None,
     ) -> Readiness:
         client = httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer))
 
@@ -62,11 +68,11 @@ class World:
             self.users.append(user)
             return KubeApi(f"https://{address}:6443", client)
 
-        task = cluster.running(kind)
+        task = cluster.running(kind, healthy=healthy)
         grant = msgspec.structs.replace(
             new_grant(task.launch, (), NOW), used_at=NOW, node="a1", proof="x"
         )
-        grants = {task.launch.task_id: grant}
+        grants = {one.task_id: one for one in (grant, *self.others)}
         probes = Probes(
             options=cluster.workload.options,
             etcd=lambda: client,
@@ -188,6 +194,20 @@ def test_one_that_does_not_lead_stands_by_for_one_that_does() -> None:
     )
     assert "is not healthy" in _several(healthy=False, holder="a1_0b1c").reason
     assert _several(healthy=True, holder="b9_0b1c").reason == "the lease is held by b9_0b1c"
+
+
+def test_a_second_scheduler_is_ready_when_ours_leads_and_mesos_finds_it_well() -> None:
+    cluster = make_cluster("high_availability: true")
+    cluster.clock.now = NOW + 6
+    leader = new_grant(cluster.launch("kube-scheduler", index=1), (), NOW)
+    leader = msgspec.structs.replace(leader, used_at=NOW, node="a2")
+    world = World({LEASE: lease(holderIdentity="a2_0b1c")}, others=(leader,))
+    assert world.probe(cluster, "kube-scheduler", healthy=True).ready
+    assert not world.probe(cluster, "kube-scheduler", healthy=False).ready
+    alone = World({LEASE: lease(holderIdentity="a2_0b1c")})
+    assert alone.probe(cluster, "kube-scheduler", healthy=True).reason == (
+        "the lease is held by a2_0b1c"
+    )
 
 
 def test_an_api_server_that_does_not_answer_is_avoided_for_a_while() -> None:

@@ -47,6 +47,20 @@ def test_phases_come_in_the_order_that_kubernetes_needs(staged: Cluster) -> None
     ]
 
 
+def test_a_highly_available_cluster_has_three_of_each_and_etcd_one_after_the_other() -> None:
+    spec = make_cluster("high_availability: true").workload.spec
+    (plan,) = spec.plans
+    steps = {phase.name: [step.name for step in phase.steps] for phase in plan.phases}
+    strategies = {phase.name: phase.strategy for phase in plan.phases}
+    assert steps["etcd"] == ["etcd-0:[peer]", "etcd-1:[peer]", "etcd-2:[peer]"]
+    assert strategies["etcd"] is Strategy.SERIAL
+    for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        assert steps[name] == [f"{name}-{index}:[instance]" for index in range(3)]
+        assert strategies[name] is Strategy.PARALLEL
+    for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        assert spec.pod(name).placement.unique_agent, "one agent's loss is to cost one of each"
+
+
 def test_nodes_spread_over_regions_one_to_an_agent(staged: Cluster) -> None:
     pod = staged.workload.spec.pod("kube-node")
     assert pod.placement.unique_agent
