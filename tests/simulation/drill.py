@@ -10,11 +10,11 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from kubedcos.mesos.client import Connection, Connector
-from kubedcos.model.service import Goal
+from kubedcos.model.service import Goal, RecoverySpec, ServiceSpec
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import Pace
 from kubedcos.state.store import StateError, Store
@@ -77,6 +77,13 @@ def agents(setting: Setting) -> list[SimulatedAgent]:
     ]
 
 
+def recovering(spec: ServiceSpec, replace_after: float) -> ServiceSpec:
+    """The service with limits for recovery as a cluster has them, at the pace of the setting."""
+    policy = RecoverySpec(replace_after=replace_after, gap=30.0)
+    pods = (replace(pod, recovery=replace(policy, quorum=pod.name == "etcd")) for pod in spec.pods)
+    return replace(spec, pods=tuple(pods))
+
+
 class _Watched(Scheduler):
     """The scheduler itself, looked at after each cycle."""
 
@@ -100,8 +107,9 @@ class Drill(Stage):
         self.watched = WatchedStore(self.journal)
         self.link = Link(random.Random(schedule.seed), self.journal.message)
         setting = schedule.setting
-        spec = service(setting.nodes, setting.etcd)
+        spec = recovering(service(setting.nodes, setting.etcd), setting.replace_after)
         super().__init__(spec, agents(setting), seed=schedule.seed, flags=MASTER_FLAGS)
+        self.mesos.patience = setting.replace_after
         self.workload.ready_after = setting.ready_after
         self.usual = {name: self._behaviour(name) for name in setting.tasks}
         self.mesos.behaviours.update(self.usual)

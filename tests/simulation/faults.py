@@ -76,10 +76,7 @@ class AgentRebooted:
 
 @dataclass(frozen=True, slots=True)
 class AgentGone:
-    """A machine is no more; an operator says so after `told` seconds, a new one comes after that.
-
-    `told` is negative when nobody says so, and the old agent's id never returns.
-    """
+    """A machine is no more; an operator says so after `told` seconds, then a new one comes."""
 
     at: float
     lasts: float
@@ -190,6 +187,19 @@ class NoCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator asks for something: `verb` is ``restart``, ``replace`` or ``pause``.
+
+    What was paused is resumed after `lasts` seconds.
+    """
+
+    at: float
+    lasts: float
+    verb: str
+    pod: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stranger:
     """Mesos has a task of ours that the scheduler never heard of."""
 
@@ -218,6 +228,7 @@ Fault = (
     | CrashLoop
     | NotReady
     | NoCommand
+    | Operator
     | Stranger
 )
 
@@ -233,6 +244,7 @@ class Setting:
         remote: agents in the other one, ``b1`` and on.
         runs_after: seconds from launch to TASK_RUNNING.
         ready_after: seconds from the first probe to readiness.
+        replace_after: seconds after which what a lost agent held is replaced elsewhere.
         delete: at the end the cluster is deleted; the number is of seconds after the last fault
             began, or None for: when everything is complete again.
     """
@@ -243,6 +255,7 @@ class Setting:
     remote: int = 2
     runs_after: float = 0.5
     ready_after: float = 1.0
+    replace_after: float = 1200.0
     delete: float | None = None
 
     @property
@@ -250,6 +263,13 @@ class Setting:
         """Host names of all agents."""
         local = (f"a{number}" for number in range(1, self.local + 1))
         return (*local, *(f"b{number}" for number in range(1, self.remote + 1)))
+
+    @property
+    def pods(self) -> tuple[str, ...]:
+        """Names of all pod instances."""
+        etcd = (f"etcd-{index}" for index in range(self.etcd))
+        nodes = (f"kube-node-{index}" for index in range(self.nodes))
+        return (*etcd, "kube-apiserver-0", *nodes)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -314,6 +334,11 @@ def _task_ends(chance: random.Random, setting: Setting, at: float) -> Fault:
     return TaskEnds(at, chance.choice(setting.tasks), chance.choice(_ENDS), healthy)
 
 
+def _operator(chance: random.Random, setting: Setting, at: float) -> Fault:
+    verb = chance.choice(("restart", "restart", "replace", "pause"))
+    return Operator(at, _lasting(chance), verb, chance.choice(setting.pods))
+
+
 _MAKERS: Final[tuple[tuple[int, Make], ...]] = (
     (4, _messages),
     (2, lambda _c, _s, at: ConnectionBreaks(at)),
@@ -334,6 +359,7 @@ _MAKERS: Final[tuple[tuple[int, Make], ...]] = (
     (1, lambda c, s, at: CrashLoop(at, round(c.uniform(10, 200), 1), c.choice(s.tasks))),
     (1, lambda c, s, at: NotReady(at, _lasting(c), c.choice(s.tasks), c.random() < 0.5)),
     (1, lambda c, s, at: NoCommand(at, _lasting(c), c.choice(s.tasks))),
+    (3, _operator),
     (1, lambda c, s, at: Stranger(at, c.choice(s.hosts), c.random() < 0.5)),
 )
 
@@ -349,6 +375,7 @@ def schedule(seed: int) -> Schedule:
         remote=chance.randint(1, 3),
         runs_after=chance.choice((0.1, 0.5, 3.0)),
         ready_after=chance.choice((0.0, 1.0, 8.0)),
+        replace_after=chance.choice((100.0, 300.0, 1200.0)),
         delete=chance.choice((None, None, round(chance.uniform(0, 60), 1))),
     )
     within = chance.choice((20.0, 60.0, 200.0, 600.0))
@@ -358,7 +385,22 @@ def schedule(seed: int) -> Schedule:
     for _ in range(count):
         [(_, make)] = chance.choices(_MAKERS, weights)
         made.append(make(chance, setting, round(chance.uniform(0, within), 2)))
-    return Schedule(seed, setting, tuple(sorted(made, key=lambda fault: fault.at)))
+    made.sort(key=lambda fault: fault.at)
+    return Schedule(seed, setting, _survivable(setting, made))
+
+
+def _survivable(setting: Setting, found: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Less the machines whose loss is the loss of a quorum for good: only a backup helps then."""
+    spare = (setting.etcd - 1) // 2
+    kept: list[Fault] = []
+    for fault in found:
+        deadly = isinstance(fault, AgentGone) or (isinstance(fault, AgentDrained) and fault.gone)
+        if deadly and fault.host.startswith("a"):
+            if not spare:
+                continue
+            spare -= 1
+        kept.append(fault)
+    return tuple(kept)
 
 
 def without(found: Schedule, faults: Sequence[int]) -> Schedule:

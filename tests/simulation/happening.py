@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from kubedcos.errors import Refused
+from kubedcos.state.store import StateError
+
 from . import faults
 from .link import CALM, Trouble
 from .simulated_mesos import Behaviour
-from .stage import Effects
+from .stage import Crash, Effects
 
 if TYPE_CHECKING:
     from .drill import Drill
@@ -88,10 +91,13 @@ class Happening:
         self._mesos.reboot(fault.host)
         self._go_down(fault.host)
         await asyncio.sleep(fault.told)
-        await self._insist(lambda: self._mesos.say_gone(fault.host))
+        await self._say_gone(fault.host)
         await asyncio.sleep(fault.lasts - fault.told)
         self._mesos.replace_agent(fault.host)
         self._come_back(fault.host)
+
+    async def _say_gone(self, host: str) -> None:
+        await self._insist(lambda: self._mesos.cluster.leading and self._mesos.say_gone(host))
 
     async def _agent_drained(self, fault: faults.AgentDrained) -> None:
         drained = self._mesos.drain(fault.host, mark_gone=fault.gone)
@@ -100,10 +106,12 @@ class Happening:
             return
         if fault.gone:
             self._mesos.reboot(fault.host)
-            await self._insist(lambda: self._mesos.say_gone(fault.host))
+            await self._say_gone(fault.host)
             self._mesos.replace_agent(fault.host)
         else:
-            await self._insist(lambda: self._mesos.reactivate(fault.host))
+            await self._insist(
+                lambda: self._mesos.cluster.leading and self._mesos.reactivate(fault.host)
+            )
 
     async def _region_cut(self, fault: faults.RegionCut) -> None:
         hosts = [h for h, agent in self._mesos.agents.items() if agent.region == fault.region]
@@ -146,7 +154,9 @@ class Happening:
             self._mesos.fail(fault.task, fault.state, healthy=fault.healthy)
 
     async def _crash_loop(self, fault: faults.CrashLoop) -> None:
-        usual = self._drill.usual[fault.task]
+        usual = self._drill.usual.get(fault.task)
+        if usual is None:
+            return
         self._mesos.behaviours[fault.task] = Behaviour(
             usual.starts_after, usual.runs_after, usual.runs_after + 1.0, "TASK_FAILED"
         )
@@ -168,6 +178,31 @@ class Happening:
         self._drill.workload.fails_for.add(fault.task)
         await asyncio.sleep(fault.lasts)
         self._drill.workload.fails_for.discard(fault.task)
+
+    async def _operator(self, fault: faults.Operator) -> None:
+        scheduler = self._drill.scheduler
+        verbs: dict[str, Callable[[str], object]] = {
+            "restart": scheduler.pod_restart,
+            "replace": scheduler.pod_replace,
+            "pause": scheduler.pod_pause,
+        }
+        if self._asked(lambda: verbs[fault.verb](fault.pod)) and fault.verb == "pause":
+            await asyncio.sleep(fault.lasts)
+            await self._insist(
+                lambda: self._asked(lambda: self._drill.scheduler.pod_resume(fault.pod))
+            )
+
+    def _asked(self, ask: Callable[[], object]) -> bool:
+        """Whether a scheduler that lives took an operator's wish, or refused it for good."""
+        if self._drill.effects.dead:
+            return False
+        try:
+            ask()
+        except (Refused, KeyError):
+            return True
+        except (StateError, Crash):
+            return False
+        return True
 
     async def _stranger(self, fault: faults.Stranger) -> None:
         self._strangers += 1
@@ -193,7 +228,7 @@ class Happening:
     async def _insist(self, ask: Callable[[], bool]) -> None:
         """An operator asks until the master does it."""
         for _ in range(_RETRIES):
-            if self._mesos.cluster.leading and ask():
+            if ask():
                 return
             await asyncio.sleep(1)
 
@@ -217,6 +252,7 @@ class Happening:
         faults.CrashLoop: _crash_loop,
         faults.NotReady: _not_ready,
         faults.NoCommand: _no_command,
+        faults.Operator: _operator,
         faults.Stranger: _stranger,
     }
 

@@ -41,7 +41,7 @@ class Journal:
         if not (isinstance(message, wire.Event) and message.type == "HEARTBEAT"):
             self.note(kind, wire.encode(message))
 
-    def tail(self, width: int = 180) -> list[str]:
+    def tail(self, width: int = 230) -> list[str]:
         """The last lines, the longest cut."""
         return [
             f"{now:10.3f} {kind}: {what[:width].decode(errors='replace')}"

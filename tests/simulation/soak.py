@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .drill import Outcome, run
-from .faults import schedule
+from .faults import Schedule, schedule
 from .shrinking import shrink
 
 _SHOWN: Final = 5
@@ -59,9 +59,13 @@ class Summary:
 
 
 def run_seed(seed: int) -> Outcome:
-    """The outcome of one seed; whatever goes wrong in it is a finding, too."""
+    """The outcome of one seed."""
     logging.disable(logging.CRITICAL)
-    found = schedule(seed)
+    return outcome_of(schedule(seed))
+
+
+def outcome_of(found: Schedule) -> Outcome:
+    """The outcome of a schedule; whatever goes wrong in it is a finding, too."""
     gc.disable()  # a run is over sooner than it pays
     try:
         return run(found)
@@ -87,8 +91,8 @@ def soak(first: int, seeds: int, *, jobs: int, seconds: float = float("inf")) ->
 
 def explain(outcome: Outcome) -> str:
     """Everything that helps to understand a failing seed."""
-    small = shrink(outcome.schedule, lambda candidate: bool(run(candidate).findings))
-    again = run(small)
+    small = shrink(outcome.schedule, lambda candidate: bool(outcome_of(candidate).findings))
+    again = outcome_of(small)
     lines = [f"seed {outcome.schedule.seed} fails:", *(f"  {it}" for it in outcome.findings)]
     lines += ["as small as it gets:", small.text, *(f"  {it}" for it in again.findings)]
     lines += ["the last lines of its journal:", *again.tail]

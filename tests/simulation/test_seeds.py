@@ -6,19 +6,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kubedcos.mesos.client import Connection
-from kubedcos.scheduler import cycle
-from kubedcos.scheduler.world import Record, World
+from kubedcos.scheduler import cycle, events
+from kubedcos.scheduler.settings import Pace
+from kubedcos.scheduler.task_updates import TaskUpdate
 from kubedcos.state.records import TaskRecord
+from kubedcos.state.store import Change
 
 from .drill import run
 from .faults import AgentCut, Schedule, SchedulerKilled, Setting, TaskEnds, schedule
 from .shrinking import shrink
 from .soak import Summary, explain, run_seed, soak
+from .stage import CrashingStore
 
 SECONDS = float(os.environ.get("SIMULATION_SECONDS", "60"))
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "600"))
@@ -68,17 +72,14 @@ _QUIET = Schedule(1, Setting(etcd=1, nodes=1))
 
 
 def test_a_launch_without_a_stored_intent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = World.commit
+    real = CrashingStore.write
 
-    def commit(self: World, put: Sequence[Record] = (), remove: Sequence[Record] = ()) -> None:
-        puts = tuple(put)
-        kept = [it for it in puts if not (isinstance(it, TaskRecord) and it.state == "INTENDED")]
-        real(self, kept, remove)
-        for record in puts:
-            if isinstance(record, TaskRecord):
-                self.tasks[record.key] = record
+    def write(self: CrashingStore, cluster: str, changes: Sequence[Change]) -> None:
+        real(
+            self, cluster, [it for it in changes if b'"state":"INTENDED"' not in (it.value or b"")]
+        )
 
-    monkeypatch.setattr(World, "commit", commit)
+    monkeypatch.setattr(CrashingStore, "write", write)
     assert "without a stored intent" in str(run(_QUIET).findings)
 
 
@@ -97,8 +98,13 @@ def test_a_reservation_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_task_that_is_started_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(World, "of_pod", lambda *_: ())
-    monkeypatch.setattr(TaskRecord, "alive", property(lambda task: task.state == "TASK_RUNNING"))
+    real = events.apply
+
+    def apply(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> TaskRecord:
+        lost = update.state == "TASK_UNREACHABLE"
+        return real(record, replace(update, state="TASK_LOST") if lost else update, now, pace)
+
+    monkeypatch.setattr(events, "apply", apply)
     cut = AgentCut(20.0, 200.0, "a1"), AgentCut(20.0, 200.0, "a2"), AgentCut(20.0, 200.0, "b1")
     assert "is launched while another runs" in str(run(Schedule(1, _QUIET.setting, cut)).findings)
 

@@ -11,6 +11,7 @@ import msgspec
 from kubedcos.mesos import messages as wire
 from kubedcos.model.service import ServiceSpec
 from kubedcos.offers.requirement import RESERVATION_LABEL
+from kubedcos.scheduler.invariants import broken
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.state import records
 from kubedcos.state.memory import MemoryStore
@@ -101,7 +102,7 @@ class WatchedStore:
         elif change.kind == records.STEP:
             if change.value is not None and _STEP.decode(change.value).was_complete:
                 self._completed.add(change.key)
-            elif change.key in self._completed:
+            elif change.key in self._completed and not change.key.startswith("recovery/"):
                 self.found.append(f"step {change.key} forgets that it was complete")
 
 
@@ -150,6 +151,8 @@ class Watcher:
             stored.get(key) != task.task_id for key, task in tasks.items()
         ):
             self.find(f"believed {sorted(tasks)}; stored {sorted(stored)}")
+        for breach in broken(self._spec, scheduler.world):
+            self.find(f"{breach.invariant}: {breach.text}")
 
     def settled(self, scheduler: Scheduler) -> None:
         """All is complete, and stays so."""
@@ -173,7 +176,8 @@ class Watcher:
         if mesos.live:
             self.find(f"{sorted(mesos.live)} are left")
         if found := mesos.reserved():
-            self.find(f"reservations are left: {[wire.encode(part) for part in found]}")
+            left = sorted({f"{part.name} of {_reservation_id(part)}" for part in found})
+            self.find(f"reservations are left: {', '.join(left)}")
         if self._store.clusters():
             self.find("records are left")
 
@@ -205,7 +209,9 @@ class Watcher:
             and other.state == "TASK_RUNNING"
             and self._mesos.reachable(other.agent.hostname)
         ]
-        if len(others) < members // 2 + 1:
+        quorum = members // 2 + 1
+        serving = len(others) + (task.state == "TASK_RUNNING")
+        if serving >= quorum > len(others):
             self.find(f"{task_id} is killed, and {len(others)} of {members} members are left")
 
     def _compare_with_disk(self, scheduler: Scheduler) -> None:

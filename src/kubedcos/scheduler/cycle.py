@@ -19,6 +19,7 @@ from kubedcos.scheduler import history, invariants, launching, staging, steering
 from kubedcos.scheduler.demand import Demand, Voice
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
+from kubedcos.scheduler.recovery import DRAINING
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.tally import Tally
 from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
@@ -102,6 +103,7 @@ class Cycle:
     async def stage(self, connection: Connection) -> str:
         """A cycle that stages the service and keeps it running."""
         self._give_up_unknown()
+        self._note_reactivated()
         await self._reconcile(connection)
         done = self._restart()
         done += self.mover.advance()
@@ -122,6 +124,8 @@ class Cycle:
         self.complete = all(plan.status is Status.COMPLETE for plan in found)
         still = {item.pod_instance for item in staging.due(found, self.world)}
         waiting = still | {f"reservation {id_}" for id_ in self._abandoned()}
+        # Offers of a drained agent are how its reactivation is noticed.
+        waiting |= {f"return of {instance}" for instance in self.world.blocked}
         done += await self._decline(connection, more=bool(waiting))
         await self._voice(connection, waiting)
         return "; ".join([*done, _state_of(found)])
@@ -332,6 +336,20 @@ class Cycle:
         for task in given_up:
             self.workload.task_ended(task.task_id)
 
+    def _note_reactivated(self) -> None:
+        """An agent that makes offers is not drained any more: Mesos makes none of a drained one."""
+        offering = {
+            offers.agent.id
+            for offers in self.world.offers()
+            if self.world.newer_than_last_end(offers)
+        }
+        if offering:
+            self.world.commit(
+                replace(task, reason="")
+                for task in self.world.tasks.values()
+                if task.reason == DRAINING and not task.alive and task.agent.id in offering
+            )
+
     def _abandoned(self) -> set[str]:
         """Reservations that no pod instance lives in."""
         return set(self.world.reservations) - self._in_use()
@@ -344,12 +362,13 @@ class Cycle:
     async def _release(self, connection: Connection) -> list[str]:
         """Destroy and unreserve what is ours and not in use."""
         done = []
+        in_use = self._in_use()
         for offers in self.world.offers():
             found = leftovers(
                 offers.resources,
                 cluster=self.workload.spec.name,
                 role=self.settings.role,
-                in_use=self._in_use(),
+                in_use=in_use,
             )
             if found:
                 operations = [translate.unreserve(found.unreserve, self.settings.role)]
@@ -372,11 +391,11 @@ class Cycle:
     def _note_released_there(self, offers: AgentOffers) -> None:
         """An agent that offers without a reservation does not have it.
 
-        Only if the offers are newer than the end of every task there: resources in use are not
-        offered.
+        Only if the offers are newer than the end of every task that could hold it: resources in use
+        are not offered.
         """
         agent_id = offers.agent.id
-        if self.world.on_agent(agent_id) or not self.world.newer_than_last_end(offers):
+        if not self.world.newer_than_last_end(offers):
             return
         offered = reservation_ids(offers.resources, cluster=self.workload.spec.name)
         self.world.commit(
@@ -384,6 +403,7 @@ class Cycle:
                 self.world.reservations[id_]
                 for id_ in self._abandoned() - offered
                 if self.world.reservations[id_].agent.id == agent_id
+                and not self.world.may_be_held(self.world.reservations[id_])
             ]
         )
 

@@ -270,6 +270,19 @@ class World:
             if id_ in self.heard.offers
         )
 
+    def may_be_held(self, asked: ReservationRecord) -> bool:
+        """Whether a task of ours that may be alive could use a reservation.
+
+        Tasks that were intended after their pod instance had asked for another one use that.
+        """
+        pod = asked.pod_instance
+        tasks = [task for task in self.of_pod(pod) if task.agent.id == asked.agent.id]
+        home = self.pods.get(pod)
+        now = self.reservations.get(home.reservation_id) if home is not None else None
+        if now is None or now.id == asked.id:
+            return bool(tasks)
+        return any(task.intended_at < now.asked_at for task in tasks)
+
     def forget_offers(self, offer_ids: Iterable[str]) -> None:
         """These offers are used, declined or rescinded."""
         for id_ in offer_ids:
@@ -328,7 +341,9 @@ def _largest(known: Mapping[str, int], resources: Iterable[Resource]) -> dict[st
     for resource in resources:
         if resource.name in ("cpus", "mem", "disk"):
             offered[resource.name] = offered.get(resource.name, 0) + size(resource)
-    return {name: max(known.get(name, 0), offered.get(name, 0)) for name in {*known, *offered}}
+    return {
+        name: max(known.get(name, 0), offered.get(name, 0)) for name in sorted({*known, *offered})
+    }
 
 
 def _address(record: Record) -> tuple[str, str]:

@@ -99,13 +99,10 @@ def _room_fault(state: MasterState, call: Reregister, agent_id: str) -> str | No
     for key, task in state.tasks.items():
         if key in tasks and task.agent_id.value != agent_id:
             return f"Task {key[1]} of framework {key[0]} runs on agent {task.agent_id}"
-    mine = {
-        (task.framework_id.value, task.task_id.value): task
-        for task in state.tasks_of(agent_id=agent_id)
-    }
+    # What the agent does not bring never reached it, together with the reservation it was for.
     used = Resources()
-    for key, task in (tasks | mine).items():
-        reported = tasks.get(key, task)
+    for key, reported in tasks.items():
+        task = state.tasks.get(key, reported)
         if task.state not in TERMINAL_STATES and reported.state not in TERMINAL_STATES:
             used += task.resources
     total = _total(call.agent_info, call.checkpointed_resources)
