@@ -12,6 +12,7 @@ from kubedcos.plan.interruption import Verb
 from kubedcos.scheduler.steering import NoSuchElement, Operator
 from kubedcos.state.records import MOST_ACTIONS
 
+from .ensemble import Ensemble, spec
 from .simulated_mesos import Behaviour
 from .stage import Stage, play
 
@@ -163,6 +164,37 @@ def test_the_oldest_actions_are_forgotten() -> None:
         assert found[0]["what"] == f"action {MOST_ACTIONS + 4}"
         stage.start()
         assert stage.scheduler.action_list() == found
+        await stage.close()
+
+    play(story)
+
+
+def test_a_paused_recovery_begins_nothing_until_it_is_resumed() -> None:
+    async def story() -> None:
+        stage = Ensemble(spec(replace_after=60))
+        stage.start()
+        await stage.until_whole()
+        # It is complete, and may be paused beforehand nevertheless.
+        assert not stage.scheduler.plan_steer(Verb.PAUSE, "recovery", operator=ANN).already
+        lost = stage.host("kube-node-1-kubelet")
+        stage.mesos.lose_agent(lost)
+        stage.mesos.fail("kube-apiserver-0-instance")
+        await asyncio.sleep(300)
+        assert "kube-apiserver-0-instance" not in stage.live
+        steps = stage.recovery()
+        assert steps["kube-apiserver-0"]["status"] == "WAITING"
+        assert "recovery paused by ann (a test)" in steps["kube-apiserver-0"]["reason"]
+        assert "paused by ann (a test)" in steps["kube-node-1"]["reason"]
+        assert stage.status("recovery") == "WAITING"
+        await stage.kill()
+
+        stage.start()
+        stage.scheduler.plan_steer(Verb.RESUME, "recovery", operator=ANN)
+        await stage.until_whole()
+        assert stage.host("kube-node-1-kubelet") != lost
+        stage.sound()
+        with pytest.raises(InvalidInput, match="pause or resume"):
+            stage.scheduler.plan_steer(Verb.RESTART, "recovery", operator=ANN)
         await stage.close()
 
     play(story)

@@ -167,7 +167,11 @@ def _add_cluster_routes(app: APIRouter, clusters: Clusters, guard: Callable[...,
         """One pod instance."""
         return sdk.pod_view(clusters.get(name), pod)
 
-    @app.get("/v1/clusters/{name}/kubeconfig", response_class=PlainTextResponse)
+    @app.get(
+        "/v1/clusters/{name}/kubeconfig",
+        response_model=None,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
     async def kubeconfig(name: str) -> PlainTextResponse:
         """A kubeconfig with a certificate of its own. It is a secret."""
         text = clusters.get(name).workload.kubernetes.kubeconfig()

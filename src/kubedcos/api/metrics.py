@@ -80,14 +80,16 @@ def router(clusters: Clusters, access: Access, requests: Requests) -> APIRouter:
         dependencies=[Depends(access.scraper())], responses={401: RESPONSES[401]}, tags=["metrics"]
     )
 
-    @routes.get("/metrics", response_class=_Exposition)
+    text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+
+    @routes.get("/metrics", response_model=None, responses=text)
     async def metrics() -> _Exposition:
         """All metrics in Prometheus' text format."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Everything(clusters, requests))
         return _Exposition(generate_latest(registry))
 
-    routes.get("/v1/metrics/prometheus", response_class=_Exposition)(metrics)
+    routes.get("/v1/metrics/prometheus", response_model=None, responses=text)(metrics)
     return routes
 
 

@@ -43,6 +43,7 @@ class Refusal(BaseModel):
 
 
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"model": Refusal, "description": "The body is no text."},
     401: {"model": Refusal, "description": "No token of an operator was shown."},
     404: {"model": Refusal, "description": "There is no such cluster, plan, pod or page."},
     409: {"model": Refusal, "description": "A safety rule forbids it."},

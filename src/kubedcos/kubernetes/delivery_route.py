@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -18,8 +19,9 @@ def router(find: Callable[[str], Delivery | None]) -> APIRouter:
     """
     routes = APIRouter()
 
-    @routes.post("/v1/tasks/{task_id}/material")
+    @routes.post("/v1/tasks/{task_id}/material", responses=_REFUSALS)
     async def material(task_id: str, request: Request) -> JSONResponse:
+        """Key material for a task that proves who it is; once."""
         delivery = find(task_id)
         answer = (
             refused(404, "no such task")
@@ -31,6 +33,17 @@ def router(find: Callable[[str], Delivery | None]) -> APIRouter:
         )
 
     return routes
+
+
+_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "The request makes no sense."},
+    403: {"description": "The proof is not the task's own."},
+    404: {"description": "There is no such task."},
+    409: {"description": "It was used already, or the task has ended."},
+    410: {"description": "It is too old."},
+    413: {"description": "The body is too large."},
+    503: {"description": "It cannot be checked now; try again."},
+}
 
 
 async def _answer(delivery: Delivery, task_id: str, request: Request) -> Answer:
