@@ -65,7 +65,6 @@ def _loopback_server(at: Situation) -> Signing:
 
 def _api_server(at: Situation) -> Signing:
     domain = at.options.network.cluster_domain
-    front = at.front.rpartition(":")[0].strip("[]")
     names = (
         api_host(at.options),
         "kubernetes",
@@ -73,14 +72,14 @@ def _api_server(at: Situation) -> Signing:
         "kubernetes.default.svc",
         f"kubernetes.default.svc.{domain}",
         "localhost",
-        *((front,) if front and not _is_address(front) else ()),
+        *(host for host in at.fronts if not _is_address(host)),
     )
-    # Some programs do not read tls-server-name in kubeconfigs: the front's own name will do, too.
+    # Some programs do not read tls-server-name in kubeconfigs: a front's own name will do, too.
     addresses = (
         at.place.address,
         at.options.api_service_address,
         "127.0.0.1",
-        *((front,) if _is_address(front) else ()),
+        *(host for host in at.fronts if _is_address(host)),
     )
     profile = Profile("kube-apiserver", dns_names=names, addresses=addresses, server=True)
     return Signing(Ca.CLUSTER, profile)

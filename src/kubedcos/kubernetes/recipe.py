@@ -47,7 +47,7 @@ class Situation:
         etcd: addresses of etcd's members.
         facts: what its launcher found.
         seat: for etcd: how it is to start as a member.
-        front: ``HOST:PORT`` at which people reach API servers; empty without.
+        fronts: names and addresses of hosts through which people reach API servers.
     """
 
     options: ClusterOptions
@@ -60,7 +60,7 @@ class Situation:
     etcd: tuple[str, ...]
     facts: Facts
     seat: Seat | None = None
-    front: str = ""
+    fronts: tuple[str, ...] = ()
 
     @property
     def region_and_zone(self) -> tuple[str, str]:

@@ -58,6 +58,14 @@ class ApiEndpoint:
     ca_pem: str
     front: str = ""
 
+    @property
+    def fronts(self) -> tuple[str, ...]:
+        """Hosts that may have a front: the one for kubeconfigs, and those of all schedulers."""
+        if not self.front:
+            return ()
+        hosts = [urlsplit(url).hostname or "" for url in (f"https://{self.front}", *self.urls)]
+        return tuple(dict.fromkeys(host for host in hosts if host))
+
 
 class KubernetesWorkload:
     """One cluster.
@@ -312,7 +320,7 @@ class KubernetesWorkload:
             etcd=grant.etcd,
             facts=request.facts,
             seat=await self._seat(grant, request) if spec.kind == "etcd" else None,
-            front=self._endpoint.front,
+            fronts=self._endpoint.fronts,
         )
         payload = recipe.payload(situation).as_json()
         now = self._clock.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from kubedcos.cli import scheduler
 from kubedcos.kubernetes.launcher import balance
 from kubedcos.kubernetes.pki import Authority, Profile
 
@@ -335,3 +338,15 @@ def test_the_name_in_a_greeting() -> None:
 def test_what_is_no_greeting(data: bytes) -> None:
     with pytest.raises(ValueError, match="not TLS"):
         balance.server_name(data)
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        here = list(taken.getsockname())
+        config = tmp_path / "front.json"
+        config.write_text(json.dumps({"listen": here, "port": 6443, "domain": "mesos"}))
+        done = CliRunner().invoke(scheduler.app, ["front", "--config", str(config)])
+    assert done.exit_code == 1
+    assert f"cannot listen at 127.0.0.1:{here[1]}" in done.stderr

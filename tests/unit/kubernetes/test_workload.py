@@ -175,6 +175,19 @@ def test_with_a_front_a_kubeconfig_leads_there_and_says_which_cluster_is_meant()
     assert entry["tls-server-name"] == "apiserver.shop.mesos"
 
 
+def test_api_servers_are_who_the_fronts_say_they_are() -> None:
+    """Also for programs that do not read tls-server-name."""
+    cluster = make_cluster(front="api.example.org:8444")
+    launch = cluster.launch("kube-apiserver")
+    cluster.workload.command(launch, ())
+    files = {file["path"]: file["text"] for file in _answer(cluster, launch)["files"]}
+    certificate = x509.load_pem_x509_certificate(files["server.crt"].encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "api.example.org" in names.get_values_for_type(x509.DNSName)
+    # The schedulers' hosts have a front each.
+    assert "10.89.1.10" in map(str, names.get_values_for_type(x509.IPAddress))
+
+
 def test_several_members_of_etcd_are_known_by_names_that_stay() -> None:
     vault = Vault(MemorySecretStore(), "shop", FakeClock())
     options = cluster_options.load("{name: shop, high_availability: true}", "test")
