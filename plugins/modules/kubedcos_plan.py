@@ -19,7 +19,7 @@ description:
     itself gives as the reason.
 options:
   url:
-    description: The scheduler's API; of several addresses separated by commas, the first.
+    description: The scheduler's API; of several addresses separated by commas, the one that leads.
     type: str
     required: true
   ca_pem:
@@ -79,14 +79,20 @@ POLL_SECONDS = 1.0
 
 
 def read(opener, params):
-    """The plan, as the API shows it."""
-    url = params["url"].split(",")[0].rstrip("/")
-    request = urllib.request.Request(  # noqa: S310  the operator's own URL
-        f"{url}/v1/clusters/{params['cluster']}/plans/{params['plan']}",
-        headers={"Authorization": f"Bearer {params['token']}"},
-    )
-    with opener.open(request, timeout=10) as reply:
-        return json.load(reply)
+    """The plan, as the API of the scheduler that leads shows it."""
+    said = OSError("no address")
+    for url in params["url"].split(","):
+        request = urllib.request.Request(  # noqa: S310  the operator's own URL
+            f"{url.strip().rstrip('/')}/v1/clusters/{params['cluster']}/plans/{params['plan']}",
+            headers={"Authorization": f"Bearer {params['token']}"},
+        )
+        try:
+            with opener.open(request, timeout=10) as reply:
+                return json.load(reply)
+        except OSError as error:
+            # It stands by, or is away: another one leads.
+            said = error
+    raise said
 
 
 def reasons(phase):

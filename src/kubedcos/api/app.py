@@ -85,6 +85,8 @@ def _add_open_routes(app: FastAPI, clusters: Clusters, access: Access) -> None:
             "version": __version__,
             "healthy": worst.stage is not life.Life.BROKEN,
             "stage": str(worst.stage),
+            # Who does not lead serves nothing of this; see `front`.
+            "role": "leader",
         }
         if verbose and access.known(request):
             body["clusters"] = {

@@ -1,32 +1,40 @@
-"""The service itself: settings in, clusters hosted, API served, until systemd says stop."""
+"""The service: settings in, a place taken, clusters hosted, API served, until told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 
 import uvicorn
 
 from kubedcos import log
-from kubedcos.api import app, identity
+from kubedcos.api import app, leading
+from kubedcos.api.front import Front
 from kubedcos.api.hosting import Clusters, MakeWorkload
 from kubedcos.api.identity import Identity
+from kubedcos.api.leading import Leadership
 from kubedcos.api.settings import DaemonSettings
 from kubedcos.api.support import House
 from kubedcos.clock import Clock, SystemClock
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import KubedcosError
+from kubedcos.kubernetes.vault import SecretStore
 from kubedcos.scheduler import settings as framework
+from kubedcos.scheduler.fencing import FencedConnector
 from kubedcos.scheduler.settings import FrameworkSettings
-from kubedcos.state.sqlite import SqliteStore
+from kubedcos.state.store import Store
 
 _log = logging.getLogger(__name__)
 
-WorkloadMaker = Callable[[DaemonSettings, Identity, Clock], MakeWorkload]
+WorkloadMaker = Callable[
+    [DaemonSettings, Identity, Clock, Store, Callable[[str], SecretStore]], MakeWorkload
+]
 
 
 class ServiceFailed(KubedcosError):
@@ -44,44 +52,76 @@ def run(settings: DaemonSettings, make: WorkloadMaker) -> None:
 
 
 async def _serve(settings: DaemonSettings, make: WorkloadMaker) -> None:
-    clock = SystemClock()
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    shown = identity.ensure(settings.identity_dir, settings.api.addresses, clock.time())
-    store = SqliteStore(settings.database)
-    clusters = Clusters(
-        store=store,
-        clock=clock,
-        make_workload=make(settings, shown, clock),
-        framework=lambda options: _framework(settings, options),
-        connect=framework.connector,
-    )
-    house = _house(settings, shown)
-    server = _Server(_server_config(settings, clusters, shown, house))
-    serving = asyncio.create_task(server.serve())
+    leadership = leading.leadership(settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    waits = {
-        serving,
-        asyncio.create_task(stopped.wait()),
-        asyncio.create_task(clusters.broken.wait()),
-    }
+    try:
+        shown = await leadership.enter(SystemClock().time())
+        house = _house(settings, shown)
+        front = Front(leadership.leader)
+        server = _Server(_server_config(settings, front, shown))
+        waits = {
+            "no server": asyncio.create_task(server.serve()),
+            "stopped": asyncio.create_task(stopped.wait()),
+            "another scheduler may lead": asyncio.create_task(leadership.lost.wait()),
+            "": asyncio.create_task(_lead(settings, make, leadership, front, shown, house)),
+        }
+        try:
+            await asyncio.wait(waits.values(), return_when=asyncio.FIRST_COMPLETED)
+            ended = next(reason for reason, wait in waits.items() if wait.done())
+        finally:
+            front.app = None
+            server.should_exit = True
+            for reason, wait in waits.items():
+                if reason != "no server":
+                    wait.cancel()
+            results = await asyncio.gather(*waits.values(), return_exceptions=True)
+    finally:
+        await leadership.close()
+    if not stopped.is_set():
+        said = next((str(e) for e in results if isinstance(e, Exception)), "") or ended
+        raise ServiceFailed(f"the service has ended: {said}")
+
+
+async def _lead(
+    settings: DaemonSettings,
+    make: WorkloadMaker,
+    leadership: Leadership,
+    front: Front,
+    shown: Identity,
+    house: House,
+) -> None:
+    """Wait for the lead, host all clusters, and serve the API; ends when they cannot go on.
+
+    Raises:
+        KubedcosError: the state cannot be read, or a scheduler could not go on.
+    """
+    clock = SystemClock()
+    await leadership.lead()
+    _log.info("this scheduler leads")
+    front.taking_over = True
+    store = await leadership.store()
+    clusters = Clusters(
+        store=store,
+        clock=clock,
+        make_workload=make(
+            settings, shown, clock, store, lambda cluster: leadership.secrets(store, cluster)
+        ),
+        framework=lambda options: _framework(settings, options),
+        connect=lambda who: FencedConnector(framework.connector(who), leadership.prove),
+    )
     try:
         await clusters.restore()
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        front.app = app.build(clusters, shown.token, shown.scrape_token, house)
+        await clusters.broken.wait()
+        raise ServiceFailed("a scheduler could not go on")
     finally:
+        front.app = None
         await clusters.close()
-        server.should_exit = True
-        for wait in waits - {serving}:
-            wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
         store.close()
-    if not stopped.is_set():
-        raise ServiceFailed(
-            "the service has ended: "
-            + ("a scheduler could not go on" if clusters.broken.is_set() else "no server")
-        )
 
 
 class _Server(uvicorn.Server):
@@ -91,6 +131,21 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Nothing: `_serve` in this module listens for them."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell systemd so: only then may the next one of several restart."""
+        await super().startup(sockets)
+        if self.started:
+            _tell_systemd("READY=1")
+
+
+def _tell_systemd(text: str) -> None:
+    """What sd_notify(3) does; nothing where systemd does not wait for it."""
+    name = os.environ.get("NOTIFY_SOCKET", "")
+    if name:
+        address = "\0" + name[1:] if name.startswith("@") else name
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link, contextlib.suppress(OSError):
+            link.sendto(text.encode(), address)
 
 
 def _house(settings: DaemonSettings, shown: Identity) -> House:
@@ -109,11 +164,9 @@ def _house(settings: DaemonSettings, shown: Identity) -> House:
     return House(settings.model_dump(mode="json"), secrets, recent.lines)
 
 
-def _server_config(
-    settings: DaemonSettings, clusters: Clusters, shown: Identity, house: House
-) -> uvicorn.Config:
+def _server_config(settings: DaemonSettings, front: Front, shown: Identity) -> uvicorn.Config:
     config = uvicorn.Config(
-        app.build(clusters, shown.token, shown.scrape_token, house),
+        front,
         host=settings.api.listen,
         port=settings.api.port,
         ssl_certfile=str(shown.certificate),
@@ -144,5 +197,5 @@ def _framework(settings: DaemonSettings, options: ClusterOptions) -> FrameworkSe
         key_file=settings.mesos.key_file,
         failover_timeout=settings.mesos.failover_timeout_seconds,
         hostname=settings.mesos.hostname,
-        webui_url=next(iter(settings.api.urls()), ""),
+        webui_url=next(iter(settings.api.own_urls()), ""),
     )

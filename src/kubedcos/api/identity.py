@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+
+import msgspec
 
 from kubedcos.errors import NotYetComplete
 from kubedcos.kubernetes.pki import Authority, KeyPair, Profile
@@ -16,6 +18,15 @@ AUTHORITY = "ca"
 SERVER = "server"
 TOKEN = "operator-token"  # noqa: S105  the name of a file
 SCRAPE_TOKEN = "scrape-token"  # noqa: S105  likewise
+SHARED_AUTHORITY = "api-authority"
+
+Once = Callable[[str, Callable[[], bytes]], bytes]
+"""Gives the value that all share under a name, made by whoever comes first."""
+
+
+class _Pair(msgspec.Struct, frozen=True):
+    certificate: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,53 @@ def ensure(folder: Path, addresses: Sequence[str], now: float) -> Identity:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = _authority(folder, now)
+    return _shown(folder, authority, addresses, now)
+
+
+def shared(folder: Path, addresses: Sequence[str], now: float, once: Once) -> Identity:
+    """The identity of all schedulers of an installation, with a certificate for this one.
+
+    The authority's key stays in memory; certificate and token are written where `read` looks.
+
+    Args:
+        folder: for root alone; made when missing.
+        addresses: names and IP addresses that the certificate is for.
+        now: seconds since 1970.
+        once: gives the value that all share under a name, made by whoever comes first.
+
+    Raises:
+        StateError: what is shared cannot be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = once(SHARED_AUTHORITY, lambda: _packed(Authority.create("kubedcos API", now).pair))
+    pair = msgspec.json.decode(kept, type=_Pair)
+    authority = Authority(KeyPair(pair.certificate.encode(), pair.key.encode()))
+    write(folder / f"{AUTHORITY}.crt", authority.certificate_pem, 0o644)
+    for name in (TOKEN, SCRAPE_TOKEN):
+        write(folder / name, once(f"api-{name}", _new_token), 0o600)
+    return _shown(folder, authority, addresses, now)
+
+
+def share(folder: Path, once: Once) -> None:
+    """Give what this host had for itself to all, unless they have an identity already."""
+    certificate, key, token = (folder / n for n in (f"{AUTHORITY}.crt", f"{AUTHORITY}.key", TOKEN))
+    if certificate.exists() and key.exists() and token.exists():
+        pair = KeyPair(certificate.read_bytes(), key.read_bytes())
+        once(SHARED_AUTHORITY, lambda: _packed(pair))
+        for name in (TOKEN, SCRAPE_TOKEN):
+            if (folder / name).exists():
+                once(f"api-{name}", (folder / name).read_bytes)
+
+
+def _packed(pair: KeyPair) -> bytes:
+    return msgspec.json.encode(_Pair(pair.certificate_pem.decode(), pair.key_pem.decode()))
+
+
+def _new_token() -> bytes:
+    return f"{secrets.token_urlsafe(32)}\n".encode()
+
+
+def _shown(folder: Path, authority: Authority, addresses: Sequence[str], now: float) -> Identity:
     pair = authority.issue_pair(_profile(addresses), now)
     write(folder / f"{SERVER}.crt", pair.certificate_pem, 0o644)
     write(folder / f"{SERVER}.key", pair.key_pem, 0o600)
@@ -90,7 +148,7 @@ def write(path: Path, content: bytes, mode: int) -> None:
 def _token(path: Path) -> str:
     """The token in a file, made at the first time."""
     if not path.exists():
-        write(path, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
+        write(path, _new_token(), 0o600)
     return path.read_text().strip()
 
 

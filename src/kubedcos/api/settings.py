@@ -6,13 +6,14 @@ Written by the role ``kubernetes_framework`` as ``/etc/kubedcos/scheduler.yml``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kubedcos.config.problems import problems_of
 from kubedcos.config.yaml_text import parse_mapping
 from kubedcos.errors import InvalidInput, Problem
+from kubedcos.state.session import DEFAULT_TIMEOUT
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -35,10 +36,19 @@ class Api(Section):
     """``HOST:PORT`` at which people reach the API servers of all clusters, wherever they run: that
     of `kubedcos scheduler front` here, or of anything that leads there. Empty: kubeconfigs name the
     agent that an API server is on."""
+    schedulers: tuple[str, ...] = ()
+    """Addresses of every host that runs a scheduler of this installation, this one included."""
+
+    def own_urls(self) -> tuple[str, ...]:
+        """Addresses of this host as URLs."""
+        return self._urls(self.addresses)
 
     def urls(self) -> tuple[str, ...]:
-        """Addresses as URLs."""
-        return tuple(f"https://{address}:{self.port}" for address in self.addresses)
+        """Where the one that leads may be, this host first: who leads makes such lists."""
+        return self._urls(tuple(dict.fromkeys((*self.addresses, *self.schedulers))))
+
+    def _urls(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f"https://{address}:{self.port}" for address in addresses)
 
 
 class Mesos(Section):
@@ -75,11 +85,33 @@ class Log(Section):
     """The least that is shown."""
 
 
+class State(Section):
+    """Where the state is: in a file of this host, or in ZooKeeper for several schedulers."""
+
+    zookeeper: str = ""
+    """``zk://host:port,…/path``; empty for a file in `state_dir`."""
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "kubedcos"
+    """Name by which ZooKeeper knows whose nodes they are."""
+    password_file: Path | None = None
+    """File with that user's password and nothing else; the same on all hosts."""
+    seal_file: Path | None = None
+    """File with the key that seals secrets in ZooKeeper; the same on all hosts, mode 0600."""
+    session_timeout_seconds: Annotated[float, Field(ge=1, le=40)] = DEFAULT_TIMEOUT
+    """How long ZooKeeper waits for a silent scheduler before another one leads."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.zookeeper and (self.password_file is None or self.seal_file is None):
+            raise ValueError("zookeeper needs password_file and seal_file")
+        return self
+
+
 class DaemonSettings(Section):
     """All settings of the service."""
 
     state_dir: Path = Path("/var/lib/kubedcos")
     """Database, keys and the API's identity; for root alone."""
+    state: State = State()
     api: Api = Api()
     log: Log = Log()
     mesos: Mesos
@@ -96,7 +128,7 @@ class DaemonSettings(Section):
 
     @property
     def secrets_dir(self) -> Path:
-        """A folder for each cluster: its keys, and which artefacts it was made from."""
+        """A folder for each cluster with its keys, while the state is in a file."""
         return self.state_dir / "clusters"
 
 

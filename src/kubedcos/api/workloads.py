@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx2
 from cryptography import x509
 
-from kubedcos.api import identity
 from kubedcos.api.hosting import Links
 from kubedcos.api.identity import Identity
 from kubedcos.api.settings import DaemonSettings
@@ -19,11 +18,14 @@ from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
 from kubedcos.kubernetes.artifact_index import ArtifactIndex
 from kubedcos.kubernetes.sandbox import AgentSandboxReader
-from kubedcos.kubernetes.vault import Ca, FileSecretStore, Vault
+from kubedcos.kubernetes.vault import Ca, SecretStore, Vault
 from kubedcos.kubernetes.workload import ApiEndpoint, KubernetesWorkload
 from kubedcos.mesos.tls import client_context
+from kubedcos.state.store import Change, Store
 
 INDEX = "artifacts.json"
+ARTIFACTS = "artifacts"
+"""Kind and key of the document with the index."""
 FETCH_SECONDS = 20.0
 
 
@@ -66,9 +68,21 @@ class ClusterWorkload:
 
 
 def maker(
-    settings: DaemonSettings, shown: Identity, clock: Clock
+    settings: DaemonSettings,
+    shown: Identity,
+    clock: Clock,
+    store: Store,
+    secrets: Callable[[str], SecretStore],
 ) -> Callable[[ClusterOptions, Links], Awaitable[ClusterWorkload]]:
-    """A function that makes workloads with these settings."""
+    """A function that makes workloads with these settings.
+
+    Args:
+        settings: of the service.
+        shown: who the API is, for tasks.
+        clock: for dates of certificates and grants.
+        store: where it is kept which artefacts a cluster was made from.
+        secrets: where the keys of a cluster are kept, by its name.
+    """
 
     async def make(options: ClusterOptions, links: Links) -> ClusterWorkload:
         """The workload of one cluster.
@@ -78,13 +92,13 @@ def maker(
             NoArtifacts: it does not answer.
         """
         folder = settings.secrets_dir / options.name
-        vault = Vault(FileSecretStore(folder / "vault"), options.name, clock)
+        vault = Vault(secrets(options.name), options.name, clock)
         mesos = settings.mesos
         tls = None
         if mesos.ca_file is not None:
             tls = client_context(mesos.ca_file, mesos.cert_file, mesos.key_file)
-        index = folder / INDEX
-        known = index.read_bytes() if index.exists() else await _fetch(options.artifacts.url)
+        kept = _kept_index(store, options.name, folder)
+        known = kept or await _fetch(options.artifacts.url)
         reader = AgentSandboxReader(
             httpx2.AsyncClient(
                 auth=_agent_credentials(settings),
@@ -105,11 +119,19 @@ def maker(
             alarm=links.alarm,
         )
         # What a cluster was made from stays, whatever the server has later.
-        if not index.exists():
-            identity.write(index, known, 0o600)
+        if kept is None:
+            store.write(options.name, [Change(ARTIFACTS, ARTIFACTS, known)])
         return ClusterWorkload(kubernetes, vault, folder, reader)
 
     return make
+
+
+def _kept_index(store: Store, cluster: str, folder: Path) -> bytes | None:
+    """What the cluster was made from; a file has it where an earlier release made the cluster."""
+    kept = store.read(cluster, ARTIFACTS).get(ARTIFACTS)
+    if kept is None and (file := folder / INDEX).exists():
+        kept = file.read_bytes()
+    return kept
 
 
 async def _fetch(url: str) -> bytes:

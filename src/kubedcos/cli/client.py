@@ -7,9 +7,11 @@ import http.client
 import json
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -25,10 +27,30 @@ from kubedcos.errors import (
 )
 
 ANSWER_SECONDS = 15.0
+TAKEOVER_SECONDS = 15.0
+"""How long schedulers that stand by are asked again: one of them leads within this time."""
+TAKEOVER_PAUSE_SECONDS = 0.5
 
 
 class Unreachable(KubedcosError):
     """No framework scheduler answers."""
+
+
+class _StandsBy(Exception):
+    """A scheduler that does not lead has answered."""
+
+    def __init__(self, leader: str) -> None:
+        self.leader = leader
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked of whichever scheduler leads; `path` has the query."""
+
+    method: str
+    path: str
+    body: bytes | None
+    why: str
 
 
 class Client:
@@ -72,7 +94,10 @@ class Client:
         query: Mapping[str, str] | None = None,
         why: str = "",
     ) -> bytes:
-        """Ask the first scheduler of the context that answers.
+        """Ask the scheduler of the context that leads.
+
+        One that stands by says who leads; that one is asked next, if the context names it: the
+        token goes nowhere else.
 
         Args:
             method: of HTTP.
@@ -82,39 +107,68 @@ class Client:
             why: the operator's reason; kept with what is done.
 
         Raises:
-            Unreachable: none does.
+            Unreachable: none answers, or none leads.
             KubedcosError: the scheduler refused; the text and exit code are its own.
         """
-        reasons = []
         asked = urlencode({key: value for key, value in (query or {}).items() if value})
-        for url in self._context.urls:
-            request = urllib.request.Request(  # noqa: S310  the context holds https addresses
-                "/".join([url, "v1", *(quote(part, safe="") for part in path)])
-                + (f"?{asked}" if asked else ""),
-                method=method,
-                data=None if document is None else json.dumps(document).encode(),
-                headers={
-                    "Authorization": f"Bearer {self._context.token}",
-                    "Content-Type": "application/json",
-                    "Kubedcos-User": quote(_user(), safe="@"),
-                    "Kubedcos-Why": quote(why, safe=" "),
-                },
-            )
-            try:
-                with urllib.request.urlopen(  # noqa: S310
-                    request, timeout=self._seconds, context=self._tls
-                ) as answer:
-                    body: bytes = answer.read()
-                    return body
-            except urllib.error.HTTPError as error:
-                raise _refusal(error.code, error.read()) from None
-            except (OSError, http.client.HTTPException) as error:
-                reasons.append(f"{url}: {getattr(error, 'reason', error)}")
+        request = _Request(
+            method,
+            "/".join(["v1", *(quote(part, safe="") for part in path)])
+            + (f"?{asked}" if asked else ""),
+            None if document is None else json.dumps(document).encode(),
+            why,
+        )
+        deadline = time.monotonic() + TAKEOVER_SECONDS
+        while True:
+            reasons: list[str] = []
+            standing_by = False
+            urls = list(self._context.urls)
+            while urls:
+                url = urls.pop(0)
+                try:
+                    return self._ask_at(url, request)
+                except _StandsBy as standby:
+                    standing_by = True
+                    reasons.append(f"{url}: stands by")
+                    if standby.leader in urls:
+                        urls.remove(standby.leader)
+                        urls.insert(0, standby.leader)
+                except (OSError, http.client.HTTPException) as error:
+                    reasons.append(f"{url}: {getattr(error, 'reason', error)}")
+            # Another one will lead in a moment, if any stands by.
+            if not standing_by or time.monotonic() > deadline:
+                break
+            time.sleep(TAKEOVER_PAUSE_SECONDS)
         raise Unreachable(
             f"no framework scheduler of context {self._context.name} answers ("
             + "; ".join(reasons)
             + ")"
         )
+
+    def _ask_at(self, url: str, wanted: _Request) -> bytes:
+        request = urllib.request.Request(  # noqa: S310  the context holds https addresses
+            f"{url}/{wanted.path}",
+            method=wanted.method,
+            data=wanted.body,
+            headers={
+                "Authorization": f"Bearer {self._context.token}",
+                "Content-Type": "application/json",
+                "Kubedcos-User": quote(_user(), safe="@"),
+                "Kubedcos-Why": quote(wanted.why, safe=" "),
+            },
+        )
+        try:
+            with urllib.request.urlopen(  # noqa: S310
+                request, timeout=self._seconds, context=self._tls
+            ) as answer:
+                body: bytes = answer.read()
+                return body
+        except urllib.error.HTTPError as error:
+            said = error.read()
+            leader = _leader(error.code, said)
+            if leader is None:
+                raise _refusal(error.code, said) from None
+            raise _StandsBy(leader) from None
 
 
 def connect() -> Client:
@@ -149,6 +203,16 @@ def _user() -> str:
     except (OSError, KeyError):
         name = "unknown"
     return f"{name}@{socket.gethostname()}"[:100]
+
+
+def _leader(status: int, body: bytes) -> str | None:
+    """Who leads, when one that stands by has answered; empty when it does not know either."""
+    if status != 503:
+        return None
+    try:
+        return str(json.loads(body)["leader"] or "")
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _refusal(status: int, body: bytes) -> KubedcosError:

@@ -52,3 +52,12 @@ def context(config: ConfigOption = DEFAULT_CONFIG) -> None:
             {"url": ",".join(found.api.urls()), "ca_pem": shown.ca_pem, "token": shown.token}
         )
     )
+
+
+@app.command("import")
+def import_state(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Move the state of this host's file into ZooKeeper; every scheduler must be stopped."""
+    from kubedcos.api import importing, settings  # noqa: PLC0415
+
+    moved = importing.move(settings.load(config))
+    print_answer(json.dumps({"changed": moved is not None, "clusters": moved or []}))

@@ -111,6 +111,7 @@ class Delivery:
         log = _log.bind(task_id=task_id, source=source)
         grant = self._grants.all.get(task_id)
         if grant is None:
+            log.warning("key material refused", reason="no such task")
             return refused(404, "no such task")
         if len(body) > LARGEST_REQUEST:
             return refused(413, f"more than {LARGEST_REQUEST} bytes")

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from kubedcos.kubernetes.delivery import LARGEST_REQUEST, Answer, Delivery, refused
+
+_LONGEST: Final = 200
+"""Characters of a task id that are logged; Mesos' own are shorter."""
+
+_log = structlog.get_logger(__name__)
 
 
 def router(find: Callable[[str], Delivery | None]) -> APIRouter:
@@ -23,11 +29,12 @@ def router(find: Callable[[str], Delivery | None]) -> APIRouter:
     async def material(task_id: str, request: Request) -> JSONResponse:
         """Key material for a task that proves who it is; once."""
         delivery = find(task_id)
-        answer = (
-            refused(404, "no such task")
-            if delivery is None
-            else await _answer(delivery, task_id, request)
-        )
+        if delivery is None:
+            # Guessed, or of a task that has ended: its name may be anything.
+            _log.warning("key material refused", reason="no such task", task_id=task_id[:_LONGEST])
+            answer = refused(404, "no such task")
+        else:
+            answer = await _answer(delivery, task_id, request)
         return JSONResponse(
             dict(answer.body), status_code=answer.status, headers={"Cache-Control": "no-store"}
         )

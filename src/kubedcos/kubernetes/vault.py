@@ -12,13 +12,17 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kubedcos.kubernetes.pki import Authority, KeyPair
+from kubedcos.state.store import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from kubedcos.clock import Clock
+    from kubedcos.state.seal import Seal
+    from kubedcos.state.store import Store
 
+SECRET = "secret"  # noqa: S105  the kind of such documents
 _CERTIFICATE_END = b"-----END CERTIFICATE-----\n"
 
 
@@ -52,6 +56,10 @@ class SecretStore(Protocol):
         """All names."""
         ...
 
+    def clear(self) -> None:
+        """Forget everything."""
+        ...
+
 
 class MemorySecretStore:
     """Secrets that end with the process; for tests."""
@@ -74,6 +82,10 @@ class MemorySecretStore:
     def names(self) -> Iterable[str]:
         """All names."""
         return tuple(self._values)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._values.clear()
 
 
 class FileSecretStore:
@@ -114,10 +126,71 @@ class FileSecretStore:
         """All names."""
         return tuple(path.name for path in self._root.iterdir() if not path.name.startswith("."))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        for name in self.names():
+            self.delete(name)
+
     def _path(self, name: str) -> Path:
-        if name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
-            raise ValueError(f"not a name of a secret: {name!r}")
-        return self._root / name
+        return self._root / _checked(name)
+
+
+class SealedSecretStore:
+    """Secrets among the other documents of a cluster, sealed; for state that several share.
+
+    Args:
+        store: the store of all documents.
+        cluster: whose secrets they are.
+        seal: closes and opens them.
+
+    Raises:
+        StateError: a secret that is there does not open.
+    """
+
+    def __init__(self, store: Store, cluster: str, seal: Seal) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._seal = seal
+        self._values = {
+            name: seal.open(self._sealed_as(name), value)
+            for name, value in store.read(cluster, SECRET).items()
+        }
+
+    def get(self, name: str) -> bytes | None:
+        """The value, or None."""
+        return self._values.get(name)
+
+    def put(self, name: str, value: bytes) -> None:
+        """Store durably, replacing what was there."""
+        self._store.write(self._cluster, [self.change(name, value)])
+        self._values[name] = value
+
+    def change(self, name: str, value: bytes) -> Change:
+        """The document that keeps a secret, to be written together with others."""
+        return Change(SECRET, name, self._seal.close(self._sealed_as(_checked(name)), value))
+
+    def delete(self, name: str) -> None:
+        """Forget; a missing name is no error."""
+        self._store.write(self._cluster, [Change(SECRET, name, None)])
+        self._values.pop(name, None)
+
+    def names(self) -> Iterable[str]:
+        """All names."""
+        return tuple(self._values)
+
+    def clear(self) -> None:
+        """Forget everything, at once."""
+        self._store.write(self._cluster, [Change(SECRET, name, None) for name in self._values])
+        self._values.clear()
+
+    def _sealed_as(self, name: str) -> str:
+        return f"{self._cluster}/{name}"
+
+
+def _checked(name: str) -> str:
+    if name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
+        raise ValueError(f"not a name of a secret: {name!r}")
+    return name
 
 
 class Vault:
@@ -161,8 +234,7 @@ class Vault:
 
     def destroy(self) -> None:
         """Forget everything: what was encrypted or signed with it is lost."""
-        for name in self.store.names():
-            self.store.delete(name)
+        self.store.clear()
         self._authorities.clear()
 
     def _kept(self, name: str, make: Callable[[], bytes]) -> bytes:

@@ -1,7 +1,6 @@
 """A store of small documents, addressed by cluster, kind and key; the seam between state and disk.
 
-Three methods are enough for everything, so that another store (ZooKeeper, with its `multi`) is
-easy to add. Values are bytes; what they mean stands in `records`.
+Values are bytes; what they mean stands in `records`.
 """
 
 from __future__ import annotations
@@ -17,6 +16,14 @@ class StateError(KubedcosError):
     """The store cannot be read or written; nothing of the change was kept."""
 
 
+class Deposed(StateError):
+    """This program may not be the one that leads any more: it has to end without another act.
+
+    Whether a write that ended so was kept is for the next leader to see. A store that has raised
+    this does nothing else any more.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A document to write, or with `value` None to remove; removing what is not there is well."""
@@ -27,7 +34,11 @@ class Change:
 
 
 class Store(Protocol):
-    """Documents of any number of clusters. Not for several writers of the same cluster."""
+    """Documents of any number of clusters, for one writer at a time.
+
+    A store that several could open sees to it itself: the file is locked, and in ZooKeeper each
+    write proves that its writer still leads.
+    """
 
     def clusters(self) -> tuple[str, ...]:
         """Names of the clusters that have documents, sorted."""
@@ -46,6 +57,7 @@ class Store(Protocol):
 
         Raises:
             StateError: nothing was changed.
+            Deposed: somebody else may lead by now.
         """
         ...
 
@@ -54,6 +66,7 @@ class Store(Protocol):
 
         Raises:
             StateError: nothing was changed.
+            Deposed: somebody else may lead by now.
         """
         ...
 

@@ -37,7 +37,7 @@ def installed() -> bool:
 class DebianZooKeeper:
     """A process of ZooKeeper with an empty directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, heap_mb: int = 64) -> None:
         port = free_port()
         self.address = f"127.0.0.1:{port}"
         settings = {
@@ -52,7 +52,7 @@ class DebianZooKeeper:
         file = directory / "zoo.cfg"
         file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         paths = ":".join(str(JARS / f"{name}.jar") for name in (*NEEDED, *ALSO))
-        options = ("-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", paths)
+        options = (f"-Xmx{heap_mb}m", "-XX:TieredStopAtLevel=1", "-cp", paths)
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         with (directory / "zookeeper.log").open("wb") as log:
             self._process = subprocess.Popen(

@@ -1,11 +1,12 @@
 """ZooKeeper's wire protocol for one member, in memory: enough for elections and a registry.
 
-It stands in where ZooKeeper itself is not installed; `test_masters.py` holds it to ZooKeeper where
-both are there. No ACLs, no transactions, no chroot.
+It stands in where ZooKeeper itself is not installed; `test_masters.py` and the tests of the
+scheduler's store hold it to ZooKeeper where both are there. No ACLs, no chroot.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import socket
 import struct
@@ -19,7 +20,10 @@ NO_NODE, BAD_VERSION, NO_CHILDREN_FOR_EPHEMERALS = -101, -103, -108
 NODE_EXISTS, NOT_EMPTY, UNIMPLEMENTED, SESSION_EXPIRED = -110, -111, -6, -112
 CREATED, DELETED, CHANGED, CHILD = 1, 2, 3, 4
 EPHEMERAL, SEQUENCE = 1, 2
+CREATE, DELETE, SET, CHECK, MULTI, ERROR = 1, 2, 5, 13, 14, -1
 CLOSE: Final = -11
+LARGEST_PACKET: Final = 0xFFFFF
+"""ZooKeeper's ``jute.maxbuffer``; it ends the connection of who sends more."""
 
 
 class Refused(Exception):
@@ -104,6 +108,7 @@ class ZooKeeperDouble:
         self._nodes = {"/": Node(b"", 0)}
         self._sessions: dict[int, Session] = {}
         self._watches: dict[tuple[str, str], set[int]] = {}
+        self._held_back: list[tuple[str, str, int]] | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -137,6 +142,8 @@ class ZooKeeperDouble:
 
         def record() -> bytes:
             (length,) = struct.unpack(">i", stream.read(4))
+            if length > LARGEST_PACKET:
+                raise OSError("packet too large")
             return bytes(stream.read(length))
 
         session = None
@@ -208,6 +215,8 @@ class ZooKeeperDouble:
             return b""
         if kind == 101:
             return self._set_watches(session, request)
+        if kind == MULTI:
+            return self._multi(session, request)
         path = request.text()
         if kind == 9:
             return buffer(path.encode())
@@ -224,6 +233,50 @@ class ZooKeeperDouble:
                 raise Refused(BAD_VERSION)
             return self._set(path, data) if kind == 5 else self._delete(path)
         return self._read(session, kind, path, request)
+
+    def _multi(self, session: Session, request: Reader) -> bytes:
+        """All operations or none; of those behind the one that fails nothing is said."""
+        before, answer, passed = dict[str, Node | None](), b"", 0
+        self._held_back = []
+        try:
+            while not (header := (request.take(">i"), request.take(">?"), request.take(">i")))[1]:
+                body = self._one_of_several(session, header[0], request, before)
+                answer += struct.pack(">i?i", header[0], False, 0) + body
+                passed += 1
+        except Refused as refused:
+            for path, node in before.items():
+                self._nodes.pop(path, None)
+                if node is not None:
+                    self._nodes[path] = node
+            self._held_back = []
+            codes = [0] * passed + [refused.code]
+            answer = b"".join(struct.pack(">i?ii", ERROR, False, code, code) for code in codes)
+        happened, self._held_back = self._held_back, None
+        for event in happened:
+            self._fire(*event)
+        return answer + struct.pack(">i?i", ERROR, True, -1)
+
+    def _one_of_several(
+        self, session: Session, kind: int, request: Reader, before: dict[str, Node | None]
+    ) -> bytes:
+        path = request.text()
+        for touched in (path, path.rpartition("/")[0] or "/"):
+            there = self._nodes.get(touched)
+            if touched not in before:
+                before[touched] = there and dataclasses.replace(there, children={*there.children})
+        if kind == CREATE:
+            created = self._create(session, path, request, stat=False)
+            before.setdefault(Reader(created).text(), None)
+            return created
+        node = self._nodes.get(path)
+        if node is None:
+            raise Refused(NO_NODE)
+        data = request.buffer() if kind == SET else b""
+        if request.take(">i") not in {-1, node.version}:
+            raise Refused(BAD_VERSION)
+        if kind == SET:
+            return self._set(path, data)
+        return self._delete(path) if kind == DELETE else b""
 
     def _read(self, session: Session, kind: int, path: str, request: Reader) -> bytes:
         node = self._nodes[path]
@@ -302,6 +355,9 @@ class ZooKeeperDouble:
         return b""
 
     def _fire(self, kind: str, path: str, what: int) -> None:
+        if self._held_back is not None:
+            self._held_back.append((kind, path, what))
+            return
         for session_id in self._watches.pop((kind, path), set()):
             session = self._sessions.get(session_id)
             if session is not None:

@@ -19,7 +19,7 @@ from kubedcos.kubernetes.delivery import SandboxUnreadable
 from kubedcos.kubernetes.logins import Logins
 from kubedcos.kubernetes.payload import Facts
 from kubedcos.kubernetes.recipe import Situation
-from kubedcos.kubernetes.vault import MemorySecretStore, Vault
+from kubedcos.kubernetes.vault import MemorySecretStore, SecretStore, Vault
 from kubedcos.kubernetes.workload import ApiEndpoint, KubernetesWorkload
 from kubedcos.model.service import TaskSpec
 from kubedcos.scheduler.workload import AgentPlace, Launch, RunningTask
@@ -159,7 +159,7 @@ class Cluster:
 
 def make_cluster(
     text: str = "",
-    store: MemorySecretStore | None = None,
+    store: SecretStore | None = None,
     clock: FakeClock | None = None,
     *,
     front: str = "",

@@ -7,13 +7,15 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from kubedcos.state import schema
 from kubedcos.state.memory import MemoryStore
-from kubedcos.state.sqlite import SCHEMA_VERSION, SqliteStore
+from kubedcos.state.schema import Documents
+from kubedcos.state.sqlite import SqliteStore
 from kubedcos.state.store import Change, StateError, Store
 
 
@@ -85,12 +87,66 @@ def test_only_the_owner_may_read_the_file_and_its_logs(tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    newer = schema.newest() + 1
     SqliteStore(tmp_path / "s.db").close()
     other = sqlite3.connect(tmp_path / "s.db")
-    other.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    other.execute(f"PRAGMA user_version = {newer}")
     other.close()
-    with pytest.raises(StateError, match=f"schema version {SCHEMA_VERSION + 1}"):
+    with pytest.raises(StateError, match=f"schema version {newer}"):
         SqliteStore(tmp_path / "s.db")
+
+
+def _rename(documents: Documents) -> Sequence[Change]:
+    return [
+        change
+        for (kind, key), value in documents.items()
+        if kind == "task"
+        for change in (Change("task", key, None), Change("job", key, value))
+    ]
+
+
+def _mark(documents: Documents) -> Sequence[Change]:
+    return [Change(kind, key, value + b"!") for (kind, key), value in documents.items()]
+
+
+def test_an_older_schema_is_brought_forward_step_by_step(tmp_path: Path) -> None:
+    first = SqliteStore(tmp_path / "s.db")
+    first.write("k8s", [Change("task", "a", b"1"), Change("pod", "b", b"2")])
+    first.close()
+    SqliteStore(tmp_path / "s.db", migrations=[_rename]).close()
+    steps = [_rename, _mark]
+    for _ in range(2):
+        store = SqliteStore(tmp_path / "s.db", migrations=steps)
+        assert store.read("k8s", "task") == {}
+        assert store.read("k8s", "job") == {"a": b"1!"}
+        assert store.read("k8s", "pod") == {"b": b"2!"}
+        store.close()
+    with pytest.raises(StateError, match="schema version 3; this kubedcos reads 1 to 2"):
+        SqliteStore(tmp_path / "s.db", migrations=[_rename])
+
+
+def test_a_step_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    first = SqliteStore(tmp_path / "s.db")
+    first.write("k8s", [Change("task", "a", b"1")])
+    first.close()
+
+    def fail(_documents: Documents) -> Sequence[Change]:
+        raise LookupError("no such thing")
+
+    with pytest.raises(LookupError):
+        SqliteStore(tmp_path / "s.db", migrations=[_rename, fail])
+    store = SqliteStore(tmp_path / "s.db")
+    assert store.read("k8s", "task") == {"a": b"1"}
+    store.close()
+
+
+def test_a_file_that_another_program_uses_is_refused(tmp_path: Path) -> None:
+    first = SqliteStore(tmp_path / "s.db")
+    with pytest.raises(StateError, match="another program has"):
+        SqliteStore(tmp_path / "s.db", wait_seconds=0.1)
+    first.write("k8s", [Change("task", "a", b"1")])
+    first.close()
+    SqliteStore(tmp_path / "s.db", wait_seconds=0.1).close()
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
