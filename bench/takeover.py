@@ -2,8 +2,8 @@
 
 The state of a cluster is written to a real ZooKeeper: records of three tasks, a step, an agent and
 three sealed grants for each node. Then the process that leads is killed with `kill -9`. Measured is
-the time from there until the next one has the lock, has read all records, and has opened all grants:
-what is left until it acts is the subscription to Mesos.
+the time from there until the next one has the lock, all records and all grants: what is left until
+it acts is the subscription to Mesos.
 
     python bench/takeover.py --zookeeper 127.0.0.1:2181 [--small 500] [--large 5000]
 """
@@ -83,7 +83,7 @@ class _Nothing:
     def clusters(self) -> tuple[str, ...]:
         return ()
 
-    def read(self, cluster: str, kind: str) -> dict[str, bytes]:  # noqa: ARG002  the seam's
+    def read(self, cluster: str, kind: str) -> dict[str, bytes]:
         return {}
 
     def write(self, cluster: str, changes: object) -> None:
