@@ -10,7 +10,7 @@ import structlog
 from kubedcos.clock import Clock
 from kubedcos.errors import KubedcosError
 from kubedcos.kubernetes.approval import NodeClaim, decide, is_open
-from kubedcos.kubernetes.kube_api import ApiError, KubeApi
+from kubedcos.kubernetes.kube_api import KubeApi
 
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 INTERVAL = 20.0
@@ -63,14 +63,11 @@ class Approver:
                 _log.warning("certificate not approved", request=name, reason=verdict.reason)
         self._told &= {request["metadata"]["name"] for request in requests}
 
-    async def run(
-        self, connect: Callable[[], KubeApi | None], silent: Callable[[KubeApi], None]
-    ) -> None:
+    async def run(self, connect: Callable[[], KubeApi | None]) -> None:
         """Look again and again, for ever; kubelets renew their certificates at any time.
 
         Args:
             connect: the API, or None while there is none.
-            silent: told when it did not answer, so that another one is asked next.
         """
         while True:
             api = connect()
@@ -78,7 +75,5 @@ class Approver:
                 try:
                     await self.look(api)
                 except KubedcosError as error:
-                    if isinstance(error, ApiError) and not error.status:
-                        silent(api)
                     _log.info("certificate requests cannot be read", reason=str(error))
             await self._clock.sleep(INTERVAL)

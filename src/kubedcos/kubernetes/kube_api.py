@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -38,13 +39,25 @@ def tls_context(ca_pem: bytes, pair: KeyPair | None = None) -> ssl.SSLContext:
 class KubeApi:
     """JSON in, JSON out, errors as `ApiError`.
 
-    Attributes:
+    Args:
         url: of the server.
+        client: logs in to it.
+        silent: told when it did not answer, so that another one is asked next.
     """
 
-    def __init__(self, url: str, client: httpx2.AsyncClient) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        client: httpx2.AsyncClient,
+        silent: Callable[[], None] | None = None,
+    ) -> None:
+        self._url = url
         self._client = client
+        self._silent = silent
+
+    def reporting(self, silent: Callable[[], None]) -> KubeApi:
+        """The same server, with somebody who is told when it does not answer."""
+        return KubeApi(self._url, self._client, silent)
 
     async def get(self, path: str) -> Any:
         """GET."""
@@ -76,10 +89,12 @@ class KubeApi:
         headers = {"content-type": media_type} if body is not None else None
         try:
             reply = await self._client.request(
-                method, f"{self.url}{path}", json=body, headers=headers, timeout=10.0
+                method, f"{self._url}{path}", json=body, headers=headers, timeout=10.0
             )
         except httpx2.HTTPError as error:
-            raise ApiError(0, f"{self.url}: {error or type(error).__name__}") from None
+            if self._silent is not None:
+                self._silent()
+            raise ApiError(0, f"{self._url}: {error or type(error).__name__}") from None
         if not reply.is_success:
             raise ApiError(reply.status_code, _message(reply))
         return (

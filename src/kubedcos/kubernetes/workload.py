@@ -240,9 +240,7 @@ class KubernetesWorkload:
 
     async def run(self) -> None:
         """What goes on beside staging, for ever: approve renewals of kubelets' certificates."""
-        await self._approver.run(
-            self._connect, lambda api: self._servers.silent(urlsplit(api.url).hostname or "")
-        )
+        await self._approver.run(self._connect)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -268,7 +266,9 @@ class KubernetesWorkload:
 
     def _connect(self) -> KubeApi | None:
         address = self._api_address()
-        return self._logins.api(address) if address else None
+        if address is None:
+            return None
+        return self._logins.api(address).reporting(lambda: self._servers.silent(address))
 
     def _claims(self) -> list[NodeClaim]:
         return [

@@ -77,6 +77,17 @@ def test_api_errors_have_kubernetes_own_words() -> None:
     assert caught.value.status == 403
     with pytest.raises(ApiError, match="500 broken"):
         asyncio.run(get(httpx2.Response(500, text="broken")))
+    told: list[str] = []
+
+    async def get_elsewhere(answer: Answer) -> None:
+        await KubeApi("https://a", client(answer)).reporting(lambda: told.append("a")).get("/x")
+
+    with pytest.raises(ApiError, match="404"):
+        asyncio.run(get_elsewhere(httpx2.Response(404, text="")))
+    assert told == []
+    with pytest.raises(ApiError, match="refused"):
+        asyncio.run(get_elsewhere(httpx2.ConnectError("refused")))
+    assert told == ["a"]
     with pytest.raises(ApiError, match="https://a: refused") as caught:
         asyncio.run(get(httpx2.ConnectError("refused")))
     assert caught.value.status == 0
