@@ -14,6 +14,8 @@ from typing import Annotated, Final
 from urllib.parse import unquote
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from kubedcos.errors import InvalidInput, Problem
@@ -53,6 +55,7 @@ class Access:
         def check(request: Request, shown: _Shown) -> Operator:
             if not _same(shown, self.token):
                 raise _unauthorised("a bearer token of an operator is needed")
+            _refuse_unknown(request)
             return _operator(request)
 
         return check
@@ -96,6 +99,33 @@ def _operator(request: Request) -> Operator:
     address = request.client.host if request.client else ""
     who = claimed or "operator"
     return Operator(f"{who} at {address}" if address else who, why)
+
+
+def _refuse_unknown(request: Request) -> None:
+    """Refuse parameters that the route does not know: a slip must not widen what is asked.
+
+    Raises:
+        InvalidInput: with the names that it knows.
+    """
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute):
+        return
+    known = sorted(_parameters(route.dependant))
+    unknown = sorted(set(request.query_params) - set(known))
+    if unknown:
+        wanted = f"one of {', '.join(known)}" if known else "no parameter"
+        raise InvalidInput(
+            [
+                Problem("query", f"parameter {name!r}", wanted, id="query-unknown")
+                for name in unknown
+            ]
+        )
+
+
+def _parameters(dependant: Dependant) -> set[str]:
+    """Names of the query parameters of a route and of what it depends on."""
+    names = {parameter.alias for parameter in dependant.query_params}
+    return names.union(*(_parameters(inner) for inner in dependant.dependencies))
 
 
 def _text(request: Request, name: str, most: int) -> str:

@@ -202,6 +202,15 @@ def _add_document(router: APIRouter, app: FastAPI) -> None:
         return JSONResponse(app.openapi())
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, if each of its keys is there once."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} stands there twice")
+    return found
+
+
 async def _document(request: Request) -> dict[str, Any]:
     """The request's body as a JSON object.
 
@@ -209,7 +218,7 @@ async def _document(request: Request) -> dict[str, Any]:
         InvalidInput: it is none.
     """
     try:
-        document = json.loads(await request.body())
+        document = json.loads(await request.body(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         problem = Problem("body", str(error), "a JSON object", id="body-json")
         raise InvalidInput([problem]) from error

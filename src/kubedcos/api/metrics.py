@@ -192,7 +192,30 @@ def _plans(clusters: list[Hosted]) -> Iterator[Metric]:
         "Steps that were complete once and are not now.",
         labels=["cluster"],
     )
+    replacements = GaugeMetricFamily(
+        "kubedcos_replacements",
+        "Pod instances that wait for a replacement, or are being replaced.",
+        labels=["cluster", "state"],
+    )
+    paused = GaugeMetricFamily(
+        "kubedcos_paused_pods",
+        "Pod instances with tasks that an operator paused.",
+        labels=["cluster"],
+    )
+    refusals = CounterMetricFamily(
+        "kubedcos_invariant_refusals",
+        "What was not done because it would have broken an invariant.",
+        labels=["cluster", "invariant"],
+    )
     for hosted in clusters:
+        wishes = hosted.scheduler.world.recovery.values()
+        moves = [found.replacement for found in wishes if found.replacement is not None]
+        begun = sum(move.admitted_at is not None for move in moves)
+        replacements.add_metric([hosted.options.name, "waiting"], len(moves) - begun)
+        replacements.add_metric([hosted.options.name, "moving"], begun)
+        paused.add_metric([hosted.options.name], sum(bool(found.paused) for found in wishes))
+        for invariant, count in sorted(hosted.scheduler.refusals.items()):
+            refusals.add_metric([hosted.options.name, invariant], count)
         cluster, stage = hosted.options.name, hosted.health().stage
         for each in Life:
             life.add_metric([cluster, str(each)], 1 if each is stage else 0)
@@ -209,7 +232,7 @@ def _plans(clusters: list[Hosted]) -> Iterator[Metric]:
             step.was_complete and step.status != "COMPLETE" for plan in plans for step in plan.steps
         )
         recovering.add_metric([cluster], again)
-    yield from (life, status, steps, seconds, recovering)
+    yield from (life, status, steps, seconds, recovering, replacements, paused, refusals)
 
 
 def _state(clusters: list[Hosted]) -> Iterator[Metric]:

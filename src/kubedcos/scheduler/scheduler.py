@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -182,6 +182,11 @@ class Scheduler:
             deleting=self.world.cluster.deleting,
             doing=self._error or self._sentence,
         )
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """What was not done, by the invariant that it would have broken."""
+        return self._cycle.refusals
 
     def plans(self) -> tuple[Plan, ...]:
         """All plans as they stand."""

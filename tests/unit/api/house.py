@@ -171,10 +171,13 @@ def serve(house: House, story: Callable[[Ask, Clusters], Awaitable[None]]) -> No
                 path: str,
                 document: Any = None,
                 token: str = TOKEN,
+                content: bytes | None = None,
                 **more: str,
             ) -> httpx2.Response:
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
                 headers |= {name.replace("_", "-"): value for name, value in more.items()}
+                if content is not None:
+                    return await client.request(method, path, content=content, headers=headers)
                 return await client.request(method, path, json=document, headers=headers)
 
             try:

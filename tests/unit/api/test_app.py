@@ -186,6 +186,15 @@ def test_a_body_that_is_no_object_or_too_large_is_refused() -> None:
     serve(House(), story)
 
 
+def test_a_key_that_stands_there_twice_is_refused() -> None:
+    async def story(ask: Ask, clusters: Clusters) -> None:
+        answer = await ask("POST", "/v1/clusters", None, content=b'{"name": "k1", "name": "k2"}')
+        assert (answer.status_code, "twice" in answer.json()["error"]) == (422, True)
+        assert clusters.all() == []
+
+    serve(House(), story)
+
+
 def test_a_task_that_nobody_knows_gets_no_keys() -> None:
     async def story(ask: Ask, _: Clusters) -> None:
         answer = await ask("POST", "/v1/tasks/etcd-0-server__1/material", {}, token="")

@@ -89,6 +89,8 @@ def test_verbs_are_answered_as_by_the_sdk_and_stored_with_who_and_why() -> None:
         ("/v1/plans/deploy/restart?phase=etcd&step=nope", 404),
         ("/v1/plans/deploy/restart?step=etcd-0", 404),
         ("/v1/plans/deploy/stop?phase=etcd", 422),
+        ("/v1/plans/deploy/interrupt?phse=etcd", 422),
+        ("/v1/service/k1/plans/deploy/interrupt?cluster=k1", 422),
         ("/v1/plans/deploy/interrupt?cluster=k9", 404),
         ("/v1/pod/etcd-7/restart", 404),
         ("/v1/pod/etcd-0/replace?force=true", 422),
