@@ -34,7 +34,8 @@ class Schedulers:
     def roles(self) -> dict[str, str]:
         """Host → what its scheduler does; none of those that do not answer."""
         found = {name: self.ask(name, "/v1/health") for name in self.hosts}
-        return {name: said["role"] for name, (status, said) in found.items() if status == 200}
+        # The status code tells the life stage, not whether it answers (docs/api.md).
+        return {name: said["role"] for name, (_, said) in found.items() if said is not None}
 
     def leader(self) -> str:
         """The host of the one that leads; empty when there is not exactly one."""

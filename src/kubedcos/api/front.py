@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kubedcos import __version__
 from kubedcos.errors import ExitCode
+from kubedcos.scheduler import life
 
 HEALTH: Final = "/v1/health"
 _KNOWN_FOR_SECONDS: Final = 1.0
@@ -48,8 +49,17 @@ class Front:
     async def _health(self) -> JSONResponse:
         role = "taking-over" if self.taking_over else "standby"
         leader = await self._known_leader()
+        stage = life.starting() if self.taking_over else life.standby(leader)
         return JSONResponse(
-            {"version": __version__, "healthy": True, "role": role, "leader": leader or None}
+            {
+                "version": __version__,
+                "healthy": True,
+                "stage": str(stage.stage),
+                "role": role,
+                "leader": leader or None,
+            },
+            stage.code,
+            headers={"Cache-Control": "no-store"},
         )
 
     async def _refusal(self) -> JSONResponse:

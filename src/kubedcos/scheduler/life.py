@@ -120,6 +120,11 @@ def standby(leader: str) -> Health:
     return _of(Life.STANDBY, leader)
 
 
+def starting() -> Health:
+    """The health of a scheduler that has just taken the lead and reads the state."""
+    return _of(Life.STARTING, "")
+
+
 def worst(found: Sequence[Health]) -> Health:
     """The health of several clusters together; none at all is a service that runs."""
     if not found:

@@ -51,11 +51,12 @@ def test_everything_but_health_is_sent_to_the_one_that_leads(request_: tuple[str
 def test_health_tells_the_role() -> None:
     front = Front(Leader("https://m2:8443"))
     (answer,) = ask(front, ("GET", "/v1/health"))
-    assert answer.status_code == 200
+    assert (answer.status_code, answer.json()["stage"]) == (503, "standby")
     assert (answer.json()["role"], answer.json()["leader"]) == ("standby", "https://m2:8443")
     front.taking_over = True
     health, other = ask(front, ("GET", "/v1/health"), ("GET", "/v1/clusters"))
     assert health.json()["role"] == "taking-over"
+    assert (health.status_code, health.json()["stage"]) == (318, "starting")
     assert (other.status_code, "reading the state" in other.json()["error"]) == (503, True)
 
 
