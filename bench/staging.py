@@ -143,10 +143,10 @@ def scheduler_on(cluster: SimulatedCluster, nodes: int, path: Path, life: str) -
 
 
 async def until_complete(scheduler: Scheduler, running: asyncio.Task[None]) -> None:
-    while not any(plan["status"] == "COMPLETE" for plan in scheduler.plan_list()):
+    while not scheduler.is_complete:
         if running.done():
             running.result()
-        await asyncio.sleep(5)
+        await asyncio.sleep(1)
 
 
 async def measure(nodes: int, *, profile: bool) -> dict[str, float]:

@@ -186,6 +186,8 @@ class Happening:
             "replace": scheduler.pod_replace,
             "pause": scheduler.pod_pause,
         }
+        if fault.verb == "replace":
+            self._mesos.given_up.add(fault.pod)
         if self._asked(lambda: verbs[fault.verb](fault.pod)) and fault.verb == "pause":
             await asyncio.sleep(fault.lasts)
             await self._insist(

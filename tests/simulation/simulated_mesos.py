@@ -126,6 +126,7 @@ class SimulatedMesos:
         launches: time, name and host of every launch, in order.
         lose_update: which updates do not arrive.
         patience: seconds after which a task on an agent that Mesos has lost may be replaced.
+        given_up: pod instances of which an operator said that they may be replaced at once then.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class SimulatedMesos:
         flags: Sequence[str] = (),
     ) -> None:
         self.patience = math.inf
+        self.given_up: set[str] = set()
         self.agents = {agent.hostname: agent for agent in agents}
         self.behaviours: dict[str, Behaviour] = {}
         self.tasks: dict[str, SimulatedTask] = {}
@@ -372,7 +374,10 @@ class SimulatedMesos:
         if agent_id in state.gone:
             return True
         since = state.unreachable.get(agent_id)
-        return since is not None and self.cluster.clock.time() - since >= self.patience
+        if since is None:
+            return False
+        asked = any(task.info.name.startswith(f"{pod}-") for pod in self.given_up)
+        return asked or self.cluster.clock.time() - since >= self.patience
 
     def _id(self, hostname: str) -> str:
         agent_id = self._real[hostname].id

@@ -25,6 +25,8 @@ from .drill import Outcome, run
 from .faults import Schedule, schedule
 from .shrinking import shrink
 
+_TOLD: Final = 500
+"""After so many seeds the soak says how far it is."""
 _SHOWN: Final = 5
 """Failing seeds that are shown in full; of more only the number and the finding."""
 
@@ -119,6 +121,8 @@ def _main() -> int:
     summary, started = Summary(), time.monotonic()
     for outcome in soak(chosen.first, chosen.seeds, jobs=chosen.jobs, seconds=chosen.seconds):
         summary.add(outcome)
+        if summary.seeds % _TOLD == 0:
+            print(f"{summary.seeds} seeds, {len(summary.failed)} with findings", flush=True)
         if outcome.findings:
             brief = f"seed {outcome.schedule.seed}: {outcome.findings[0]}"
             print(explain(outcome) if len(summary.failed) <= _SHOWN else brief, flush=True)
