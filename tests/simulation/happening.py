@@ -188,7 +188,9 @@ class Happening:
         }
         if fault.verb == "replace":
             self._mesos.given_up.add(fault.pod)
-        if self._asked(lambda: verbs[fault.verb](fault.pod)) and fault.verb == "pause":
+        self._asked(lambda: verbs[fault.verb](fault.pod))
+        # Also what failed may have been stored.
+        if fault.verb == "pause":
             await asyncio.sleep(fault.lasts)
             await self._insist(
                 lambda: self._asked(lambda: self._drill.scheduler.pod_resume(fault.pod))
