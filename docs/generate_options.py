@@ -6,6 +6,7 @@ python docs/generate_options.py --check   exit 1 and name what would change
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import types
@@ -16,10 +17,10 @@ from typing import Any, Final, Literal
 import yaml
 from generate_role_tables import cells
 from page_blocks import ROOT, filled, row, table, write_or_check
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from kubedcos.config import cluster
+from kubedcos.config import cluster, constraints
 from kubedcos.topology.variables import SHARED_VARIABLES
 
 PAGE: Final = ROOT / "docs/options.md"
@@ -69,6 +70,8 @@ PROMISED_PREFIXES: Final = ("mesos_dns_distribution", "mesos_dns_archive_")
 _TYPES: Final = {str: "text", bool: "true or false", int: "whole number", float: "number"}
 # Refused by every rule that has a text of its own.
 _BAD: Final = {str: "?", int: 0, float: 0.0001}
+# Likewise for lists whose parts have to differ.
+_TWICE: Final = ("a:NoSchedule", "a:NoSchedule")
 
 # --- cluster options -----------------------------------------------------------------------------
 
@@ -78,11 +81,12 @@ def cluster_tables() -> str:
     header = ("Option", "Type", "Default", "Allowed", "Meaning")
     own, sections = [], []
     for name, field in cluster.ClusterOptions.model_fields.items():
-        if (section := _section(field)) is None:
+        section = _section(field) or _section_of_each(field)
+        if section is None:
             own.append(_option(name, field))
         else:
-            about = (section.__doc__ or "").strip()
-            rows = list(_options(section, f"{name}."))
+            about = inspect.cleandoc(section.__doc__ or "").replace("``", "`")
+            rows = list(_options(section, f"{name}." if _section(field) else f"{name}.NAME."))
             sections.append(f"### `{name}`\n\n{about}\n\n{table(header, rows)}")
     return "\n\n".join([table(header, own), *sections])
 
@@ -104,16 +108,24 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
+def _section_of_each(field: FieldInfo) -> type[BaseModel] | None:
+    """The section that each value of a mapping is, such as a node pool."""
+    arguments = typing.get_args(field.annotation)
+    kind = arguments[1] if typing.get_origin(field.annotation) is dict else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
 def _option(key: str, field: FieldInfo, **instead: Any) -> str:
     default = instead.get("default", field.default)
     meaning = instead.get("meaning") or field.description
     if not meaning:
         raise SystemExit(f"option {key} has no docstring in src/kubedcos/config/cluster.py")
+    ruled = any(isinstance(rule, WithJsonSchema) for rule in field.metadata)
     return row(
         f"`{key}`",
-        _type_words(field.annotation),
+        "constraints" if ruled else _type_words(field.annotation),
         f"`{_plain_default(default)}`",
-        "; ".join(_allowed(field.annotation, field.metadata)),
+        f"{constraints.FORM}" if ruled else "; ".join(_allowed(field.annotation, field.metadata)),
         meaning,
     )
 
@@ -146,7 +158,7 @@ def _allowed(kind: Any, metadata: list[Any]) -> Iterator[str]:
         yield words
     for rule in rules:
         if isinstance(rule, AfterValidator):
-            yield _refusal(rule, _BAD[kind])
+            yield _refusal(rule, _BAD.get(kind, _TWICE))
 
 
 def _single_rules(rule: Any) -> list[Any]:

@@ -68,15 +68,28 @@ def inventory_findings(data):
     """Problems of the inventory, as dictionaries."""
     # Ansible loads this file in every worker; pydantic would cost each of them a third of a second.
     from kubedcos.config import cluster  # noqa: PLC0415
+    from kubedcos.kubernetes import capacity  # noqa: PLC0415
 
-    return preflight.as_dicts(preflight.inventory_problems(data, cluster.validate))
+    found = preflight.inventory_problems(data, cluster.validate, capacity.judge)
+    return preflight.as_dicts(found)
 
 
 def host_findings(probes, data):
     """Problems of hosts, given what was found on each."""
     from kubedcos.config import cluster  # noqa: PLC0415  as above
+    from kubedcos.kubernetes import capacity  # noqa: PLC0415  as above
 
-    return preflight.as_dicts(preflight.all_host_problems(probes, data, cluster.validate))
+    found = preflight.all_host_problems(probes, data, cluster.validate, capacity.judge)
+    return preflight.as_dicts(found)
+
+
+def fitting_findings(data):
+    """Whether the clusters fit on the agents, as dictionaries."""
+    from kubedcos.config import cluster  # noqa: PLC0415  as above
+    from kubedcos.kubernetes import capacity  # noqa: PLC0415  as above
+
+    found = preflight.fitting_problems(data, cluster.validate, capacity.judge)
+    return preflight.as_dicts(found)
 
 
 def table(findings):
@@ -148,6 +161,7 @@ class FilterModule:
             "kubedcos_render": _told(render_template),
             "kubedcos_inventory_findings": _told(inventory_findings),
             "kubedcos_host_findings": _told(host_findings),
+            "kubedcos_fitting_findings": _told(fitting_findings),
             "kubedcos_findings_table": _told(table),
             "kubedcos_role_variables": _told(role_variables),
             "kubedcos_input_findings": _told(input_findings),

@@ -276,7 +276,9 @@ class Stage:
         self.scheduler = self._scheduler(Effects())
 
     def _scheduler(self, effects: Effects) -> Scheduler:
-        settings = FrameworkSettings("kubernetes", "kubernetes", "m1:5050", principal="p")
+        settings = FrameworkSettings(
+            "kubernetes", "kubernetes", "m1:5050", principal="p", other_roles=self.spec.roles[1:]
+        )
         return self.scheduler_type(
             self.workload,
             self._store(effects),

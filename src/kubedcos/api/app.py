@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from kubedcos import __version__
 from kubedcos.api import inspection, metrics, refusals, sdk
 from kubedcos.api.access import Access
-from kubedcos.api.hosting import Clusters
+from kubedcos.api.hosting import Clusters, Unknown
 from kubedcos.api.refusals import MOST_BODY_BYTES, RESPONSES
 from kubedcos.api.support import House
 from kubedcos.errors import InvalidInput, Problem
@@ -58,6 +58,7 @@ def build(
     guard = access.operator()
     guarded = APIRouter(dependencies=[Depends(guard)], responses=RESPONSES)
     _add_cluster_routes(guarded, clusters, guard)
+    _add_placement_routes(guarded, clusters)
     inspection.add(guarded, clusters, house or House())
     _add_document(guarded, app)
     app.include_router(guarded)
@@ -123,11 +124,15 @@ def _add_cluster_routes(app: APIRouter, clusters: Clusters, guard: Callable[...,
         openapi_extra={"requestBody": _OPTIONS_BODY},
     )
     async def create_cluster(
-        request: Request, by: Annotated[Operator, Depends(guard)]
+        request: Request,
+        by: Annotated[Operator, Depends(guard)],
+        wait_for_capacity: bool = False,
     ) -> JSONResponse:
         """Make a cluster with these options; one that has them stays as it is."""
         document = await _document(request)
-        hosted, is_new = await clusters.create(document, "options")
+        hosted, is_new = await clusters.create(
+            document, "options", wait_for_capacity=wait_for_capacity
+        )
         if is_new:
             hosted.scheduler.note_action(by, "cluster create", "made")
         return JSONResponse(
@@ -200,6 +205,26 @@ def _add_document(router: APIRouter, app: FastAPI) -> None:
     async def document() -> Response:
         """This API as an OpenAPI document."""
         return JSONResponse(app.openapi())
+
+
+def _add_placement_routes(app: APIRouter, clusters: Clusters) -> None:
+    """Where things would go, and why they do not."""
+
+    @app.post("/v1/check", openapi_extra={"requestBody": _OPTIONS_BODY})
+    async def check_cluster(request: Request) -> dict[str, Any]:
+        """Whether a cluster with these options fits on what Mesos has free."""
+        return await clusters.check(await _document(request), "options")
+
+    @app.get("/v1/clusters/{name}/plans/{plan}/why")
+    async def explain_plan(name: str, plan: str) -> dict[str, Any]:
+        """What the waiting steps of a plan wait for, agent by agent."""
+        scheduler = clusters.get(name).scheduler
+        try:
+            return scheduler.plan_why(plan)
+        except KeyError:
+            known = [found["name"] for found in scheduler.plan_list()]
+            wanted = "one of: " + ", ".join(known)
+            raise Unknown([Problem("plan", repr(plan), wanted, id="plan-unknown")]) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from kubedcos import log
-from kubedcos.api import app, leading
+from kubedcos.api import app, capacity, leading
 from kubedcos.api.front import Front
 from kubedcos.api.hosting import Clusters, MakeWorkload
 from kubedcos.api.identity import Identity
 from kubedcos.api.leading import Leadership
 from kubedcos.api.settings import DaemonSettings
 from kubedcos.api.support import House
+from kubedcos.api.workloads import agent_logins
 from kubedcos.clock import Clock, SystemClock
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import KubedcosError
@@ -112,6 +113,7 @@ async def _lead(
         ),
         framework=lambda options: _framework(settings, options),
         connect=lambda who: FencedConnector(framework.connector(who), leadership.prove),
+        ask=capacity.asker(lambda: agent_logins(settings)),
     )
     try:
         await clusters.restore()
@@ -198,4 +200,5 @@ def _framework(settings: DaemonSettings, options: ClusterOptions) -> FrameworkSe
         failover_timeout=settings.mesos.failover_timeout_seconds,
         hostname=settings.mesos.hostname,
         webui_url=next(iter(settings.api.own_urls()), ""),
+        other_roles=tuple(pool.role for pool in options.pools.values() if pool.role),
     )

@@ -9,12 +9,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from kubedcos.api import capacity
+from kubedcos.api.capacity import Ask
 from kubedcos.clock import Clock
 from kubedcos.config import cluster as options_file
+from kubedcos.config.clashes import clashes
 from kubedcos.config.cluster import ClusterOptions
+from kubedcos.config.pools import is_node_pod
 from kubedcos.errors import InvalidInput, KubedcosError, Problem, Refused
 from kubedcos.kubernetes.delivery import Delivery
 from kubedcos.mesos.client import Connector
+from kubedcos.mesos.operator import AgentsUnknown
+from kubedcos.offers.capacity import Report
 from kubedcos.scheduler import life
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import FrameworkSettings
@@ -125,10 +131,22 @@ class Hosted:
             **found,
             "version": self.options.version,
             "stage": str(self.health().stage),
+            "nodes": self._nodes(found),
+            "region": self.options.region or found.get("local_region"),
+            "overlay": self.options.network.overlay,
             "error": self.failure or found.get("error"),
             "status": next((plan["status"] for plan in plans if plan["name"] == "deploy"), None),
             "options": self.options.model_dump(mode="json"),
         }
+
+    def _nodes(self, found: Mapping[str, Any]) -> str:
+        """How many nodes of all are there, as ``2/3``."""
+        there = sum(
+            all(task["state"] == "TASK_RUNNING" for task in pod["tasks"])
+            for pod in found["pods"]
+            if is_node_pod(pod["name"].rpartition("-")[0])
+        )
+        return f"{there}/{self.options.node_count}"
 
 
 @dataclass(slots=True)
@@ -139,6 +157,7 @@ class Clusters:
         make_workload: makes what a cluster runs.
         framework: who a cluster is to Mesos.
         connect: makes its way to Mesos.
+        ask: asks Mesos for its agents; without it nobody checks whether a cluster fits.
         broken: set when the store failed under a cluster; the service must end then.
         unreadable: clusters of the store that cannot be gone on with, and why; they are left as
             they are.
@@ -149,6 +168,7 @@ class Clusters:
     make_workload: MakeWorkload
     framework: Callable[[ClusterOptions], FrameworkSettings]
     connect: Callable[[FrameworkSettings], Connector]
+    ask: Ask | None = None
     broken: asyncio.Event = field(default_factory=asyncio.Event)
     unreadable: dict[str, str] = field(default_factory=dict)
     _hosted: dict[str, Hosted] = field(default_factory=dict)
@@ -171,12 +191,33 @@ class Clusters:
                 self.unreadable[name] = str(error)
                 _log.exception("cluster %s cannot be restored", name)
 
-    async def create(self, data: Mapping[str, Any], where: str) -> tuple[Hosted, bool]:
-        """The cluster with these options, and whether it is new.
+    async def check(self, data: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Whether a cluster with these options fits on Mesos' agents as they are; see `capacity`.
 
         Raises:
-            InvalidInput: the options are wrong.
-            Refused: a cluster of this name has other options, or is being deleted.
+            InvalidInput: the options are wrong, or clash with those of another cluster.
+            AgentsUnknown: no master says which agents there are.
+            Refused: this service asks no master.
+        """
+        options = options_file.validate(dict(data), where)
+        self._refuse_clashes(options, where)
+        if self.ask is None:
+            raise Refused("this service does not ask Mesos for its agents")
+        report, problems = await self._judge(options, self.ask)
+        return capacity.view(options, report, problems)
+
+    async def create(
+        self, data: Mapping[str, Any], where: str, *, wait_for_capacity: bool = False
+    ) -> tuple[Hosted, bool]:
+        """The cluster with these options, and whether it is new.
+
+        A Mesos that does not say which agents it has is no reason to refuse: a cluster waits for
+        its agents as it waits for Mesos itself.
+
+        Raises:
+            InvalidInput: the options are wrong, or clash with those of another cluster.
+            Refused: a cluster of this name has other options, or is being deleted; or it does not
+                fit, and `wait_for_capacity` does not say to make it all the same.
             KubedcosError: what it needs is not there; nothing was kept.
         """
         options = options_file.validate(dict(data), where)
@@ -184,6 +225,9 @@ class Clusters:
         async with self._making:
             known = self._hosted.get(options.name)
             if known is None:
+                self._refuse_clashes(options, where)
+                if not wait_for_capacity:
+                    await self.refuse_unfit(options)
                 text = json.dumps(options.model_dump(mode="json"))
                 return await self._host(options, keep=text), True
         if known.deleting is not None:
@@ -195,6 +239,36 @@ class Clusters:
                 "cluster cannot be changed yet"
             )
         return known, False
+
+    async def refuse_unfit(self, options: ClusterOptions) -> None:
+        """Refuse options with which a cluster does not fit, new or running.
+
+        Raises:
+            Refused: with what binds.
+        """
+        if self.ask is None:
+            return
+        try:
+            _, problems = await self._judge(options, self.ask)
+        except AgentsUnknown as error:
+            _log.warning("cluster %s: nobody says whether it fits: %s", options.name, error)
+            return
+        if problems:
+            raise Refused(
+                f"cluster {options.name} does not fit: "
+                + "; ".join(str(problem) for problem in problems)
+                + ". --wait-for-capacity goes on all the same, and waits for agents."
+            )
+
+    async def _judge(self, options: ClusterOptions, ask: Ask) -> tuple[Report, list[Problem]]:
+        known = self._hosted.get(options.name)
+        site = await ask(self.framework(options))
+        return capacity.judge(options, site, known.scheduler.world if known else None)
+
+    def _refuse_clashes(self, options: ClusterOptions, where: str) -> None:
+        found = clashes(options, (hosted.options for hosted in self.all()), where)
+        if found:
+            raise InvalidInput(found)
 
     def delete(self, name: str) -> Hosted:
         """Begin to take the cluster `name` down; asking again changes nothing.

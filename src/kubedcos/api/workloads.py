@@ -147,6 +147,12 @@ async def _fetch(url: str) -> bytes:
     return bytes(reply.content)
 
 
+def agent_logins(settings: DaemonSettings) -> tuple[tuple[str, str], ...]:
+    """The login for agents, which masters know as well; none where agents ask for none."""
+    found = _agent_credentials(settings)
+    return () if found is None else (found,)
+
+
 def _agent_credentials(settings: DaemonSettings) -> tuple[str, str] | None:
     """What agents' HTTP API asks for."""
     mesos = settings.mesos

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kubedcos.cli.asking import ClusterOption, WhyOption
 from kubedcos.cli.client import Client, cluster_name, connect
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
-from kubedcos.errors import InvalidInput, NotYetComplete, Problem
+from kubedcos.errors import InvalidInput, NotYetComplete, Problem, Refused
+
+if TYPE_CHECKING:
+    from kubedcos.config.cluster import ClusterOptions
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -22,6 +25,9 @@ _COLUMNS = (
     ("NAME", "name"),
     ("VERSION", "version"),
     ("STATUS", "status"),
+    ("NODES", "nodes"),
+    ("REGION", "region"),
+    ("OVERLAY", "overlay"),
     ("CONNECTED", "connected"),
     ("DOING", "doing"),
 )
@@ -34,27 +40,62 @@ def create(
     file: Annotated[Path, typer.Argument(help="Options of the cluster, YAML.")],
     wait: WaitOption = 0.0,
     why: WhyOption = "",
+    wait_for_capacity: Annotated[
+        bool, typer.Option("--wait-for-capacity", help="Create it though it does not fit yet.")
+    ] = False,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Create the cluster that FILE describes; one that is there already stays as it is."""
-    from kubedcos.config import cluster as options_file  # noqa: PLC0415  pydantic costs 0.2 s
+    """Create the cluster that FILE describes; one that is there already stays as it is.
 
+    One that does not fit on the agents there are is refused; see `kubedcos cluster check`.
+    """
     how = chosen(output, as_json)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            [Problem(str(file), str(error), "a readable YAML file", id="options-unreadable")]
-        ) from error
-    options = options_file.load(text, str(file))
+    options = _options(file)
     client = connect()
-    answer = client.send("POST", "clusters", document=options.model_dump(mode="json"), why=why)
+    answer = client.send(
+        "POST",
+        "clusters",
+        document=options.model_dump(mode="json"),
+        query={"wait_for_capacity": "true"} if wait_for_capacity else None,
+        why=why,
+    )
     if wait:
         _until_complete(client, options.name, wait)
         answer["cluster"] = client.get("clusters", options.name)
     made = "created" if answer["changed"] else "is there already; nothing to change"
     show(answer, how, text=f"cluster {options.name} {made}")
+
+
+@app.command()
+def check(
+    file: Annotated[Path | None, typer.Argument(help="Options of the cluster, YAML.")] = None,
+    inventory: Annotated[
+        Path | None,
+        typer.Option("--inventory", "-i", help="Check the clusters of an inventory on its agents."),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether a cluster fits on the agents, and what binds if it does not; exit code 3 then.
+
+    FILE is placed on what Mesos has free now; with --inventory on what its agents will offer.
+    """
+    how = chosen(output, as_json)
+    if inventory is not None:
+        from kubedcos.cli import fitting  # noqa: PLC0415  only those who ask for it pay for it
+
+        found = fitting.of_inventory(inventory, None if file is None else _options(file))
+    elif file is not None:
+        document = _options(file).model_dump(mode="json")
+        found = connect().send("POST", "check", document=document)
+    else:
+        raise InvalidInput(
+            [Problem("cluster check", "neither FILE nor -i", "one of them", id="check-what")]
+        )
+    show(found, how, text=_fitting(found))
+    if not found["fits"]:
+        raise Refused("\n".join(found["problems"]))
 
 
 @app.command("list")
@@ -120,6 +161,30 @@ def schema() -> None:
     from kubedcos.config import cluster as options_file  # noqa: PLC0415
 
     show(options_file.json_schema(), Format.JSON)
+
+
+def _options(file: Path) -> ClusterOptions:
+    """The options in a file."""
+    from kubedcos.config import cluster as options_file  # noqa: PLC0415  pydantic costs 0.2 s
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            [Problem(str(file), str(error), "a readable YAML file", id="options-unreadable")]
+        ) from error
+    return options_file.load(text, str(file))
+
+
+def _fitting(found: dict[str, Any]) -> str:
+    """What a check found, for people."""
+    lines = [
+        f"{pod['pod']:<28} {pod['placed']} of {pod['wanted']}"
+        + (f"  {pod['why']['reason']}" if pod["why"] else "")
+        for pod in found.get("pods", ())
+    ]
+    lines.append("fits" if found["fits"] else "does not fit")
+    return "\n".join(lines)
 
 
 def _until_complete(client: Client, name: str, seconds: float) -> None:

@@ -47,6 +47,9 @@ def show_(
     name: PlanArgument = "deploy",
     cluster: ClusterOption = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow until complete.")] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Show what waiting steps wait for, agent by agent.")
+    ] = False,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,6 +57,10 @@ def show_(
     how = chosen(output, as_json)
     client = connect()
     path = ("clusters", cluster_name(client, cluster), "plans", name)
+    if why:
+        found = client.get(*path, "why")
+        show(found, how, text=reasons(found, wide=how is Format.WIDE))
+        return
     plan = client.get(*path)
     if not watch:
         _print(plan, how)
@@ -220,6 +227,42 @@ def tree(plan: dict[str, Any], *, wide: bool = False) -> str:
                     for task in step["tasks"]
                 ]
     return "\n".join(lines)
+
+
+def reasons(found: dict[str, Any], *, wide: bool = False) -> str:
+    """What the waiting steps of a plan wait for, as text; each stage of each agent when wide."""
+    if not found["waiting"]:
+        return f"no step of {found['name']} ({found['status']}) waits for an agent"
+    lines = []
+    for group in found["waiting"]:
+        steps = group["steps"]
+        more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
+        lines.append(f"{steps[0]}{more}: {group['reason']}")
+        lines += [
+            f"  short of {short['unit']}: needs {short['needed']:g}, at most {short['best']:g}"
+            f" ({short['hostname']})"
+            for short in group["shortfall"]
+        ]
+        counts = ", ".join(f"{stage} {agents}" for stage, agents in group["rejected"].items())
+        if counts:
+            lines.append(f"  {group['agents']} agents offered; ruled out by: {counts}")
+        lines += [f"  {line}" for line in _agents(group["verdicts"], wide=wide)]
+        if group["verdicts_left_out"]:
+            lines.append(f"  and {group['verdicts_left_out']} more agents")
+    return "\n".join(lines)
+
+
+def _agents(verdicts: list[dict[str, Any]], *, wide: bool) -> list[str]:
+    lines = []
+    for verdict in verdicts:
+        place = "/".join(part for part in (verdict["region"], verdict["zone"]) if part)
+        told = [
+            f"{stage['stage']} {'ok' if stage['passed'] else 'no: ' + stage['reason']}"
+            for stage in verdict["stages"]
+            if wide or not stage["passed"]
+        ]
+        lines.append(f"{verdict['hostname']:<16} {place:<16} {'; '.join(told)}")
+    return lines
 
 
 def _step(step: dict[str, Any], width: int) -> str:

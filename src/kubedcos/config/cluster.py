@@ -10,7 +10,7 @@ import re
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from kubedcos.config.cidrs import (
     Address,
@@ -19,7 +19,10 @@ from kubedcos.config.cidrs import (
     service_size_problems,
     slice_problems,
 )
+from kubedcos.config.constraints import Constraints
+from kubedcos.config.pools import NODE_POD, Node, Pool, PoolName, pod_name
 from kubedcos.config.problems import problems_of
+from kubedcos.config.section import Cpus, Mebibytes, RoleName, Section
 from kubedcos.config.yaml_text import parse_mapping
 from kubedcos.errors import InvalidInput, Problem
 
@@ -49,20 +52,6 @@ def _dns_label(value: str) -> str:
     return value
 
 
-def _role_name(value: str) -> str:
-    if value and not re.match(
-        r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$", value
-    ):
-        raise ValueError("a Mesos role: letters, digits, '_', '.' and '-', levels apart by '/'")
-    return value
-
-
-def _thousandths(value: float) -> float:
-    if round(value, 3) != value:
-        raise ValueError("at most three decimals, as Mesos counts CPUs")
-    return value
-
-
 def _host_port(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
@@ -76,27 +65,10 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _absolute(value: str) -> str:
-    if not value.startswith("/"):
-        raise ValueError("an absolute path")
-    return value
-
-
-Cpus = Annotated[float, Field(ge=0.01, le=1024), AfterValidator(_thousandths)]
-Mebibytes = Annotated[int, Field(ge=32)]
 Version = Annotated[str, BeforeValidator(_version_text), AfterValidator(_known_version)]
 Name = Annotated[str, AfterValidator(_dns_label)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Url = Annotated[str, AfterValidator(_http_url)]
-Path = Annotated[str, AfterValidator(_absolute)]
-
-
-class Section(BaseModel):
-    """A part of the options: nothing unknown, nothing converted, nothing changed later."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
-    )
 
 
 CONTROL_PLANE = ("etcd", "apiserver", "controller_manager", "scheduler")
@@ -167,42 +139,6 @@ class Scheduler(Section):
     """MiB of memory that Mesos grants it."""
 
 
-class Sidecar(Section):
-    """Resources of a task that accompanies each kubelet."""
-
-    cpus: Cpus = 0.1
-    """Cores that Mesos grants it."""
-    mem_mb: Mebibytes = 96
-    """MiB of memory that Mesos grants it."""
-
-
-class Node(Section):
-    """Kubernetes nodes: a kubelet, a kube-proxy and a CoreDNS each."""
-
-    count: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Nodes, at most one on an agent."""
-    cpus: Cpus = 0.6
-    """Cores that a node offers to pods; kubelet and containerd live within them."""
-    mem_mb: Annotated[int, Field(ge=512)] = 1024
-    """Memory in MiB that a node offers to pods; kubelet and containerd live within it."""
-    disk_mb: Annotated[int, Field(ge=1024)] = 4096
-    """MiB for images, logs and scratch space of pods."""
-    max_pods: Annotated[int, Field(ge=1, le=500)] = 110
-    """Most Kubernetes pods of a node."""
-    pod_pids_limit: Annotated[int, Field(ge=64)] = 1024
-    """Most processes of one pod."""
-    proxy: Sidecar = Sidecar()
-    """The node's kube-proxy."""
-    dns: Sidecar = Sidecar()
-    """The node's own CoreDNS."""
-    runtime_dir: Path = "/opt/kubedcos/bin"
-    """Where the host has containerd, containerd-shim-runc-v2, ctr and runc."""
-    cni_bin_dir: Path = "/opt/cni/bin"
-    """Where the host has the CNI plugins."""
-    registry_mirrors_dir: Path = "/etc/containerd/certs.d"
-    """Where the host says which registry has the images."""
-
-
 class NetworkOptions(Section):
     """Addresses. All networks must be apart from each other."""
 
@@ -222,20 +158,31 @@ class NetworkOptions(Section):
     """Address at which each node's own CoreDNS answers its pods."""
     host_dns: Address = "127.0.0.1"
     """Where a host's resolver answers for everything that is not the cluster's."""
-    other_cidrs: dict[str, Network] = {}
+    other_cidrs: dict[str, Network] = {}  # noqa: RUF012  pydantic copies it
     """Networks of hosts, VTEPs and other overlays by name, to check that nothing overlaps."""
 
 
 class Placement(Section):
-    """Where components run."""
+    """Where components run: Marathon's constraints for each class, and short forms for nodes.
 
+    A constraint that looks at other instances of its pod by `@region` or `@zone` takes the place of
+    the spreading that is the default; one on `@region` for a part of the control plane takes the
+    place of the cluster's own region.
+    """
+
+    etcd: Constraints = ()
+    """Constraints on the agents of etcd, which is otherwise spread over zones."""
+    control_plane: Constraints = ()
+    """Constraints on the agents of the other parts of the control plane; likewise."""
+    nodes: Constraints = ()
+    """Constraints on the agents of nodes, for pools that have none of their own."""
     regions: tuple[str, ...] = ()
     """Regions that nodes may be in; empty means all."""
     spread_by: Literal["region", "zone", ""] = "region"
-    """Spread nodes evenly over these."""
-    node_attributes: dict[str, str] = {}
+    """Spread nodes over these, in proportion to the agents that could hold one."""
+    node_attributes: dict[str, str] = {}  # noqa: RUF012  pydantic copies it
     """Attributes that the agents of nodes must have."""
-    control_plane_attributes: dict[str, str] = {}
+    control_plane_attributes: dict[str, str] = {}  # noqa: RUF012  pydantic copies it
     """Attributes that the agents of control plane components must have."""
 
 
@@ -306,16 +253,19 @@ class ClusterOptions(Section):
     """Name of the cluster and of its Mesos framework."""
     version: Version = VERSIONS[0]
     """Kubernetes version."""
-    role: Annotated[str, AfterValidator(_role_name)] = ""
+    role: RoleName = ""
     """Mesos role; default: the cluster's name."""
     high_availability: bool = False
     """Whether the control plane outlives the loss of an agent: three members of etcd (or five), and
     three of each other part. What says 1 then counts as 3."""
+    region: str = ""
+    """Mesos region of the control plane; default: the masters'."""
     etcd: Etcd = Etcd()
     apiserver: ApiServer = ApiServer()
     controller_manager: ControllerManager = ControllerManager()
     scheduler: Scheduler = Scheduler()
     node: Node = Node()
+    node_pools: dict[PoolName, Pool] = {}  # noqa: RUF012  pydantic copies it
     network: NetworkOptions = NetworkOptions()
     placement: Placement = Placement()
     mesos: Mesos = Mesos()
@@ -327,6 +277,17 @@ class ClusterOptions(Section):
     def mesos_role(self) -> str:
         """The Mesos role to subscribe with."""
         return self.role or self.name
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """All node pools by the name of their pod, the default one first."""
+        named = {pod_name(name): pool for name, pool in self.node_pools.items()}
+        return {NODE_POD: self.node, **named}
+
+    @property
+    def node_count(self) -> int:
+        """Nodes of all pools."""
+        return sum(pool.count for pool in self.pools.values())
 
     @property
     def cni_conf_dir(self) -> str:
@@ -394,7 +355,10 @@ def _contradictions(options: ClusterOptions, where: str) -> list[Problem]:
     problems = _lonely_problems(options, where)
     problems += overlap_problems(networks, where)
     problems += service_size_problems(network.service_cidr, "network.service_cidr", where)
-    problems += slice_problems(network.pod_cidr, network.node_prefix, options.node.count, where)
+    problems += slice_problems(network.pod_cidr, network.node_prefix, options.node_count, where)
+    if not options.node_count:
+        wanted = "at least 1, or a pool in node_pools that has nodes"
+        problems.append(Problem(f"{where}: node.count", "0", wanted, id="nodes-none"))
     problems += [
         Problem(
             f"{where}: network.node_dns",

@@ -53,6 +53,9 @@ def dotted(location: Iterable[str | int]) -> str:
     """``("node", "regions", 0)`` as ``node.regions[0]``."""
     text = ""
     for part in location:
+        # What pydantic says of a key stands at the key.
+        if part == "[key]":
+            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from kubedcos.config import constraints
 from kubedcos.config.cluster import ClusterOptions
+from kubedcos.config.constraints import Rows
+from kubedcos.config.pools import NODE_POD, Pool
 from kubedcos.kubernetes import addons, control_plane, etcd, node, node_network
 from kubedcos.kubernetes.etcd_membership import PEER_PORT
 from kubedcos.kubernetes.launcher import FETCHED_NAME
 from kubedcos.kubernetes.recipe import API_PORT, ETCD_PORT, NODE_API_PORT, Recipe
+from kubedcos.model.constraint import REGION, STATIC, ZONE, Constraint
 from kubedcos.model.service import (
     DiskKind,
     Goal,
@@ -39,7 +43,6 @@ RECIPES: dict[str, Recipe] = {
 }
 """How each kind of task is made."""
 
-NODE_POD = "kube-node"
 _STARTING = 420.0  # the launcher may wait 300 s for what a component needs
 
 
@@ -51,22 +54,22 @@ def service(options: ClusterOptions) -> ServiceSpec:
         _controller_manager(options),
         _scheduler(options),
         _addons("mandatory-addons", addons.MANDATORY, options),
-        _nodes(options),
         _addons("addons", addons.wanted(options), options),
     )
+    nodes = tuple(_nodes(name, pool, options) for name, pool in options.pools.items())
     phases = (
         _phase("etcd", Strategy.SERIAL, pods[0]),
         _phase("kube-apiserver", Strategy.PARALLEL, pods[1]),
         _phase("kube-controller-manager", Strategy.PARALLEL, pods[2]),
         _phase("kube-scheduler", Strategy.PARALLEL, pods[3]),
         _one_by_one("mandatory-addons", pods[4]),
-        _phase("node", Strategy.PARALLEL, pods[5]),
-        _one_by_one("addons", pods[6]),
+        _phase("node", Strategy.PARALLEL, *nodes),
+        _one_by_one("addons", pods[5]),
     )
     return ServiceSpec(
         name=options.name,
         role=options.mesos_role,
-        pods=pods,
+        pods=(*pods[:5], *nodes, pods[5]),
         plans=(PlanSpec("deploy", phases),),
         maintenance_lead=float(options.recovery.maintenance_lead),
         restore_command=f"kubedcos cluster restore {options.name}",
@@ -81,10 +84,13 @@ def _step(pod: PodSpec, index: int, tasks: tuple[str, ...]) -> StepSpec:
     return StepSpec(name=name, pod=pod.name, index=index, tasks=tasks)
 
 
-def _phase(name: str, strategy: Strategy, pod: PodSpec) -> PhaseSpec:
+def _phase(name: str, strategy: Strategy, *pods: PodSpec) -> PhaseSpec:
     """All tasks of an instance start together."""
-    tasks = tuple(task.name for task in pod.tasks)
-    steps = tuple(_step(pod, index, tasks) for index in range(pod.count))
+    steps = tuple(
+        _step(pod, index, tuple(task.name for task in pod.tasks))
+        for pod in pods
+        for index in range(pod.count)
+    )
     return PhaseSpec(name, strategy, steps)
 
 
@@ -125,11 +131,22 @@ def _recovery(
     )
 
 
-def _control_plane_placement(options: ClusterOptions) -> PlacementSpec:
-    """Beside the masters: their region's loss stops staging anyway."""
+def _control_plane_placement(options: ClusterOptions, rows: Rows) -> PlacementSpec:
+    """In the cluster's region, else beside the masters: their loss stops staging anyway."""
+    rules = constraints.read(rows)
+    placed = any(rule.field == REGION for rule in rules)
     return PlacementSpec(
-        local_region=True, attributes=dict(options.placement.control_plane_attributes)
+        regions=(options.region,) if options.region and not placed else (),
+        local_region=not options.region and not placed,
+        spread_by="" if _spreads(rules) else "zone",
+        attributes=dict(options.placement.control_plane_attributes),
+        rules=rules,
     )
+
+
+def _spreads(rules: tuple[Constraint, ...]) -> bool:
+    """Whether rules say themselves how instances lie to each other over regions and zones."""
+    return any(rule.field in {REGION, ZONE} and rule.operator not in STATIC for rule in rules)
 
 
 def _etcd(options: ClusterOptions) -> PodSpec:
@@ -156,7 +173,7 @@ def _etcd(options: ClusterOptions) -> PodSpec:
         "etcd",
         options.etcd.count,
         (task,),
-        _control_plane_placement(options),
+        _control_plane_placement(options, options.placement.etcd),
         _recovery(options, options.recovery.replace_after.etcd, quorum=True),
     )
 
@@ -178,7 +195,7 @@ def _api_server(options: ClusterOptions) -> PodSpec:
         "kube-apiserver",
         options.apiserver.count,
         (task,),
-        _control_plane_placement(options),
+        _control_plane_placement(options, options.placement.control_plane),
         _recovery(options, options.recovery.replace_after.control_plane),
     )
 
@@ -199,7 +216,7 @@ def _controller_manager(options: ClusterOptions) -> PodSpec:
         "kube-controller-manager",
         options.controller_manager.count,
         (task,),
-        _control_plane_placement(options),
+        _control_plane_placement(options, options.placement.control_plane),
         _recovery(options, options.recovery.replace_after.control_plane),
     )
 
@@ -220,18 +237,18 @@ def _scheduler(options: ClusterOptions) -> PodSpec:
         "kube-scheduler",
         options.scheduler.count,
         (task,),
-        _control_plane_placement(options),
+        _control_plane_placement(options, options.placement.control_plane),
         _recovery(options, options.recovery.replace_after.control_plane),
     )
 
 
-def _nodes(options: ClusterOptions) -> PodSpec:
+def _nodes(name: str, pool: Pool, options: ClusterOptions) -> PodSpec:
     kubelet = TaskSpec(
         name="kubelet",
         kind="kubelet",
-        cpus=options.node.cpus,
-        mem_mb=options.node.mem_mb,
-        disk_mb=options.node.disk_mb,
+        cpus=pool.cpus,
+        mem_mb=pool.mem_mb,
+        disk_mb=pool.disk_mb,
         ports=(
             PortSpec("https", node.KUBELET_PORT),
             PortSpec("health", node.HEALTH_PORT),
@@ -247,8 +264,8 @@ def _nodes(options: ClusterOptions) -> PodSpec:
     proxy = TaskSpec(
         name="kube-proxy",
         kind="kube-proxy",
-        cpus=options.node.proxy.cpus,
-        mem_mb=options.node.proxy.mem_mb,
+        cpus=pool.proxy.cpus,
+        mem_mb=pool.proxy.mem_mb,
         disk_mb=256,
         ports=(
             PortSpec("health", node_network.PROXY_HEALTH_PORT),
@@ -261,8 +278,8 @@ def _nodes(options: ClusterOptions) -> PodSpec:
     dns = TaskSpec(
         name="coredns",
         kind="coredns",
-        cpus=options.node.dns.cpus,
-        mem_mb=options.node.dns.mem_mb,
+        cpus=pool.dns.cpus,
+        mem_mb=pool.dns.mem_mb,
         disk_mb=256,
         ports=(
             PortSpec("ready", node_network.DNS_READY_PORT),
@@ -273,11 +290,16 @@ def _nodes(options: ClusterOptions) -> PodSpec:
         kill_grace_seconds=10.0,
         labels={"kubedcos/component": "coredns"},
     )
+    rules = constraints.read(pool.placement or options.placement.nodes)
     placement = PlacementSpec(
         regions=options.placement.regions,
         unique_agent=True,
-        spread_by=options.placement.spread_by,
+        # A host has one kubelet's ports, whichever pool its node is of.
+        apart_from=tuple(other for other in options.pools if other != name),
+        spread_by="" if _spreads(rules) else options.placement.spread_by,
+        proportional=True,
         attributes=dict(options.placement.node_attributes),
+        rules=rules,
     )
     recovery = _recovery(
         options,
@@ -285,7 +307,8 @@ def _nodes(options: ClusterOptions) -> PodSpec:
         group=NODE_POD,
         most_at_once=options.recovery.max_concurrent_replacements,
     )
-    return PodSpec(NODE_POD, options.node.count, (kubelet, proxy, dns), placement, recovery)
+    tasks = (kubelet, proxy, dns)
+    return PodSpec(name, pool.count, tasks, placement, recovery, role=pool.role)
 
 
 def _addons(pod: str, names: tuple[str, ...], options: ClusterOptions) -> PodSpec:
@@ -301,5 +324,6 @@ def _addons(pod: str, names: tuple[str, ...], options: ClusterOptions) -> PodSpe
         )
         for name in names
     )
+    placement = _control_plane_placement(options, options.placement.control_plane)
     recovery = _recovery(options, options.recovery.replace_after.control_plane)
-    return PodSpec(pod, 1, tasks, _control_plane_placement(options), recovery)
+    return PodSpec(pod, 1, tasks, placement, recovery)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from typing import Any
 
+from kubedcos.config.pools import DEFAULT_POOL, NODE_POD
 from kubedcos.kubernetes import launcher
 from kubedcos.kubernetes.payload import File, Payload, private
 from kubedcos.kubernetes.pki import HOUR, Profile
@@ -69,7 +70,7 @@ def reserved(at: Situation) -> dict[str, str]:
 
 def kubelet_config(at: Situation) -> dict[str, Any]:
     """KubeletConfiguration; the supervisor adds ``cgroupRoot``."""
-    node = at.options.node
+    pool = at.pool
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -103,8 +104,9 @@ def kubelet_config(at: Situation) -> dict[str, Any]:
             "nodefs.inodesFree": "2%",
             "imagefs.available": str(_DISK_RESERVE),
         },
-        "maxPods": node.max_pods,
-        "podPidsLimit": node.pod_pids_limit,
+        "maxPods": pool.max_pods,
+        "podPidsLimit": pool.pod_pids_limit,
+        **({"registerWithTaints": list(map(_taint, pool.taints))} if pool.taints else {}),
         "seccompDefault": True,
         "protectKernelDefaults": True,
         "makeIPTablesUtilChains": True,
@@ -157,15 +159,27 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
 
 
 def node_labels(at: Situation) -> dict[str, str]:
-    """Where the node is; values that cannot be labels are left out."""
+    """Where the node is and its pool's own labels; values that cannot be labels are left out."""
     region, zone = at.region_and_zone
-    labels = {
+    pod = at.pod_instance.rpartition("-")[0]
+    own = {
         "topology.kubernetes.io/region": region,
         "topology.kubernetes.io/zone": zone,
         "kubedcos/agent-id": at.place.agent_id,
         "kubedcos/pod-instance": at.pod_instance,
+        "kubedcos/node-pool": pod.removeprefix(NODE_POD).removeprefix("-") or DEFAULT_POOL,
     }
-    return {name: value for name, value in labels.items() if _LABEL_VALUE.fullmatch(value)}
+    known = {name: value for name, value in own.items() if _LABEL_VALUE.fullmatch(value)}
+    return dict(sorted(at.pool.labels.items())) | known
+
+
+def _taint(text: str) -> dict[str, str]:
+    """``gpu=true:NoSchedule`` as the kubelet's configuration has it."""
+    head, _, effect = text.rpartition(":")
+    key, _, value = head.partition("=")
+    return (
+        {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
+    )
 
 
 def balancer_config(at: Situation) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from kubedcos.config.cluster import ClusterOptions
+from kubedcos.config.pools import Pool
 from kubedcos.kubernetes.etcd_membership import CLIENT_PORT, Seat
 from kubedcos.kubernetes.payload import Facts, File, Payload, private
 from kubedcos.kubernetes.pki import Profile
@@ -61,6 +62,15 @@ class Situation:
     facts: Facts
     seat: Seat | None = None
     fronts: tuple[str, ...] = ()
+
+    @property
+    def pool(self) -> Pool:
+        """The node pool of a node's task.
+
+        Raises:
+            KeyError: the pool was removed.
+        """
+        return self.options.pools[self.pod_instance.rpartition("-")[0]]
 
     @property
     def region_and_zone(self) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import httpx2
 
 from kubedcos.clock import Clock
 from kubedcos.config.cluster import ClusterOptions
+from kubedcos.config.pools import is_node_pod
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.kubernetes import components, etcd, kubeconfig, launcher
 from kubedcos.kubernetes.api_servers import ApiServers
@@ -274,7 +275,7 @@ class KubernetesWorkload:
         return [
             NodeClaim(grant.task_id, grant.node, grant.place.address)
             for grant in self._grants.all.values()
-            if grant.pod == components.NODE_POD and grant.task == "kubelet" and grant.node
+            if is_node_pod(grant.pod) and grant.task == "kubelet" and grant.node
         ]
 
     def _binaries(self, recipe: Recipe) -> tuple[list[Uri], dict[str, str]]:

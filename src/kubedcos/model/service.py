@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kubedcos.model.constraint import Constraint
+
 
 class Goal(StrEnum):
     """When a task has done what it is for."""
@@ -107,16 +109,22 @@ class PlacementSpec:
         regions: allowed regions; empty means any. `local_region` wins over it.
         local_region: only in the masters' region (Mesos' "local region").
         unique_agent: at most one instance of this pod on an agent.
+        apart_from: other pods none of whose instances may be on the same agent.
         spread_by: ``region`` or ``zone``: an instance goes where the fewest of its pod are, as
             long as such a place exists in the cluster; empty means no preference.
+        proportional: "the fewest" is in proportion to the agents that could hold an instance.
         attributes: agent attributes that must have these text values.
+        rules: Marathon's constraints; all must hold.
     """
 
     regions: tuple[str, ...] = ()
     local_region: bool = False
     unique_agent: bool = True
+    apart_from: tuple[str, ...] = ()
     spread_by: str = ""
+    proportional: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[Constraint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +153,9 @@ class PodSpec:
 
     Tasks of one pod instance are placed on one agent and launched in one ACCEPT.
     `instance(2)` of a pod ``kube-node`` is called ``kube-node-2``.
+
+    Attributes:
+        role: Mesos role whose offers it takes; empty means the service's.
     """
 
     name: str
@@ -152,6 +163,7 @@ class PodSpec:
     tasks: tuple[TaskSpec, ...]
     placement: PlacementSpec = PlacementSpec()
     recovery: RecoverySpec = RecoverySpec()
+    role: str = ""
 
     def instance(self, index: int) -> str:
         """Name of instance `index`."""
@@ -201,7 +213,7 @@ class ServiceSpec:
 
     Attributes:
         name: the framework's name, and the cluster's.
-        role: Mesos role that it subscribes with.
+        role: Mesos role of its pods, but for those that name one.
         maintenance_lead: seconds before planned maintenance of an agent at which it is vacated.
         restore_command: what a person runs when a quorum is lost for good; empty: nothing does.
     """
@@ -212,6 +224,11 @@ class ServiceSpec:
     plans: tuple[PlanSpec, ...]
     maintenance_lead: float = 3600.0
     restore_command: str = ""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All roles to subscribe with, the service's own first."""
+        return tuple(dict.fromkeys([self.role, *(pod.role for pod in self.pods if pod.role)]))
 
     def pod(self, name: str) -> PodSpec:
         """The pod called `name`.

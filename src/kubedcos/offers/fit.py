@@ -99,11 +99,12 @@ def _take(
     for number in port_numbers(task):
         port = pool.take_port(number, usable)
         if port is None:
-            return Finding("ports", f"has not port {number} twice")
+            return Finding("ports", f"has not port {number} twice", detail=f"port {number}")
         granted.append(port.ranges[0][0])
         parts.append(port)
     stack = _stack(requirement, task)
-    parts = [replace(part, reservations=(*part.reservations, *stack)) for part in parts]
+    if stack:
+        parts = [replace(part, reservations=(*part.reservations, *stack)) for part in parts]
     volumes: list[Resource] = []
     for volume in task.volumes:
         disk = pool.take_disk(volume.disk, volume.size_mb * 1000, usable)
@@ -190,7 +191,7 @@ def _missing_ports(
 ) -> list[Finding]:
     offered = [pair for part in resources if usable(part) for pair in _ports(part)]
     return [
-        Finding("port", f"does not offer port {number} ({task.name})")
+        Finding("ports", f"does not offer port {number} ({task.name})", detail=f"port {number}")
         for task in tasks
         for number in port_numbers(task)
         if number and not any(low <= number <= high for low, high in offered)

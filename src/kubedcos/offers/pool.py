@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from kubedcos.model.offer import ROOT_DISK, Range, Resource
 from kubedcos.model.service import DiskKind
@@ -44,8 +43,8 @@ class Pool:
             if millis <= 0:
                 break
             part = min(millis, resource.millis)
-            self._replace(resource, replace(resource, millis=resource.millis - part))
-            taken.append(replace(resource, millis=part))
+            self._replace(resource, resource.amounting(resource.millis - part))
+            taken.append(resource.amounting(part))
             millis -= part
         return tuple(taken)
 
@@ -55,8 +54,8 @@ class Pool:
             found = _lowest(resource.ranges) if number == 0 else number
             if found is not None and any(low <= found <= high for low, high in resource.ranges):
                 rest = without_port(resource.ranges, found)
-                self._replace(resource, replace(resource, ranges=rest))
-                return replace(resource, ranges=((found, found),))
+                self._replace(resource, resource.amounting(0, rest))
+                return resource.amounting(0, ((found, found),))
         return None
 
     def take_disk(self, kind: DiskKind, millis: int, usable: Usable) -> Resource | None:
@@ -73,8 +72,8 @@ class Pool:
             return None
         chosen = min(fitting, key=lambda resource: resource.millis)
         part = chosen.millis if kind is DiskKind.MOUNT else millis
-        self._replace(chosen, replace(chosen, millis=chosen.millis - part))
-        return replace(chosen, millis=part)
+        self._replace(chosen, chosen.amounting(chosen.millis - part))
+        return chosen.amounting(part)
 
     def largest_disk(self, kind: DiskKind, usable: Usable) -> int:
         """The most that `take_disk` could give."""
@@ -110,11 +109,11 @@ def merged(resources: Iterable[Resource]) -> tuple[Resource, ...]:
     """The same resources, those that differ only in amount added up; volumes stay apart."""
     found: dict[Resource, Resource] = {}
     for resource in resources:
-        kind = resource if resource.is_volume else replace(resource, millis=0, ranges=())
+        kind = resource if resource.is_volume else resource.amounting(0)
         if kind in found:
             known = found[kind]
             ranges = tuple(sorted((*known.ranges, *resource.ranges)))
-            found[kind] = replace(known, millis=known.millis + resource.millis, ranges=ranges)
+            found[kind] = known.amounting(known.millis + resource.millis, ranges)
         else:
             found[kind] = resource
     return tuple(found.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kubedcos.model.offer import Agent, millis_of
@@ -113,6 +113,20 @@ def sums(tasks: tuple[TaskSpec, ...]) -> dict[str, int]:
         "disk": (sum(task.disk_mb for task in tasks) + root) * 1000,
         "ports": sum(len(port_numbers(task)) for task in tasks) * 1000,
     }
+
+
+def largest_first(found: Iterable[Requirement]) -> list[Requirement]:
+    """The order in which to place: what is hardest to place before what fits anywhere.
+
+    What is bound to an agent comes first of all; requirements alike in size stay in their order.
+    """
+
+    def ease(requirement: Requirement) -> tuple[bool, int]:
+        needed = sums(requirement.to_reserve)
+        # A core weighs as much as 4 GiB, a common ratio of machines.
+        return not requirement.pinned, -(needed["mem"] + 4096 * needed["cpus"])
+
+    return sorted(found, key=ease)
 
 
 def port_numbers(task: TaskSpec) -> tuple[int, ...]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from kubedcos.clock import Clock
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import CallRefused, Connection
-from kubedcos.offers.evaluation import AgentOffers, Verdict, evaluate
+from kubedcos.offers.evaluation import AgentOffers, Outcome, Verdict
 from kubedcos.offers.leftovers import leftovers, reservation_ids
-from kubedcos.offers.requirement import Requirement
+from kubedcos.offers.requirement import Requirement, largest_first
+from kubedcos.offers.round import Round
 from kubedcos.plan.status import Status
 from kubedcos.plan.tree import Plan
 from kubedcos.scheduler import history, invariants, launching, staging, steering, translate
@@ -54,6 +55,7 @@ class Cycle:
     _refused: set[tuple[str, str]] = field(default_factory=set)
     _killed_at: dict[str, float] = field(default_factory=dict)
     _unfit_since: dict[str, float] = field(default_factory=dict)
+    _last_considered: tuple[Outcome, history.Considered] | None = None
     _missing_since: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -112,10 +114,7 @@ class Cycle:
         self._note_released()
         found = self.plans()
         wanted = staging.due(found, self.world)
-        for at, item in enumerate(wanted):
-            more = at + 1 < len(wanted)
-            if told := await self._launch(connection, item, more=more):
-                done.append(told)
+        done += await self._launch_all(connection, wanted)
         self._relocate(wanted)
         self._watch_for(wanted)
         done += await self._answer_inverse(connection)
@@ -162,17 +161,51 @@ class Cycle:
             done.append(f"waits for offers from {', '.join(sorted(hosts))} to release volumes")
         return "; ".join(done)
 
-    async def _launch(self, connection: Connection, wanted: staging.Due, *, more: bool) -> str:
+    async def _launch_all(self, connection: Connection, wanted: Sequence[staging.Due]) -> list[str]:
+        """Launch what is due on the offers at hand, the largest first."""
+        done = []
+        self._forget_unfit({item.pod_instance for item in wanted})
+        now, offers = self.clock.time(), self.world.offers()
+        if not offers:
+            # Without news there is nothing to decide; what was found lately still holds.
+            wanted = [item for item in wanted if not self._judged_lately(item.pod_instance, now)]
+        if not wanted:
+            return []
+        there = Round(offers, self.world.surroundings(), now)
+        asked = {
+            item.pod_instance: staging.requirement(
+                item, self.workload.spec, self.world, self.settings, fresh_id=self.new_id()
+            )
+            for item in wanted
+        }
+        items = {item.pod_instance: item for item in wanted}
+        order = largest_first(asked.values())
+        for at, requirement in enumerate(order):
+            more = at + 1 < len(order)
+            told = await self._launch(
+                connection, items[requirement.pod_instance], requirement, there, more=more
+            )
+            if told:
+                done.append(told)
+        return done
+
+    async def _launch(
+        self,
+        connection: Connection,
+        wanted: staging.Due,
+        requirement: Requirement,
+        there: Round,
+        *,
+        more: bool,
+    ) -> str:
         spec, now = self.workload.spec, self.clock.time()
-        requirement = staging.requirement(
-            wanted, spec, self.world, self.settings, fresh_id=self.new_id()
-        )
-        outcome = evaluate(requirement, self.world.offers(), self.world.surroundings())
+        outcome = there.evaluate(requirement)
         self.tally.evaluated(outcome)
-        self.world.considered[wanted.pod_instance] = history.considered(outcome, now)
+        self._note_considered(wanted.pod_instance, outcome)
         if outcome.chosen is None:
-            self._remember_unfit(requirement, outcome.reason)
+            self._remember_unfit(requirement, outcome)
             return ""
+        there.take(requirement, outcome.chosen)
         self._unfit_since.pop(wanted.pod_instance, None)
         intent = launching.intend(self.world, wanted, requirement, outcome.chosen, now, self.new_id)
         try:
@@ -181,7 +214,7 @@ class Cycle:
                 intent,
                 self.workload,
                 cluster=spec.name,
-                role=self.settings.role,
+                role=requirement.role,
                 refuse_seconds=0.0 if more else self.pace.decline_short,
             )
         except Exception as error:
@@ -225,13 +258,32 @@ class Cycle:
         for task in intent.tasks:
             self.workload.task_ended(task.task_id)
 
-    def _remember_unfit(self, requirement: Requirement, reason: str) -> None:
-        if self.world.placement.get(requirement.pod_instance) != reason:
-            self.world.tell(requirement.pod_instance, f"no offer fits: {reason}")
-        self.world.placement[requirement.pod_instance] = reason
+    def _note_considered(self, instance: str, outcome: Outcome) -> None:
+        """Keep the last offers that an instance was held against; many share one refusal."""
+        if self._last_considered is None or self._last_considered[0] is not outcome:
+            self._last_considered = (outcome, history.considered(outcome, self.clock.time()))
+        self.world.considered[instance] = self._last_considered[1]
+
+    def _remember_unfit(self, requirement: Requirement, outcome: Outcome) -> None:
+        """Keep why; what was found on offers tells more than that there are none at the moment."""
+        instance = requirement.pod_instance
+        if outcome.agents or not self._judged_lately(instance, outcome.at):
+            known = self.world.placement.get(instance)
+            if known is None or known.reason != outcome.reason:
+                self.world.tell(instance, f"no offer fits: {outcome.reason}")
+            self.world.placement[instance] = outcome
         if requirement.pinned and not requirement.pod.reserved:
             now = self.clock.monotonic()
             self._unfit_since.setdefault(requirement.pod_instance, now)
+
+    def _judged_lately(self, instance: str, now: float) -> bool:
+        known = self.world.placement.get(instance)
+        return known is not None and now - known.at < self.pace.revive_again
+
+    def _forget_unfit(self, wanted: set[str]) -> None:
+        """What waits no longer has no reason to."""
+        for instance in [known for known in self.world.placement if known not in wanted]:
+            del self.world.placement[instance]
 
     def _relocate(self, wanted: Sequence[staging.Due]) -> None:
         """Move pod instances whose missing task finds no room where the others are, or it was."""
@@ -364,6 +416,8 @@ class Cycle:
         done = []
         in_use = self._in_use()
         for offers in self.world.offers():
+            if offers.role != self.settings.role:
+                continue
             found = leftovers(
                 offers.resources,
                 cluster=self.workload.spec.name,
@@ -384,8 +438,11 @@ class Cycle:
 
     def _note_released(self) -> None:
         """Forget reservations that are gone for sure."""
-        if self._abandoned():
-            for offers in self.world.offers():
+        if not self._abandoned():
+            return
+        for offers in self.world.offers():
+            # What is reserved for one role is not offered to another.
+            if offers.role == self.settings.role:
                 self._note_released_there(offers)
 
     def _note_released_there(self, offers: AgentOffers) -> None:
@@ -419,9 +476,9 @@ class Cycle:
     async def _voice(self, connection: Connection, waiting: set[str]) -> None:
         match self.demand.decide(waiting, self.clock.monotonic()):
             case Voice.REVIVE:
-                await connection.call(translate.revive(self.settings.role))
+                await connection.call(translate.revive(self.settings.roles))
             case Voice.SUPPRESS:
-                await connection.call(translate.suppress(self.settings.role))
+                await connection.call(translate.suppress(self.settings.roles))
 
 
 def _state_of(found: tuple[Plan, ...]) -> str:

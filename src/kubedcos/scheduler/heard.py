@@ -26,7 +26,7 @@ class Heard:
     unavailable: dict[str, tuple[float, float]] = field(default_factory=dict)
     inverse_offers: dict[str, str] = field(default_factory=dict)
     _of_agent: dict[str, dict[str, Offer]] = field(default_factory=dict)
-    _groups: dict[str, AgentOffers] = field(default_factory=dict)
+    _groups: dict[str, tuple[AgentOffers, ...]] = field(default_factory=dict)
     _sorted: tuple[AgentOffers, ...] | None = None
 
     def take_offer(self, offer: Offer) -> None:
@@ -50,10 +50,12 @@ class Heard:
             del self._of_agent[agent_id]
 
     def grouped(self) -> tuple[AgentOffers, ...]:
-        """Offers at hand by agent, in order of agent id."""
+        """Offers at hand by agent and role, in order of agent id."""
         if self._sorted is None:
             for agent_id, offers in self._of_agent.items():
                 if agent_id not in self._groups:
-                    [self._groups[agent_id]] = group(offers.values())
-            self._sorted = tuple(self._groups[agent_id] for agent_id in sorted(self._groups))
+                    self._groups[agent_id] = group(offers.values())
+            self._sorted = tuple(
+                found for agent_id in sorted(self._groups) for found in self._groups[agent_id]
+            )
         return self._sorted

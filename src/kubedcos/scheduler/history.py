@@ -68,17 +68,17 @@ def added(record: EventsRecord | None, instance: str, at: float, what: str) -> E
 
 def considered(outcome: Outcome, at: float) -> Considered:
     """What is kept of an evaluation."""
-    by_distance = sorted(outcome.verdicts, key=lambda verdict: len(verdict.findings))
+    verdicts = outcome.verdicts if outcome.chosen is None else (outcome.chosen,)
     return Considered(
         at,
-        len(outcome.verdicts),
+        outcome.agents,
         outcome.reason,
         tuple(
             (
                 verdict.offers.agent.hostname,
                 "; ".join(finding.reason for finding in verdict.findings) or "fits",
             )
-            for verdict in by_distance[:_MOST_AGENTS]
+            for verdict in verdicts[:_MOST_AGENTS]
         ),
     )
 

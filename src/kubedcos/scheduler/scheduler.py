@@ -27,7 +27,7 @@ from kubedcos.mesos.client import (
 from kubedcos.mesos.detector import NoMaster
 from kubedcos.plan.interruption import Target, Verb
 from kubedcos.plan.tree import Plan
-from kubedcos.scheduler import life, staging, steering, translate, views
+from kubedcos.scheduler import life, staging, steering, translate, views, why
 from kubedcos.scheduler.cycle import Cycle
 from kubedcos.scheduler.departures import DepartureResult, Departures
 from kubedcos.scheduler.events import EventHandler, Outbox
@@ -205,6 +205,17 @@ class Scheduler:
         for plan in self._cycle.plans():
             if plan.name == name:
                 return views.plan_view(plan, self.world)
+        raise KeyError(name)
+
+    def plan_why(self, name: str) -> views.View:
+        """What the waiting steps of a plan wait for, with every stage's verdicts.
+
+        Raises:
+            KeyError: no such plan.
+        """
+        for plan in self._cycle.plans():
+            if plan.name == name:
+                return why.plan_why(plan, self.world)
         raise KeyError(name)
 
     def pod_list(self) -> list[views.View]:

@@ -29,7 +29,8 @@ class FrameworkSettings:
 
     Attributes:
         name: the framework's name, and the cluster's.
-        role: role that it subscribes with.
+        role: role of its pods, but for those of pools that name another.
+        other_roles: roles that it subscribes with besides.
         masters: ``host:port,…`` or ``zk://host:port,…/path``.
         principal: for authentication and reservations; empty without.
         secret_file: file with the principal's secret and nothing else; None without authentication.
@@ -53,6 +54,12 @@ class FrameworkSettings:
     hostname: str = ""
     webui_url: str = ""
     user: str = "root"
+    other_roles: tuple[str, ...] = ()
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All roles to subscribe with."""
+        return tuple(dict.fromkeys((self.role, *self.other_roles)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +120,31 @@ class Pace:
     inverse_refuse: float = 60.0
 
 
+def secret(settings: FrameworkSettings) -> tuple[str, str] | None:
+    """Principal and secret; None without authentication.
+
+    Raises:
+        InvalidInput: the secret cannot be read.
+    """
+    if settings.secret_file is None:
+        return None
+    try:
+        found = settings.secret_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        where = f"framework {settings.name}: secret_file"
+        wanted = "a file that the scheduler can read"
+        problem = Problem(where, f"{settings.secret_file}: {error}", wanted, id="secret-file")
+        raise InvalidInput([problem]) from error
+    return settings.principal, found
+
+
 def connector(settings: FrameworkSettings) -> HttpConnector:
     """The connection maker for these settings.
 
     Raises:
         InvalidInput: `masters` makes no sense, or the secret or a certificate cannot be read.
     """
-    credentials = None
-    if settings.secret_file is not None:
-        try:
-            secret = settings.secret_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            where = f"framework {settings.name}: secret_file"
-            wanted = "a file that the scheduler can read"
-            problem = Problem(where, f"{settings.secret_file}: {error}", wanted, id="secret-file")
-            raise InvalidInput([problem]) from error
-        credentials = (settings.principal, secret)
+    credentials = secret(settings)
     tls = None
     if settings.ca_file is not None:
         tls = client_context(settings.ca_file, settings.cert_file, settings.key_file)

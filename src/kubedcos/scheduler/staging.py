@@ -93,7 +93,7 @@ def requirement(
     bound = pod.reserved and home is not None and agent is not None
     return Requirement(
         cluster=spec.name,
-        role=settings.role,
+        role=pod.role or settings.role,
         principal=settings.principal,
         pod=pod,
         index=step.index,
@@ -179,7 +179,8 @@ def _facts(
 def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float) -> TaskFact:
     task = world.tasks.get(f"{step.pod_instance}/{name}")
     goal = _goal(spec, step, name)
-    waits = world.placement.get(step.pod_instance, "")
+    outcome = world.placement.get(step.pod_instance)
+    waits = outcome.reason if outcome is not None else ""
     wanted = world.recovery_of(step.pod, step.index)
     if name in wanted.paused and (task is None or not task.alive):
         reason = f"an operator wants it so since {moment(wanted.paused_at)}"

@@ -9,6 +9,7 @@ from typing import Final
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import CallRefused, Connection
 from kubedcos.offers.evaluation import Outcome
+from kubedcos.offers.outcome import STAGES
 
 STEP_BOUNDS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 CYCLE_BOUNDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -88,13 +89,13 @@ class Tally:
             self.offers["declined"] += len(call.decline.offer_ids)
 
     def evaluated(self, outcome: Outcome) -> None:
-        """Count what evaluation said of each agent: every stage that objected, or a pass."""
+        """Count what evaluation said of each agent: every stage that objected, or the choice."""
         self.decisions["placed" if outcome.chosen is not None else "no_fit"] += 1
-        for verdict in outcome.verdicts:
-            if verdict.fit is not None:
-                self.verdicts["all", "pass"] += 1
-            for rule in {finding.rule for finding in verdict.findings}:
-                self.verdicts[rule, "fail"] += 1
+        if outcome.chosen is not None:
+            self.verdicts["all", "pass"] += 1
+        for stage, agents in outcome.rejected.items():
+            rule = stage.partition(" ")[0]
+            self.verdicts[rule if rule in STAGES else "volumes", "fail"] += agents
 
     def step_took(self, plan: str, seconds: float) -> None:
         """Count a step that became complete."""

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from kubedcos.mesos import messages as wire
-from kubedcos.model.offer import Agent, Disk, Offer, Reservation, Resource, millis_of
+from kubedcos.model.offer import (
+    ROOT_DISK,
+    Agent,
+    Disk,
+    Offer,
+    Reservation,
+    Resource,
+    amount_text,
+    millis_of,
+)
 from kubedcos.model.service import DiskKind, TaskSpec
 from kubedcos.offers.requirement import CLUSTER_LABEL, POD_LABEL, TASK_LABEL
 from kubedcos.scheduler.settings import CAPABILITIES, FrameworkSettings
@@ -24,7 +33,7 @@ def framework_info(settings: FrameworkSettings, framework_id: str) -> wire.Frame
         id=wire.FrameworkID(framework_id) if framework_id else None,
         failover_timeout=settings.failover_timeout,
         checkpoint=True,
-        roles=(settings.role,),
+        roles=settings.roles,
         hostname=settings.hostname or None,
         principal=settings.principal or None,
         webui_url=settings.webui_url or None,
@@ -43,19 +52,35 @@ def offer(message: wire.Offer) -> Offer:
     """An offer; resources that this framework never uses are left out."""
     region, zone = region_and_zone(message.domain)
     address = (message.url.address.ip or "") if message.url else ""
-    texts = tuple(
-        (attribute.name, attribute.text.value)
-        for attribute in message.attributes
-        if attribute.text is not None
-    )
     start = message.unavailability.start.nanoseconds if message.unavailability else None
     return Offer(
         id=message.id.value,
-        agent=Agent(message.agent_id.value, message.hostname, address, region, zone, texts),
+        agent=Agent(
+            message.agent_id.value,
+            message.hostname,
+            address,
+            region,
+            zone,
+            attributes(message.attributes),
+        ),
         role=(message.allocation_info.role or "") if message.allocation_info else "",
         resources=tuple(part for found in message.resources if (part := resource(found))),
         unavailable_from=None if start is None else start / _NANOSECONDS,
     )
+
+
+def attributes(found: Iterable[wire.Attribute]) -> tuple[tuple[str, str], ...]:
+    """Attributes as text: numbers in their shortest form, ranges as ``[1-3,5-5]``."""
+    texts = []
+    for attribute in found:
+        if attribute.text is not None:
+            texts.append((attribute.name, attribute.text.value))
+        elif attribute.scalar is not None:
+            texts.append((attribute.name, amount_text(millis_of(attribute.scalar.value))))
+        elif attribute.ranges is not None:
+            parts = ",".join(f"{part.begin}-{part.end}" for part in attribute.ranges.range)
+            texts.append((attribute.name, f"[{parts}]"))
+    return tuple(texts)
 
 
 def resource(message: wire.Resource) -> Resource | None:
@@ -90,7 +115,7 @@ def _reservation(message: wire.ReservationInfo) -> Reservation:
 
 def _disk(message: wire.DiskInfo | None) -> Disk | None:
     if message is None:
-        return Disk()
+        return ROOT_DISK
     kind, root = DiskKind.ROOT, ""
     if message.source is not None:
         source = message.source
@@ -330,14 +355,14 @@ def reconcile(tasks: Mapping[str, str]) -> wire.Call:
     return wire.Call(type="RECONCILE", reconcile=wire.CallReconcile(found))
 
 
-def revive(role: str) -> wire.Call:
+def revive(roles: Sequence[str]) -> wire.Call:
     """REVIVE."""
-    return wire.Call(type="REVIVE", revive=wire.CallRoles((role,)))
+    return wire.Call(type="REVIVE", revive=wire.CallRoles(tuple(roles)))
 
 
-def suppress(role: str) -> wire.Call:
+def suppress(roles: Sequence[str]) -> wire.Call:
     """SUPPRESS."""
-    return wire.Call(type="SUPPRESS", suppress=wire.CallRoles((role,)))
+    return wire.Call(type="SUPPRESS", suppress=wire.CallRoles(tuple(roles)))
 
 
 def teardown() -> wire.Call:

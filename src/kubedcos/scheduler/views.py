@@ -157,7 +157,7 @@ def _pod(pod: PodSpec, index: int, world: World, *, detailed: bool = False) -> V
     }
     if detailed:
         view["reservation"] = home.reservation_id if home else None
-        view["reason"] = world.placement.get(instance, "")
+        view["reason"] = outcome.reason if (outcome := world.placement.get(instance)) else ""
     return view
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from kubedcos.model.offer import Agent, Offer, Resource
 from kubedcos.model.service import ServiceSpec
-from kubedcos.offers.evaluation import AgentOffers, group
+from kubedcos.offers.evaluation import AgentOffers, Outcome, group
 from kubedcos.offers.pool import size
 from kubedcos.offers.requirement import KnownAgent, Surroundings
 from kubedcos.scheduler import history
@@ -86,7 +86,7 @@ class World:
         self.heard = Heard()
         self.readiness: dict[str, str] = {}
         """What a component says while it is not ready, by task id."""
-        self.placement: dict[str, str] = {}
+        self.placement: dict[str, Outcome] = {}
         """What offer evaluation said last, by pod instance."""
         self.waits: Mapping[str, str] = {}
         """What recovery waits for, by pod instance."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from kubedcos.errors import InvalidInput, Problem
-from kubedcos.topology.capacity import Agent, NodeRequest, capacity_problems
+from kubedcos.topology.capacity import ALL_PORTS, Agent, Judge
 from kubedcos.topology.checks import find_problems
 from kubedcos.topology.clusters import form_problems, overlay_problems
 from kubedcos.topology.groups import misspelt_groups
@@ -15,8 +15,6 @@ from kubedcos.topology.hostchecks import Limits, host_problems
 from kubedcos.topology.variables import unknown_variables
 
 Validate = Callable[[dict[str, Any], str], Any]
-# Mesos hands out thousandths of a CPU; sums of floats must not miss by less.
-_DIGITS = 3
 _GB_IN_MB = 1024
 
 
@@ -55,14 +53,23 @@ def agents_of(
         hostvars: host name → variables.
         names: the agents.
     """
-    keys = {"cpus": "mesos_agent_cpus", "mem": "mesos_agent_mem_mb", "disk": "storage_root_mb"}
+    keys = {
+        "cpus": "mesos_agent_cpus",
+        "mem": "mesos_agent_mem_mb",
+        "disk": "storage_root_mb",
+        "ports": "mesos_agent_ports",
+        "attributes": "mesos_agent_attributes",
+        "disks": "storage_disks",
+        "role": "mesos_agent_default_role",
+    }
     agents: list[dict[str, Any]] = []
     for name in names:
         found = hostvars[name]
         amounts = {
             key: amount for key, variable in keys.items() if (amount := _told(found, variable))
         }
-        agents.append({"name": name, "region": found.get("region") or "", **amounts})
+        place = {"region": found.get("region") or "", "zone": found.get("zone") or ""}
+        agents.append({"name": name, **place, **amounts})
     return agents
 
 
@@ -87,39 +94,63 @@ def variables_of(
     return {name: sorted(hostvars[name]) for name in names}
 
 
-def inventory_problems(data: Mapping[str, Any], validate_cluster: Validate) -> list[Problem]:
+def inventory_problems(
+    data: Mapping[str, Any], validate_cluster: Validate, judge: Judge
+) -> list[Problem]:
     """Everything that can be known without asking a host.
 
     Args:
         data: what `kubedcos.topology.inventory.parse_inventory` takes, and ``variables`` (host →
             names), ``role_variables``, ``groups`` (name → hosts), ``clusters`` (options as in
-            their files, completed), ``agents`` (name, region, cpus, mem, disk).
+            their files, completed), ``agents`` (as from `agents_of`).
         validate_cluster: reads the options of one cluster; raises InvalidInput.
+        judge: says whether clusters fit on agents, and beside each other.
     """
     problems = list(find_problems(data))
     problems += misspelt_groups(data.get("groups") or {})
     problems += unknown_variables(data.get("variables") or {}, data.get("role_variables") or [])
-    found, requests = _read_clusters(data, validate_cluster)
+    found, clusters = _read_clusters(data, validate_cluster)
     agents = [_agent(item) for item in data.get("agents") or []]
-    return problems + found + (capacity_problems(agents, requests) if agents else [])
+    return problems + found + judge(agents, clusters, _local_region(data))
+
+
+def fitting_problems(
+    data: Mapping[str, Any], validate_cluster: Validate, judge: Judge
+) -> list[Problem]:
+    """Whether clusters fit on the agents of an inventory, and nothing else.
+
+    Args:
+        data: ``agents``, ``clusters``, ``hosts`` and ``overlays`` as for `inventory_problems`.
+        validate_cluster: likewise.
+        judge: likewise.
+    """
+    found, clusters = _read_clusters(data, validate_cluster)
+    return found or judge(
+        [_agent(item) for item in data.get("agents") or []], clusters, _local_region(data)
+    )
+
+
+def _local_region(data: Mapping[str, Any]) -> str:
+    """Region of the masters; `find_problems` names those that are in several."""
+    regions = {
+        str(host.get("region"))
+        for host in data.get("hosts") or []
+        if "master" in (host.get("functions") or [])
+    }
+    return min(regions, default="")
 
 
 def _read_clusters(
     data: Mapping[str, Any], validate_cluster: Validate
-) -> tuple[list[Problem], list[NodeRequest]]:
-    """Problems of the clusters' options, and what the good ones ask of the agents."""
+) -> tuple[list[Problem], list[Any]]:
+    """Problems of the clusters' options, and the good ones as they were read."""
     clusters = data.get("clusters")
     problems = form_problems(clusters)
     if not isinstance(clusters, Sequence) or isinstance(clusters, str):
         return problems, []
     overlays = data.get("overlays")
     known = [each for each in overlays or [] if isinstance(each, Mapping)]
-    regions = {
-        str(host.get("region"))
-        for host in data.get("hosts") or []
-        if "master" in (host.get("functions") or [])
-    }
-    requests: list[NodeRequest] = []
+    good: list[Any] = []
     for options in clusters:
         if not isinstance(options, Mapping):
             continue
@@ -132,8 +163,8 @@ def _read_clusters(
             # The pods' network follows from the overlay; without one only guesses would overlap.
             problems += [p for p in error.problems if not elsewhere or p.id != "network-overlap"]
             continue
-        requests += _requests(read, tuple(sorted(regions)))
-    return problems, requests
+        good.append(read)
+    return problems, good
 
 
 def _agent(item: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Agent:
@@ -144,12 +175,45 @@ def _agent(item: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> A
         # What is no number is named where the inputs of roles are checked.
         return float(value) if isinstance(value, int | float) else None
 
+    attributes = item.get("attributes")
     return Agent(
         str(item["name"]),
         str(item.get("region") or ""),
         amount("cpus"),
         amount("mem"),
         amount("disk"),
+        zone=str(item.get("zone") or ""),
+        attributes={str(name): str(value) for name, value in attributes.items()}
+        if isinstance(attributes, Mapping)
+        else {},
+        ports=_ports(item.get("ports")),
+        disks=_disks(item.get("disks")),
+        role=str(item.get("role") or "*"),
+    )
+
+
+def _ports(given: object) -> tuple[tuple[int, int], ...]:
+    """Ranges such as ``1025-2180``; what is none is named where the inputs of roles are checked."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        return ALL_PORTS
+    found = []
+    for text in given:
+        low, _, high = str(text).partition("-")
+        if low.strip().isdigit() and high.strip().isdigit():
+            found.append((int(low), int(high)))
+    return tuple(found) or ALL_PORTS
+
+
+def _disks(given: object) -> tuple[tuple[str, str, float | None], ...]:
+    """Disks beside the root disk; the size of a device is not known before it is looked at."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        return ()
+    return tuple(
+        (kind, str(disk.get("root")), float(size) if isinstance(size, int | float) else None)
+        for disk in given
+        if isinstance(disk, Mapping)
+        and (kind := str(disk.get("type")).upper()) in {"MOUNT", "PATH"}
+        for size in [disk.get("image_mb")]
     )
 
 
@@ -162,38 +226,11 @@ def _offered(facts: Mapping[str, Any]) -> dict[str, float]:
     return offered
 
 
-def _requests(options: Any, master_regions: tuple[str, ...]) -> list[NodeRequest]:
-    node = options.node
-    parts = (node, node.proxy, node.dns)
-    nodes = NodeRequest(
-        cluster=options.name,
-        count=node.count,
-        cpus=round(sum(part.cpus for part in parts), _DIGITS),
-        mem=sum(part.mem_mb for part in parts),
-        disk=node.disk_mb,
-        regions=tuple(options.placement.regions),
-    )
-    return [
-        nodes,
-        *(
-            NodeRequest(
-                cluster=options.name,
-                count=1,
-                cpus=part.cpus,
-                mem=part.mem_mb,
-                # A disk of another kind is not counted among what the agent offers of its own.
-                disk=part.disk_mb if getattr(part, "disk", "") == "ROOT" else 0,
-                regions=master_regions,
-                what=what,
-            )
-            for what in ("etcd", "apiserver", "controller_manager", "scheduler")
-            for part in [getattr(options, what)]
-        ),
-    ]
-
-
 def all_host_problems(
-    probes: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any], validate_cluster: Validate
+    probes: Mapping[str, Mapping[str, Any]],
+    data: Mapping[str, Any],
+    validate_cluster: Validate,
+    judge: Judge,
 ) -> list[Problem]:
     """Problems of all hosts that were asked.
 
@@ -202,6 +239,7 @@ def all_host_problems(
         data: ``hosts`` as from `hosts_of`, and the fields of `Limits` as ``limits``; ``agents``
             and ``clusters`` as for `inventory_problems`, for agents that count what they offer.
         validate_cluster: as for `inventory_problems`.
+        judge: likewise.
     """
     limits = Limits(**data["limits"])
     problems: list[Problem] = []
@@ -210,11 +248,11 @@ def all_host_problems(
             problems += host_problems(host, probes[host["name"]], limits)
     if problems:
         return problems
-    _, requests = _read_clusters(data, validate_cluster)
+    _, clusters = _read_clusters(data, validate_cluster)
     agents = [
         _agent(item, probes.get(item["name"], {}).get("facts")) for item in data.get("agents") or []
     ]
-    return capacity_problems(agents, requests) if agents else []
+    return judge(agents, clusters, _local_region(data)) if agents else []
 
 
 def as_dicts(problems: Iterable[Problem]) -> list[dict[str, str]]:

@@ -101,7 +101,7 @@ def test_a_misspelt_key_is_refused_with_the_nearest_one() -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    assert len(problems("version: x\nnode: {count: 0}\nnme: y")) == 3
+    assert len(problems("version: x\nnode: {count: -1}\nnme: y")) == 3
 
 
 def test_high_availability_makes_three_of_each() -> None:

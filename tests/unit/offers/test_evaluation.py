@@ -63,14 +63,13 @@ def test_without_offers_it_says_where_it_waits_for_one() -> None:
     )
 
 
-def test_a_single_instance_takes_the_tightest_agent_several_take_the_roomiest() -> None:
+def test_the_tightest_agent_is_taken_so_that_large_ones_stay_free() -> None:
     found = offers((A1, amounts(mem=8192)), (A2, amounts(mem=2048)))
-    single = evaluate(needs(pod(count=1)), found, LAB).chosen
-    several = evaluate(needs(pod(count=2)), found, LAB).chosen
-    assert single is not None
-    assert several is not None
-    assert single.offers.agent is A2
-    assert several.offers.agent is A1
+    for count in (1, 2):
+        chosen = evaluate(needs(pod(count=count)), found, LAB).chosen
+        assert chosen is not None
+        assert chosen.offers.agent is A2
+        assert str(chosen.score) == "room for 1 more"
 
 
 def test_offers_of_one_agent_are_taken_together() -> None:

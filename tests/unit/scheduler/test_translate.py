@@ -77,7 +77,9 @@ def sent(message: wire.Call | wire.TaskInfo | wire.FrameworkInfo) -> Any:
 
 def test_an_offer_as_mesos_writes_it() -> None:
     offer = translate.offer(wire.decode(OFFER, wire.Offer))
-    assert offer.agent == Agent("64f6-S1", "b1", "10.89.2.21", "dc-b", "b-1", (("rack", "r2"),))
+    assert offer.agent == Agent(
+        "64f6-S1", "b1", "10.89.2.21", "dc-b", "b-1", (("rack", "r2"), ("slots", "4"))
+    )
     assert (offer.id, offer.role, offer.unavailable_from) == ("64f6-O21", "lab", 1.5)
     ports, cpus, volume, mount = offer.resources
     assert ports.ranges == ((31002, 31992),)

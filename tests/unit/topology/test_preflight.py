@@ -6,6 +6,7 @@ from typing import Any
 
 from kubedcos.config import cluster
 from kubedcos.errors import Problem
+from kubedcos.kubernetes.capacity import judge
 from kubedcos.topology import preflight
 
 HOSTVARS: dict[str, dict[str, Any]] = {
@@ -40,7 +41,7 @@ def data(**changed: Any) -> dict[str, Any]:
 
 
 def ids(**changed: Any) -> list[str]:
-    return [p.id for p in preflight.inventory_problems(data(**changed), cluster.validate)]
+    return [p.id for p in preflight.inventory_problems(data(**changed), cluster.validate, judge)]
 
 
 def test_hosts_carry_what_the_inventory_says() -> None:
@@ -56,7 +57,9 @@ def test_hosts_carry_what_the_inventory_says() -> None:
 
 
 def test_amounts_that_agents_count_themselves_are_left_out() -> None:
-    assert preflight.agents_of(HOSTVARS, ["a1"]) == [{"name": "a1", "region": "dc-a", "cpus": 2}]
+    assert preflight.agents_of(HOSTVARS, ["a1"]) == [
+        {"name": "a1", "region": "dc-a", "zone": "a-1", "cpus": 2}
+    ]
 
 
 def test_good_data_passes() -> None:
@@ -65,7 +68,9 @@ def test_good_data_passes() -> None:
 
 
 def test_an_unknown_kubernetes_version_is_found() -> None:
-    found = preflight.inventory_problems(data(clusters=[{"version": "1.99.0"}]), cluster.validate)
+    found = preflight.inventory_problems(
+        data(clusters=[{"version": "1.99.0"}]), cluster.validate, judge
+    )
     assert any("1.99.0" in str(problem) for problem in found)
 
 
@@ -79,10 +84,12 @@ def test_a_node_larger_than_every_agent_is_found() -> None:
 
 def test_a_part_of_the_control_plane_larger_than_every_agent_is_found() -> None:
     clusters = [{"node": {"count": 1}, "apiserver": {"cpus": 2.5}}]
-    (problem,) = preflight.inventory_problems(data(clusters=clusters), cluster.validate)
+    (problem,) = preflight.inventory_problems(data(clusters=clusters), cluster.validate, judge)
     assert problem.id == "resources-unoffered"
     assert problem.where == "cluster kubernetes: apiserver"
-    assert problem.seen == "2.5 cpus each; the largest agent in dc-a has 2 (a1)"
+    assert problem.seen == (
+        "kube-apiserver-0 needs 2.5 cpus in the masters' region dc-a; best offer there: 1.8 (a1)"
+    )
 
 
 def test_agents_only_in_another_region_than_the_masters() -> None:
@@ -120,7 +127,7 @@ class Undefined(dict[str, Any]):
 
 def test_an_amount_without_a_value_is_left_to_the_check_of_inputs() -> None:
     (agent,) = preflight.agents_of({"a1": {}}, ["a1"])
-    assert agent == {"name": "a1", "region": ""}
+    assert agent == {"name": "a1", "region": "", "zone": ""}
     assert preflight._told(Undefined(), "mesos_agent_cpus") is None
 
 
@@ -154,10 +161,13 @@ def test_what_agents_count_themselves_is_judged_once_they_were_asked() -> None:
     }
     whole = data(clusters=[{"node": {"count": 1, "mem_mb": 4000}}], limits=limits)
     assert ids(clusters=whole["clusters"]) == []
-    (problem,) = preflight.all_host_problems({"a1": probe()}, whole, cluster.validate)
+    (problem,) = preflight.all_host_problems({"a1": probe()}, whole, cluster.validate, judge)
     assert problem.id == "resources-unoffered"
-    assert "4192 mem each; the largest agent has 3072 (a1)" in problem.seen
-    assert preflight.all_host_problems({"a1": probe(memory_mb=9000)}, whole, cluster.validate) == []
+    assert "needs 4192 MB of memory; best offer: 1664 (a1)" in problem.seen
+    assert (
+        preflight.all_host_problems({"a1": probe(memory_mb=9000)}, whole, cluster.validate, judge)
+        == []
+    )
 
 
 def test_findings_survive_ansible() -> None:

@@ -1,0 +1,124 @@
+"""Offers of thousands of agents, a cluster of thousands of nodes: how long does one round take?
+
+Prints what a round costs against the second that it may take, and what each agent costs among few
+and among many. Three rounds are measured: all nodes are placed, none fits anywhere, and each rule
+of Marathon's is asked. CPU time of this process alone, the best of several.
+
+    python bench/decisions.py [--small 500] [--large 5000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from kubedcos.config import cluster
+from kubedcos.config.cluster import ClusterOptions
+from kubedcos.kubernetes import components
+from kubedcos.model.offer import Agent, Offer, Resource
+from kubedcos.offers.evaluation import group
+from kubedcos.offers.outcome import AgentOffers
+from kubedcos.offers.requirement import KnownAgent, Requirement, Surroundings, largest_first
+from kubedcos.offers.round import Round
+
+ALLOWED_SECONDS = 1.0
+REPEATS = 3
+REGIONS, ZONES, RACKS = 4, 3, 50
+RULES = "@zone:GROUP_BY,rack:MAX_PER:1000,rack:UNLIKE:x.*,hostname:UNIQUE"
+
+
+def offers(agents: int, cpus: int) -> tuple[AgentOffers, ...]:
+    """One offer of each agent."""
+    resources = (
+        Resource("cpus", cpus * 1000),
+        Resource("mem", 16_384_000),
+        Resource("disk", 65_536_000),
+        Resource("ports", ranges=((1025, 32000),)),
+    )
+    return group(Offer(f"O{n}", agent(n), "kubernetes", resources) for n in range(agents))
+
+
+def agent(number: int) -> Agent:
+    region = f"dc-{number % REGIONS}"
+    return Agent(
+        f"S{number:05}",
+        f"host-{number:05}",
+        "10.0.0.1",
+        region,
+        f"{region}-{number % ZONES}",
+        (("rack", f"r{number % RACKS}"),),
+    )
+
+
+def requirements(nodes: int, rules: str) -> list[Requirement]:
+    """What all pod instances of a cluster ask for."""
+    options = ClusterOptions(
+        network=cluster.NetworkOptions(pod_cidr="10.128.0.0/9", node_prefix=24),
+        placement=cluster.Placement.model_validate({"nodes": rules})
+        if rules
+        else cluster.Placement(),
+    )
+    node = replace(components.service(options).pod("kube-node"), count=nodes)
+    names = tuple(task.name for task in node.tasks)
+    return [
+        Requirement("kubernetes", "kubernetes", "", node, index, names, fresh_id="r")
+        for index in range(nodes)
+    ]
+
+
+def decide(found: tuple[AgentOffers, ...], wanted: list[Requirement]) -> int:
+    """How many instances found an agent."""
+    amounts = {"cpus": 16_000, "mem": 16_384_000}
+    known = tuple(KnownAgent(each.agent, amounts) for each in found)
+    there = Round(found, Surroundings("dc-0", known))
+    placed = 0
+    for requirement in largest_first(wanted):
+        outcome = there.evaluate(requirement)
+        if outcome.chosen is not None:
+            there.take(requirement, outcome.chosen)
+            placed += 1
+    return placed
+
+
+def seconds(work: Callable[[], object]) -> float:
+    best = float("inf")
+    for _ in range(REPEATS):
+        gc.collect()
+        started = time.process_time()
+        work()
+        best = min(best, time.process_time() - started)
+    return best
+
+
+def main(small: int, large: int) -> None:
+    # A round of thousands of launches sends thousands of calls; a hundred are a busy second's.
+    stories = {
+        "100 nodes placed": (8, 100, "", 100),
+        "100 nodes placed by rules": (8, 100, RULES, 100),
+        "no agent fits 1000 nodes": (0, 1000, "", 0),
+        "every agent gets a node": (8, 0, "", None),
+    }
+    for name, (cpus, nodes, rules, expected) in stories.items():
+        times = []
+        for agents in (small, large):
+            found, wanted = offers(agents, cpus), requirements(nodes or agents, rules)
+            placed = decide(found, wanted)
+            assert placed == (agents if expected is None else expected), placed
+            times.append(seconds(lambda f=found, w=wanted: decide(f, w)))  # type: ignore[misc]
+        few, many = times
+        print(
+            f"{name:28} {many:6.3f} s of {ALLOWED_SECONDS} s for {large} agents:"
+            f" ratio {many / ALLOWED_SECONDS:.2f}; each agent costs"
+            f" {(many / large) / (few / small):.2f} times what it does among {small}"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", type=int, default=500)
+    parser.add_argument("--large", type=int, default=5000)
+    chosen = parser.parse_args()
+    main(chosen.small, chosen.large)

@@ -1,0 +1,155 @@
+"""Questions to the leading master by its operator API: which agents there are, and what is free."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+import httpx2
+import msgspec
+
+from kubedcos.errors import KubedcosError
+from kubedcos.mesos import messages as wire
+from kubedcos.mesos.base_messages import Message
+from kubedcos.mesos.detector import Detector, NoMaster
+from kubedcos.mesos.resources import Resources, upgraded
+
+_PATH = "/api/v1"
+_JSON = "application/json"
+_REDIRECTS = 3
+_NOT_FOR_US = (401, 403)
+
+
+class AgentsUnknown(KubedcosError):
+    """The master does not say which agents there are."""
+
+
+class _Agent(Message, frozen=True):
+    """One agent of GET_AGENTS."""
+
+    agent_info: wire.AgentInfo
+    active: bool = True
+    deactivated: bool = False
+    total_resources: tuple[wire.Resource, ...] = ()
+    allocated_resources: tuple[wire.Resource, ...] = ()
+
+
+class _Agents(Message, frozen=True):
+    agents: tuple[_Agent, ...] = ()
+
+
+class _Master(Message, frozen=True):
+    master_info: wire.MasterInfo
+
+
+class _Answer(Message, frozen=True):
+    get_agents: _Agents | None = None
+    get_master: _Master | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAmounts:
+    """An agent with all that it has, and what of it no task uses."""
+
+    info: wire.AgentInfo
+    total: tuple[wire.Resource, ...]
+    free: tuple[wire.Resource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The agents that take tasks, and the domain of the leading master."""
+
+    agents: tuple[AgentAmounts, ...]
+    domain: wire.DomainInfo | None = None
+
+
+class Operator:
+    """Asks masters.
+
+    Args:
+        detector: where they are.
+        logins: principals with their secrets; the next is tried where one may not ask.
+        tls: for masters that speak HTTPS; None for plain HTTP.
+        transport: in place of the network, for tests.
+        timeout_seconds: for each answer.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        logins: Sequence[tuple[str, str]] = (),
+        tls: ssl.SSLContext | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        timeout_seconds: float = 10.0,
+    ) -> None:
+        self._detector = detector
+        self._logins = tuple(logins)
+        self._tls = tls
+        self._transport = transport
+        self._timeout = timeout_seconds
+
+    async def site(self) -> Site:
+        """All agents that are registered, active and not being drained.
+
+        Raises:
+            AgentsUnknown: no master answers, or none lets this program ask.
+        """
+        agents = (await self._ask("GET_AGENTS")).get_agents
+        master = (await self._ask("GET_MASTER")).get_master
+        found = agents.agents if agents is not None else ()
+        return Site(
+            tuple(_amounts(agent) for agent in found if agent.active and not agent.deactivated),
+            master.master_info.domain if master is not None else None,
+        )
+
+    async def _ask(self, call: str) -> _Answer:
+        try:
+            masters = await self._detector.masters()
+        except NoMaster as error:
+            raise AgentsUnknown(str(error)) from error
+        reasons = []
+        async with httpx2.AsyncClient(
+            transport=self._transport,
+            timeout=self._timeout,
+            trust_env=False,
+            verify=True if self._tls is None else self._tls,
+        ) as client:
+            for master in masters:
+                url = f"{'http' if self._tls is None else 'https'}://{master}{_PATH}"
+                try:
+                    return await self._ask_one(client, url, call)
+                except (httpx2.HTTPError, AgentsUnknown, msgspec.DecodeError) as error:
+                    reasons.append(f"{master}: {error or type(error).__name__}")
+        raise AgentsUnknown(f"{call}: no master answers: " + "; ".join(reasons))
+
+    async def _ask_one(self, client: httpx2.AsyncClient, url: str, call: str) -> _Answer:
+        said = ""
+        for login in self._logins or (None,):
+            auth = httpx2.BasicAuth(*login) if login else httpx2.Auth()
+            at = url
+            for _ in range(_REDIRECTS + 1):
+                reply = await client.post(
+                    at,
+                    json={"type": call},
+                    headers={"Accept": _JSON, "Content-Type": _JSON},
+                    auth=auth,
+                )
+                # The leader is a master as good as the one that names it.
+                if reply.status_code != 307:
+                    break
+                at = urljoin(at, reply.headers.get("Location", ""))
+            if reply.status_code == 200:
+                return wire.decode(reply.content, _Answer)
+            said = f"answered {reply.status_code} {reply.text.strip()[:200]}".strip()
+            if reply.status_code not in _NOT_FOR_US:
+                break
+        raise AgentsUnknown(said)
+
+
+def _amounts(agent: _Agent) -> AgentAmounts:
+    total = Resources(map(upgraded, agent.total_resources)).unallocated()
+    free = total - Resources(map(upgraded, agent.allocated_resources)).unallocated()
+    return AgentAmounts(agent.agent_info, tuple(total), tuple(free))

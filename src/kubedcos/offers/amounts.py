@@ -1,0 +1,122 @@
+"""What the offers of one agent add up to: enough to rule an agent out without taking anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kubedcos.model.offer import ROOT_DISK, Range, Resource, amount_text, millis_of
+from kubedcos.model.service import DiskKind, TaskSpec
+from kubedcos.offers.placement import Finding
+from kubedcos.offers.pool import Usable
+from kubedcos.offers.requirement import UNITS, Requirement, port_numbers, sums
+
+SCALARS = ("cpus", "mem", "disk")
+USUAL = frozenset({*SCALARS, "ports"})
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Sums over resources of one agent, in thousandths; of ports, their number times 1000.
+
+    Attributes:
+        unusual: names of resources that no pod asks for, such as ``gpus``: scarce elsewhere.
+        reserved: some of it is reserved.
+    """
+
+    cpus: int = 0
+    mem: int = 0
+    disk: int = 0
+    ports: int = 0
+    ranges: tuple[Range, ...] = ()
+    unusual: frozenset[str] = frozenset()
+    reserved: bool = False
+
+    def of(self, name: str) -> int:
+        """The sum of one resource."""
+        found: int = getattr(self, name)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a placement takes from an agent."""
+
+    tasks: tuple[TaskSpec, ...]
+    sums: dict[str, int]
+    fixed_ports: tuple[int, ...]
+    disks: tuple[tuple[DiskKind, int], ...]
+
+
+def amounts(resources: Iterable[Resource], usable: Usable) -> Amounts:
+    """Sums of what is usable on root disk, cores, memory and ports."""
+    found = {"cpus": 0, "mem": 0, "disk": 0}
+    ranges: tuple[Range, ...] = ()
+    unusual: set[str] = set()
+    reserved = False
+    for resource in resources:
+        if not usable(resource):
+            continue
+        reserved = reserved or bool(resource.reservations)
+        if resource.name == "ports":
+            ranges += resource.ranges
+        elif resource.name not in found:
+            unusual.add(resource.name)
+        elif resource.disk is ROOT_DISK or resource.disk == ROOT_DISK:
+            found[resource.name] += resource.millis
+    ports = sum(high - low + 1 for low, high in ranges) * 1000
+    return Amounts(
+        **found, ports=ports, ranges=ranges, unusual=frozenset(unusual), reserved=reserved
+    )
+
+
+def needs(requirement: Requirement) -> Needs:
+    """What a new placement of the requirement takes."""
+    tasks = requirement.to_reserve
+    return Needs(
+        tasks,
+        sums(tasks),
+        tuple(number for task in tasks for number in port_numbers(task) if number),
+        tuple(
+            (volume.disk, millis_of(volume.size_mb))
+            for task in tasks
+            for volume in task.volumes
+            if volume.disk is not DiskKind.ROOT
+        ),
+    )
+
+
+def suffices(wanted: Needs, there: Amounts) -> bool:
+    """Whether sums and fixed ports do; small disks and ports asked for twice are not seen."""
+    sums_ = wanted.sums
+    return (
+        there.cpus >= sums_["cpus"]
+        and there.mem >= sums_["mem"]
+        and there.disk >= sums_["disk"]
+        and there.ports >= sums_["ports"]
+        and all(
+            any(low <= number <= high for low, high in there.ranges)
+            for number in wanted.fixed_ports
+        )
+    )
+
+
+def shortages(wanted: Needs, there: Amounts) -> tuple[Finding, ...]:
+    """What is short, with figures."""
+    short = [
+        Finding(name, lack(name, needed, there.of(name)), needed, there.of(name))
+        for name, needed in wanted.sums.items()
+        if needed > there.of(name)
+    ]
+    short += [
+        Finding("ports", f"does not offer port {number} ({task.name})", detail=f"port {number}")
+        for task in wanted.tasks
+        for number in port_numbers(task)
+        if number and not any(low <= number <= high for low, high in there.ranges)
+    ]
+    return tuple(short)
+
+
+def lack(name: str, needed: int, available: int) -> str:
+    """A clause such as ``has 0.5 of 1 cpus``."""
+    return f"has {amount_text(available)} of {amount_text(needed)} {UNITS[name]}"
