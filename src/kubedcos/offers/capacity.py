@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kubedcos.model.offer import Agent, Range, Resource
@@ -70,6 +70,7 @@ class _Paper:
     free: dict[str, tuple[Agent, tuple[Resource, ...]]]
     placed: dict[tuple[str, int], Agent]
     places: dict[str, Agent] = field(default_factory=dict)
+    held: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
 
     def place(self, pending: Sequence[Requirement]) -> dict[str, Outcome]:
         """Place what can be placed; outcomes of the others by pod instance."""
@@ -87,7 +88,7 @@ class _Paper:
             for agent, resources in self.free.values()
             for role in self.service.roles
         ]
-        around = Surroundings(self.local_region, self.totals, self.placed)
+        around = Surroundings(self.local_region, self.totals, self.placed, self.held)
         there = Round(offers, around)
         refused = {}
         for requirement in pending:
@@ -108,6 +109,9 @@ class _Paper:
         plain = [_as_offered(part, reserved=requirement.pod.reserved) for part in taken]
         self.free[agent.id] = (agent, less(resources, plain))
         self.places[requirement.pod_instance] = agent
+        there = self.held.setdefault(agent.id, {}).setdefault(requirement.pod.name, {})
+        for name, amount in _amounts(plain).items():
+            there[name] = there.get(name, 0) + amount
         if stays:
             self.placed[requirement.pod.name, requirement.index] = agent
 
@@ -127,10 +131,11 @@ def check(
         placed: instances that run already; what they use is not free.
     """
     known = dict(placed or {})
+    ours = {agent.id for agent in known.values()}
     paper = _Paper(
         service,
         local_region,
-        tuple(KnownAgent(room.agent, _amounts(room.total or room.free)) for room in rooms),
+        tuple(KnownAgent(room.agent, _amounts(_largest(room, ours))) for room in rooms),
         {room.agent.id: (room.agent, room.free) for room in rooms},
         dict(known),
     )
@@ -170,6 +175,11 @@ def less(resources: Sequence[Resource], taken: Sequence[Resource]) -> tuple[Reso
             missing -= gone
             left[at] = replace(have, millis=have.millis - gone, ranges=_apart(have.ranges, ports))
     return tuple(have for have in left if size(have) > 0)
+
+
+def _largest(room: Room, ours: Collection[str]) -> tuple[Resource, ...]:
+    """The most that an agent offers: of what strangers use the scheduler never hears."""
+    return room.total or room.free if room.agent.id in ours else room.free
 
 
 def _phases(

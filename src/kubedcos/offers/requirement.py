@@ -93,11 +93,14 @@ class Surroundings:
         local_region: region of the masters; agents without a domain belong to it.
         agents: every agent known, offering or not.
         placed: agents by pod name and index of the instances that live there.
+        held: by agent id and pod name, what instances of ours have of an agent, in thousandths by
+            resource name: that much of `KnownAgent.largest` comes back only when they go.
     """
 
     local_region: str = ""
     agents: tuple[KnownAgent, ...] = ()
     placed: Mapping[tuple[str, int], Agent] = field(default_factory=dict)
+    held: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
 
     def region(self, agent: Agent) -> str:
         """Region of an agent as Mesos counts it."""

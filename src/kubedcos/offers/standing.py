@@ -203,8 +203,17 @@ class Standing:
                     spread.note(key, 0, 1)
 
     def _ever_fits(self, known: KnownAgent) -> bool:
-        largest = known.largest
-        return all(largest.get(name, 0) >= self._needs[name] for name in ("cpus", "mem"))
+        """Whether an agent has offered enough beyond what other pods of ours hold there."""
+        others = [
+            amounts
+            for pod, amounts in self._around.held.get(known.agent.id, {}).items()
+            if pod not in self._siblings
+        ]
+        return all(
+            known.largest.get(name, 0) - sum(amounts.get(name, 0) for amounts in others)
+            >= self._needs[name]
+            for name in ("cpus", "mem")
+        )
 
     def _count(self, pod: str, index: int, agent: Agent, more: int) -> None:
         before = self._is_free(agent)

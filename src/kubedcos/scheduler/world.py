@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from kubedcos.model.offer import Agent, Offer, Resource
+from kubedcos.model.offer import Agent, Offer, Resource, millis_of
 from kubedcos.model.service import ServiceSpec
 from kubedcos.offers.evaluation import AgentOffers, Outcome, group
 from kubedcos.offers.pool import size
@@ -234,7 +234,9 @@ class World:
                 for found in self.agents.values()
                 if found.lost_at is None
             )
-        return Surroundings(self.cluster.local_region, self._known, self._index.placed)
+        return Surroundings(
+            self.cluster.local_region, self._known, self._index.placed, _held(self.alive)
+        )
 
     def take_offers(self, offers: Iterable[Offer], now: float) -> None:
         """Remember offers, and what their agents have."""
@@ -334,6 +336,16 @@ class World:
             records.ACTION: self.actions,
             records.EVENTS: self.events,
         }
+
+
+def _held(tasks: Iterable[TaskRecord]) -> dict[str, dict[str, dict[str, int]]]:
+    """What tasks have of their agents: by agent id, pod and resource, in thousandths."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for task in tasks:
+        there = found.setdefault(task.agent.id, {}).setdefault(task.pod, {"cpus": 0, "mem": 0})
+        there["cpus"] += millis_of(task.spec.cpus)
+        there["mem"] += millis_of(task.spec.mem_mb)
+    return found
 
 
 def _largest(known: Mapping[str, int], resources: Iterable[Resource]) -> dict[str, int]:

@@ -214,3 +214,18 @@ def test_the_choice_is_the_tightest_that_does(
 
     assert verdict.score.spare == min(spare(machine) for machine in able)
     assert replace(verdict.score, agent_id="") <= verdict.score
+
+
+def test_a_region_that_our_own_control_plane_fills_is_not_waited_for() -> None:
+    rules = PlacementSpec(spread_by="region", proportional=True)
+    world = around(A1, B1, A2, placed={("pod", 0): B1})
+    full = {"cpus": 3500, "mem": 0}
+    world = replace(world, held={"S-a1": {"etcd": full}, "S-a2": {"api": full}})
+    third = agent("b3", "dc-b", "b-1")
+    found = offers((third, amounts()))
+    verdict = evaluate(needs(pod(count=2, placement=rules), 1), found, world).chosen
+    assert verdict is not None
+    # What an instance of the same pod holds is no reason to count its agent out.
+    own = replace(world, held={"S-a1": {"pod": full}})
+    outcome = evaluate(needs(pod(count=2, placement=rules), 1), found, own)
+    assert outcome.chosen is None
