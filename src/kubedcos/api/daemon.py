@@ -154,7 +154,11 @@ def _house(settings: DaemonSettings, shown: Identity) -> House:
     """What a supporter is shown of the service; its lines go to the journal in the wanted form."""
 
     def secrets() -> list[str]:
-        files = (settings.mesos.secret_file, settings.mesos.agent_secret_file)
+        mesos, state = settings.mesos, settings.state
+        files = (
+            *(mesos.secret_file, mesos.agent_secret_file, mesos.key_file),
+            *(state.password_file, state.seal_file, shown.key),
+        )
         kept = [
             path.read_text(errors="replace").strip()
             for path in files

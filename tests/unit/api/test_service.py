@@ -127,6 +127,7 @@ def test_the_life_of_a_service(service: Service, artifacts_url: str, tmp_path: P
         assert service.cli("pod", "show", "etcd-9").returncode == 2
         assert service.cli("kubeconfig").returncode == 2
         assert service.cli("doctor").returncode == 1
+        _steer(service, tmp_path)
         waiting = service.cli("cluster", "create", str(options), "--wait", "0.1")
         assert waiting.returncode == 4
 
@@ -144,6 +145,45 @@ def test_the_life_of_a_service(service: Service, artifacts_url: str, tmp_path: P
     assert "Traceback" not in said
     token = (tmp_path / "state/api/operator-token").read_text().strip()
     assert token not in said
+
+
+def _steer(service: Service, folder: Path) -> None:
+    """What an operator does with a service that lives, and what he sees of it."""
+    paused = service.cli("plan", "pause", "deploy", "etcd", "-m", "Wartung: früh")
+    assert (paused.returncode, paused.stdout) == (0, "paused deploy/etcd\n"), paused.stderr
+    assert "paused deploy/etcd" not in service.cli("plan", "pause", "deploy", "etcd").stdout
+    assert service.cli("plan", "pause", "deploy", "etdc").returncode == 2
+    assert "phase etcd is paused by" in service.cli("plan", "show").stdout
+    actions = json.loads(service.cli("cluster", "actions", "--json").stdout)
+    assert [action["what"] for action in actions][-2:] == [
+        "plan pause deploy/etcd",
+        "cluster create",
+    ]
+    assert actions[-2]["why"] == "Wartung: früh"
+    assert service.cli("plan", "resume", "deploy", "etcd").returncode == 0
+
+    status = json.loads(service.cli("status", "-o", "json").stdout)
+    assert (status[0]["name"], status[0]["stage"]) == ("k1", "connecting")
+    assert service.cli("status", "--wait", "0.1s").returncode == 4
+    assert "Events:" in service.cli("pod", "describe", "etcd-0").stdout
+    assert service.cli("logs", "etcd-0").returncode == 4
+    assert service.cli("pod", "pause", "etcd-0", "-m", "test").returncode == 0
+    assert service.cli("pod", "resume", "etcd-0").returncode == 0
+
+    archive = folder / "support.tar.gz"
+    assert service.cli("doctor", "--file", str(archive)).returncode == 1
+    unpacked = subprocess.run(
+        ["tar", "--extract", "--to-stdout", "--file", str(archive)], capture_output=True, check=True
+    ).stdout
+    assert b"plan pause deploy/etcd" in unpacked
+    state = folder / "state"
+    secrets = [state / "api/operator-token", state / "api/scrape-token"]
+    secrets += [path for path in (state / "clusters/k1/vault").iterdir() if path.is_file()]
+    assert len(secrets) > 2
+    for path in secrets:
+        lines = [line for line in path.read_bytes().splitlines() if b"CERTIFICATE" not in line]
+        private = path.read_bytes().partition(b"PRIVATE KEY")[2].splitlines()[1:] or lines
+        assert all(line not in unpacked for line in private if len(line) > 20), path
 
 
 def test_killed_and_started_again_it_knows_its_clusters(
