@@ -12,7 +12,7 @@ from kubedcos.errors import Refused
 
 from .ensemble import Ensemble, agents, spec
 from .simulated_mesos import SimulatedAgent
-from .stage import play
+from .stage import Crash, Effects, play
 
 
 def test_a_dead_component_is_the_affair_of_plan_recovery() -> None:
@@ -283,7 +283,7 @@ def test_an_agent_is_vacated_before_its_maintenance() -> None:
         assert stage.host("kube-node-1-kubelet") != host
         sides = [side for side, *_ in stage.workload.departures]
         assert sides.count("prepare") == sides.count("finish") > 0
-        answers = {call.type for call in stage.mesos.calls if "INVERSE" in call.type}
+        answers = {call.type for call in stage.mesos.calls if "INVERSE" in str(call.type)}
         assert answers == {"ACCEPT_INVERSE_OFFERS"}
         assert all(task.agent.hostname != host for task in stage.live.values())
         stage.sound()
@@ -318,7 +318,7 @@ def test_maintenance_is_declined_where_there_is_no_other_place() -> None:
         stage.schedule([host], after=60)
         await asyncio.sleep(300)
         assert len(stage.mesos.launches) == launched
-        kinds = [call.type for call in stage.mesos.calls if "INVERSE" in call.type]
+        kinds = [call.type for call in stage.mesos.calls if "INVERSE" in str(call.type)]
         assert kinds[-1] == "DECLINE_INVERSE_OFFERS"
         assert (
             "there is no other place for kube-node-1" in stage.recovery()["kube-node-1"]["reason"]
@@ -426,3 +426,77 @@ def test_a_replacement_survives_a_scheduler_that_is_killed_in_the_middle() -> No
         await stage.close()
 
     play(story)
+
+
+def test_an_agent_that_was_lost_while_no_scheduler_ran_is_not_waited_for_longer() -> None:
+    async def story() -> None:
+        stage = Ensemble(spec(replace_after=600))
+        stage.start()
+        await stage.until_whole()
+        host = stage.host("kube-node-1-kubelet")
+        await stage.kill()
+        stage.mesos.lose_agent(host)
+        lost_at = stage.mesos.now
+        await asyncio.sleep(500)
+        stage.start()
+        await stage.until(lambda: stage.workload.departures != [], 700)
+        assert 600 <= stage.mesos.now - lost_at < 660
+        await stage.until_whole()
+        await stage.close()
+
+    play(story)
+
+
+def test_what_is_left_on_a_lost_agent_is_collected_without_asking_for_offers_all_the_time() -> None:
+    async def story() -> None:
+        stage = Ensemble()
+        stage.start()
+        await stage.until_whole()
+        reserved = len(stage.mesos.reserved())
+        host = stage.host("etcd-1-peer")
+        stage.mesos.lose_agent(host)
+        await asyncio.sleep(180)
+        await stage.until_whole()
+        await asyncio.sleep(60)
+        before = len(stage.mesos.calls)
+        await asyncio.sleep(7200)
+        asked = [call.type for call in stage.mesos.calls[before:]]
+        assert "REVIVE" not in asked
+        assert "SUPPRESS" not in asked
+        stage.mesos.return_agent(host)
+        await stage.until(lambda: len(stage.mesos.reserved()) == reserved, 120)
+        stage.sound()
+        await stage.close()
+
+    play(story)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_killed_at_any_effect_a_replacement_goes_on(part: int) -> None:
+    async def lived(limit: int | None) -> int:
+        stage = Ensemble()
+        stage.start()
+        await stage.until_whole()
+        await stage.kill()
+        stage.mesos.lose_agent(stage.host("etcd-1-peer"))
+        effects = Effects(limit)
+        stage.start(effects)
+        if limit is not None:
+            with pytest.raises(Crash):
+                await asyncio.wait_for(stage.running, 900)
+            await stage.kill()
+            stage.start()
+        await asyncio.sleep(150)
+        await stage.until_whole(900)
+        launches = Counter(name for _, name, _ in stage.mesos.launches)
+        assert launches["etcd-1-peer"] == 2
+        stage.sound()
+        count = effects.count
+        await stage.close()
+        return count
+
+    total = play(lambda: lived(None))
+    assert total > 20
+    # A prime stride, so that all kinds of effects are met.
+    for limit in range(1 + part, total + 1, 13):
+        play(lambda limit=limit: lived(limit))

@@ -122,11 +122,13 @@ class Cycle:
         found = self.plans() if done or wanted else found
         self.complete = all(plan.status is Status.COMPLETE for plan in found)
         still = {item.pod_instance for item in staging.due(found, self.world)}
-        waiting = still | {f"reservation {id_}" for id_ in self._abandoned()}
+        abandoned = self._abandoned()
+        away = {id_ for id_ in abandoned if self.world.is_lost(self.world.reservations[id_].agent)}
+        waiting = still | {f"reservation {id_}" for id_ in abandoned - away}
         # Offers of a drained agent are how its reactivation is noticed.
         waiting |= {f"return of {instance}" for instance in self.world.blocked}
         done += await self._decline(connection, more=bool(waiting))
-        await self._voice(connection, waiting)
+        await self._voice(connection, waiting, listens=bool(away))
         return "; ".join([*done, _state_of(found)])
 
     def _restart(self) -> list[str]:
@@ -371,6 +373,9 @@ class Cycle:
         if asked:
             tasks = {task.task_id: task.agent.id for task in asked}
             await connection.call(translate.reconcile(tasks))
+        if self.world.heard.returned:
+            self.world.heard.returned.clear()
+            self.reconciliation.all_soon(now)
         if self.reconciliation.implicit(now):
             await connection.call(translate.reconcile({}))
 
@@ -454,6 +459,9 @@ class Cycle:
         agent_id = offers.agent.id
         if not self.world.newer_than_last_end(offers):
             return
+        now = self.clock.time()
+        if self.world.may_have_strays(agent_id, now, self.pace.stray_grace):
+            return
         offered = reservation_ids(offers.resources, cluster=self.workload.spec.name)
         self.world.commit(
             remove=[
@@ -473,8 +481,10 @@ class Cycle:
         await connection.call(translate.decline(ids, seconds))
         return [f"declined {len(ids)} offers for {seconds:.0f} s"]
 
-    async def _voice(self, connection: Connection, waiting: set[str]) -> None:
-        match self.demand.decide(waiting, self.clock.monotonic()):
+    async def _voice(
+        self, connection: Connection, waiting: set[str], *, listens: bool = False
+    ) -> None:
+        match self.demand.decide(waiting, self.clock.monotonic(), listens=listens):
             case Voice.REVIVE:
                 await connection.call(translate.revive(self.settings.roles))
             case Voice.SUPPRESS:

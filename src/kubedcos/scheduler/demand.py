@@ -34,13 +34,25 @@ class Demand:
         self._last_revive = now
         self._last_wanted = now
 
-    def decide(self, wanted: AbstractSet[str], now: float) -> Voice:
+    def decide(self, wanted: AbstractSet[str], now: float, *, listens: bool = False) -> Voice:
         """What to tell Mesos, given names of what needs offers.
 
         New demand revives at once, so that refusals given before it do not delay it.
+
+        Args:
+            wanted: names of what needs offers of agents that are there.
+            now: monotonic seconds.
+            listens: something is left on an agent that is away: when it is back, its offers are to
+                come by themselves, for which no refusal given before stands in the way.
         """
         new = wanted - self._voiced
         self._voiced &= frozenset(wanted)
+        if not wanted and listens:
+            if not self.suppressed or now - self._last_revive < self.pace.revive_interval:
+                return Voice.NOTHING
+            self.suppressed = False
+            self._last_revive = now
+            return Voice.REVIVE
         if not wanted:
             if self.suppressed or now - self._last_wanted < self.pace.suppress_after:
                 return Voice.NOTHING

@@ -93,8 +93,13 @@ class EventHandler:
         task = self.cycle.world.task(update.task_id)
         if task is None:
             # A task of an earlier life that came back: its place has been taken.
-            if update.state not in _NOT_ALIVE:
-                agent = status.agent_id.value if status.agent_id else ""
+            agent = status.agent_id.value if status.agent_id else ""
+            heard = self.cycle.world.heard
+            if update.state in ENDS and update.task_id in heard.strays:
+                del heard.strays[update.task_id]
+                heard.last_end = heard.events
+            elif update.state not in _NOT_ALIVE:
+                heard.strays[update.task_id] = agent
                 await connection.call(translate.kill(update.task_id, agent))
         else:
             self._apply(task, apply(task, update, self.cycle.clock.time(), self.cycle.pace))
@@ -118,7 +123,7 @@ class EventHandler:
         if new.alive and new.state == "TASK_UNREACHABLE":
             world.lose_agent(new.agent, new.state_at)
         elif new.alive and new.state in _IN_REACH:
-            world.regain_agent(new.agent.id)
+            world.regain_agent(new.agent.id, self.cycle.clock.time())
         if not new.alive:
             world.heard.last_end = world.heard.events
             world.readiness.pop(new.task_id, None)

@@ -18,6 +18,8 @@ class Heard:
         last_end: number of the event that told of the last end of a task.
         unavailable: for agents that are to be maintained: from when on, and when that was heard.
         inverse_offers: agent ids by id of inverse offers that wait for an answer.
+        strays: agent ids by id of tasks that are to end because nobody knows them any more.
+        returned: agents that are back; what runs there has to be asked for.
     """
 
     offers: dict[str, tuple[int, Offer]] = field(default_factory=dict)
@@ -25,6 +27,8 @@ class Heard:
     last_end: int = 0
     unavailable: dict[str, tuple[float, float]] = field(default_factory=dict)
     inverse_offers: dict[str, str] = field(default_factory=dict)
+    strays: dict[str, str] = field(default_factory=dict)
+    returned: set[str] = field(default_factory=set)
     _of_agent: dict[str, dict[str, Offer]] = field(default_factory=dict)
     _groups: dict[str, tuple[AgentOffers, ...]] = field(default_factory=dict)
     _sorted: tuple[AgentOffers, ...] | None = None

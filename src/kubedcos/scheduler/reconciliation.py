@@ -74,6 +74,10 @@ class Reconciliation:
         """A moment that is yet to come was written by a clock that has been set back since."""
         return wall - task.state_at >= self.pace.linger or wall < task.state_at
 
+    def all_soon(self, now: float) -> None:
+        """An agent is back, perhaps with tasks that we do not know any more."""
+        self._next_implicit = min(self._next_implicit, now + self.pace.reconcile_first)
+
     def implicit(self, now: float) -> bool:
         """Whether to ask for everything now: this finds tasks that we do not know."""
         if now < self._next_implicit:

@@ -92,6 +92,8 @@ class Pace:
         departure_deadline: such a try that takes longer is given up and made anew.
         absent_after: an agent that holds a reservation and makes no offer for so long, although
             it is waited for, counts as away.
+        stray_grace: an agent that is back for less than this time may have tasks that were given
+            up; their resources are not offered, and yet not free.
         inverse_refuse: Mesos repeats what it wants of an agent after this time.
     """
 
@@ -117,6 +119,7 @@ class Pace:
     departure_interval: float = 2.0
     departure_deadline: float = 60.0
     absent_after: float = 60.0
+    stray_grace: float = 20.0
     inverse_refuse: float = 60.0
 
 

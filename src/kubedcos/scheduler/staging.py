@@ -230,8 +230,7 @@ def _keeps_to(world: World, pod: PodSpec, index: int) -> Agent | None:
     agent = last_place(world, pod, index) if record.replacement is None else None
     if agent is None or pod.reserved or not _ended_there(world, pod, index):
         return None
-    known = world.agents.get(agent.id)
-    return agent if known is not None and known.lost_at is None else None
+    return agent if agent.id in world.agents and not world.is_lost(agent) else None
 
 
 def _ended_there(world: World, pod: PodSpec, index: int) -> bool:

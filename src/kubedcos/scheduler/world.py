@@ -247,9 +247,11 @@ class World:
         for found in group(news):
             known = self.agents.get(found.agent.id)
             largest = _largest(known.largest if known else {}, found.resources)
-            seen = AgentRecord(found.agent, largest, now)
-            if known is None or replace(known, seen_at=now) != seen:
-                changed.append(seen)
+            seen = replace(known or AgentRecord(found.agent), agent=found.agent, largest=largest)
+            if seen.lost_at is not None:
+                seen = self._returned(seen, now)
+            if seen != known:
+                changed.append(replace(seen, seen_at=now))
             if found.unavailable_from is None:
                 self.heard.unavailable.pop(found.agent.id, None)
             else:
@@ -296,11 +298,28 @@ class World:
         if known.lost_at is None:
             self.commit([replace(known, lost_at=at)], self._long_lost(at))
 
-    def regain_agent(self, agent_id: str) -> None:
+    def is_lost(self, agent: Agent) -> bool:
+        """Whether an agent is known to be out of reach."""
+        known = self.agents.get(agent.id)
+        return known is not None and known.lost_at is not None
+
+    def regain_agent(self, agent_id: str, at: float) -> None:
         """An agent is in reach again."""
         known = self.agents.get(agent_id)
         if known is not None and known.lost_at is not None:
-            self.commit([replace(known, lost_at=None)])
+            self.commit([self._returned(known, at)])
+
+    def may_have_strays(self, agent_id: str, now: float, grace: float) -> bool:
+        """Whether tasks that were given up may still hold resources of an agent."""
+        known = self.agents.get(agent_id)
+        back = known.returned_at if known is not None else None
+        # A return that is yet to come was written by a clock that has been set back since.
+        just_back = back is not None and 0 <= now - back < grace
+        return just_back or agent_id in self.heard.strays.values()
+
+    def _returned(self, known: AgentRecord, at: float) -> AgentRecord:
+        self.heard.returned.add(known.agent.id)
+        return replace(known, lost_at=None, returned_at=at)
 
     def maintained(self, lead: float, now: float) -> dict[str, float]:
         """Agents that are to be maintained within `lead` seconds, and from when on.

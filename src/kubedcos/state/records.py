@@ -275,12 +275,14 @@ class AgentRecord:
 
     Attributes:
         lost_at: since when it is out of reach; None while it is there.
+        returned_at: when it was back after it had been out of reach; None if it never was.
     """
 
     agent: Agent
     largest: dict[str, int] = field(default_factory=dict)
     seen_at: float = 0.0
     lost_at: float | None = None
+    returned_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
