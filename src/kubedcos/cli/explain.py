@@ -59,6 +59,12 @@ def explanation(schema: Schema, path: str) -> dict[str, Any]:
     seen: list[str] = []
     for part in (part for part in path.replace("[]", "").split(".") if part):
         properties = _properties(here, schema)
+        each = here.get("additionalProperties")
+        if part not in properties and isinstance(each, Mapping):
+            # A name that its giver chose, such as a node pool's.
+            here = each
+            seen.append(part)
+            continue
         if part not in properties:
             raise InvalidInput([_unknown(".".join([*seen, part]), part, list(properties))])
         here = properties[part]

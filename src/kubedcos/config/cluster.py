@@ -266,6 +266,7 @@ class ClusterOptions(Section):
     scheduler: Scheduler = Scheduler()
     node: Node = Node()
     node_pools: dict[PoolName, Pool] = {}  # noqa: RUF012  pydantic copies it
+    """Further pools of nodes by name; see the section of that name."""
     network: NetworkOptions = NetworkOptions()
     placement: Placement = Placement()
     mesos: Mesos = Mesos()

@@ -51,3 +51,8 @@ def test_durations(text: str, expected: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(InvalidInput):
         seconds(text)
+
+
+def test_what_stands_under_a_chosen_name_is_explained() -> None:
+    found = explanation(_schema(), "node_pools.gpu.count")
+    assert "one on an agent" in found["meaning"]
