@@ -1,7 +1,7 @@
 """How a service of ours logs: one line for each event, for people or, as JSON, for programs.
 
-Modules log with the standard library; structlog gives the lines their form. Secrets are taken out
-of every line on its way, whatever a library may have put into it.
+Modules log with the standard library or with structlog, which gives all lines their form. Secrets
+are taken out of every line on its way, whatever a library may have put into it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from kubedcos.redaction import Redactor
 KEPT_LINES: Final = 2000
 _FIELDS: Final = frozenset({"cluster", "operator", "why", "pod", "task_id", "request"})
 """Names that `extra` of a log call may carry into a line."""
+
+
+_SHOWN_BEFORE: Final = frozenset({"event", "level", "logger", "timestamp", "exception", "cluster"})
 
 
 class Form(StrEnum):
@@ -65,10 +68,8 @@ def set_up(
     redactor = Redactor(secrets)
 
     def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {
-            key: redactor.text(value) if isinstance(value, str) else value
-            for key, value in event.items()
-        }
+        redacted: MutableMapping[str, Any] = redactor.data(event)
+        return redacted
 
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -83,6 +84,17 @@ def set_up(
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            *shared[:2],
+            *shared[3:],
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
     )
     recent = Recent(formatter)
     shown = logging.StreamHandler(sys.stderr)
@@ -102,7 +114,11 @@ def set_up(
 def _console(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     """A line as systemd's journal wants it: level, where, what; the journal has the time."""
     text = f"{str(event.get('level', '')).upper()} {event.get('logger', '')}: {event['event']}"
-    told = [f"{name}={event[name]!r}" for name in sorted(_FIELDS - {"cluster"}) if event.get(name)]
+    told = [
+        f"{name}={found!r}"
+        for name, found in sorted(event.items())
+        if name not in _SHOWN_BEFORE and found not in ("", None)
+    ]
     if told:
         text += f" [{', '.join(told)}]"
     trace = event.get("exception")

@@ -87,6 +87,8 @@ def serving() -> Iterator[Served]:
         thread.join()
 
 
+# The service's own thread draws from `random` while a call is made up here.
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
 def test_random_calls_are_answered_as_documented_and_meet_no_defect(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
