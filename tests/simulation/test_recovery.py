@@ -292,6 +292,27 @@ def test_an_agent_is_vacated_before_its_maintenance() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("kept", range(4))
+def test_nothing_is_placed_on_an_agent_that_is_about_to_be_maintained(kept: int) -> None:
+    async def story() -> None:
+        stage = Ensemble(spec(members=1, lead=600))
+        stage.start()
+        await stage.until_whole()
+        here = stage.host("kube-node-1-kubelet")
+        others = [place for place in ("b1", "b2", "b3", "b4", "b5") if place != here]
+        planned = {here, *others} - {others[kept]}
+        stage.schedule(sorted(planned), after=300)
+        await asyncio.sleep(120)
+        await stage.until_whole()
+        assert stage.host("kube-node-1-kubelet") == others[kept]
+        launches = Counter(name for _, name, _ in stage.mesos.launches)
+        assert launches["kube-node-1-kubelet"] == 2
+        stage.sound()
+        await stage.close()
+
+    play(story)
+
+
 def test_maintenance_that_is_called_off_moves_nothing() -> None:
     async def story() -> None:
         stage = Ensemble(spec(lead=600))

@@ -353,7 +353,9 @@ class Cycle:
         """Ask tasks to end, again if they do not; Mesos may lose such a wish."""
         now = self.clock.monotonic()
         asked = []
-        stays = invariants.must_stay(self.workload.spec, self.world, self._killed_at)
+        stays = invariants.must_stay(
+            self.workload.spec, self.world, self._killed_at, self.reconciliation.open
+        )
         for task in self.world.alive:
             if not task.kill_asked or task.state in OUT_OF_REACH:
                 continue

@@ -87,7 +87,9 @@ def quorum_objection(world: World, pod: PodSpec, index: int) -> str:
     )
 
 
-def must_stay(spec: ServiceSpec, world: World, sent: Collection[str] = ()) -> frozenset[str]:
+def must_stay(
+    spec: ServiceSpec, world: World, sent: Collection[str] = (), unsure: Collection[str] = ()
+) -> frozenset[str]:
     """Pod instances whose tasks must not be ended although somebody wishes it: a quorum needs them.
 
     A wish that is not granted stays, and is granted when enough others are well again. A member
@@ -97,6 +99,8 @@ def must_stay(spec: ServiceSpec, world: World, sent: Collection[str] = ()) -> fr
         spec: the service.
         world: what is known.
         sent: ids of tasks that Mesos was asked to end; they come first.
+        unsure: ids of tasks of which this subscription has not heard yet: one that ended meanwhile
+            is none to count on, so that nobody is ended before Mesos has told of all members.
     """
     if world.cluster.deleting:
         return frozenset()
@@ -113,6 +117,8 @@ def must_stay(spec: ServiceSpec, world: World, sent: Collection[str] = ()) -> fr
             if asked:
                 ending.append((not any(task.task_id in sent for task in asked), index))
         spare = max(0, len(serving) - quorum_of(pod.count))
+        if any(task.task_id in unsure for index in serving for task in _alive(world, pod, index)):
+            spare = 0
         found |= {pod.instance(index) for _, index in sorted(ending)[spare:]}
     return frozenset(found)
 
@@ -172,6 +178,10 @@ def _works(world: World, pod: PodSpec, index: int) -> bool:
         for spec in pod.tasks
         for task in [world.tasks.get(f"{pod.instance(index)}/{spec.name}")]
     )
+
+
+def _alive(world: World, pod: PodSpec, index: int) -> tuple[TaskRecord, ...]:
+    return world.of_pod(pod.instance(index))
 
 
 def _left(world: World, pod: PodSpec, index: int) -> bool:

@@ -119,10 +119,11 @@ class Mover:
     def advance(self) -> list[str]:
         """Take every replacement as far as it may go now; sentences on what was done."""
         said = []
+        now = self.clock.time()
+        self.world.maintenance = self.world.maintained(self.spec.maintenance_lead, now)
         for record in sorted(self.world.recovery.values(), key=_by_age):
             if record.replacement is not None:
                 said += self._advance(record, record.replacement)
-        now = self.clock.time()
         found = assess(self.spec, self.world, now, self._has_elsewhere)
         waits = dict(found.waits)
         for record in (*found.wanted, *self._unfit.values()):

@@ -241,11 +241,15 @@ def _ended_there(world: World, pod: PodSpec, index: int) -> bool:
 
 def _avoided(instance: str, world: World) -> dict[str, str]:
     """Agents that a pod instance must not go to, with a clause that says why."""
+    avoided = {
+        agent_id: f"is to be maintained from {moment(start)}"
+        for agent_id, start in world.maintenance.items()
+    }
     record = world.recovery.get(instance)
     move = record.replacement if record is not None else None
-    if move is None or move.agent is None:
-        return {}
-    return {move.agent.id: f"is what {instance} leaves"}
+    if move is not None and move.agent is not None:
+        avoided[move.agent.id] = f"is what {instance} leaves"
+    return avoided
 
 
 def _set_back(task: TaskRecord, now: float) -> bool:

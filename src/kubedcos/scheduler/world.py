@@ -92,6 +92,8 @@ class World:
         """What recovery waits for, by pod instance."""
         self.blocked: frozenset[str] = frozenset()
         """Pod instances that must not be launched where they would go by themselves."""
+        self.maintenance: Mapping[str, float] = {}
+        """Agents that are about to be maintained, and from when on."""
         self.considered: dict[str, Considered] = {}
         """The last offers that each pod instance was held against."""
 

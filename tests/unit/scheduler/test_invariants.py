@@ -97,6 +97,14 @@ def test_only_as_many_members_are_ended_as_a_quorum_can_spare() -> None:
     assert invariants.must_stay(SPEC, found) == frozenset()
 
 
+def test_nobody_is_ended_before_all_members_have_been_heard_of() -> None:
+    found = world(member(0, kill_asked=True), member(1), member(2))
+    assert invariants.must_stay(SPEC, found) == frozenset()
+    assert invariants.must_stay(SPEC, found, unsure={"t2"}) == {"etcd-0"}
+    found.commit([member(2, state="TASK_UNREACHABLE")])
+    assert invariants.must_stay(SPEC, found, unsure={"t2"}) == {"etcd-0"}
+
+
 def test_a_member_that_has_left_its_ensemble_may_end() -> None:
     found = world(member(0, kill_asked=True), member(1), member(2, ready=False))
     assert invariants.must_stay(SPEC, found) == {"etcd-0"}
