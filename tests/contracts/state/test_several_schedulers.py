@@ -195,7 +195,7 @@ class Installation:
     def create(self, host: str, artifacts_url: str) -> None:
         options = self.folder / "cluster.yml"
         options.write_text(yaml.safe_dump({"name": "k1", "artifacts": {"url": artifacts_url}}))
-        made = self.cli(host, "cluster", "create", str(options), "--json")
+        made = self.cli(host, "cluster", "create", str(options), "--wait-for-capacity", "--json")
         assert made.returncode == 0, made.stderr
 
 
