@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from kubedcos.config import cluster, constraints
+from kubedcos.config.changes import option_paths, rule_of
 from kubedcos.topology.variables import SHARED_VARIABLES
 
 PAGE: Final = ROOT / "docs/options.md"
@@ -78,7 +79,7 @@ _TWICE: Final = ("a:NoSchedule", "a:NoSchedule")
 
 def cluster_tables() -> str:
     """Headings and tables of all cluster options."""
-    header = ("Option", "Type", "Default", "Allowed", "Meaning")
+    header = ("Option", "Type", "Default", "Allowed", "Meaning", "Later")
     own, sections = [], []
     for name, field in cluster.ClusterOptions.model_fields.items():
         section = _section(field) or _section_of_each(field)
@@ -127,7 +128,20 @@ def _option(key: str, field: FieldInfo, **instead: Any) -> str:
         f"`{_plain_default(default)}`",
         f"{constraints.FORM}" if ruled else "; ".join(_allowed(field.annotation, field.metadata)),
         meaning,
+        str(rule_of(key.replace(".NAME.", ".*.")).changeable),
     )
+
+
+def changes_table() -> str:
+    """What may change later, with what restarts then and why."""
+    header = ("Option", "Change", "Restarts", "Because")
+    rows = []
+    for path in option_paths():
+        rule = rule_of(path)
+        change = f"{rule.changeable}, {rule.way}" if rule.way else str(rule.changeable)
+        restarts = ", ".join(f"`{name}`" for name in rule.restarts)
+        rows.append(row(f"`{path}`", change, restarts, rule.why))
+    return table(header, rows)
 
 
 def _type_words(kind: Any) -> str:
@@ -273,6 +287,7 @@ def page() -> str:
     disks = roles["storage"]["options"]["storage_disks"]["options"]
     blocks = {
         "cluster-options": cluster_tables(),
+        "cluster-changes": changes_table(),
         "shared-variables": shared_table(),
         "overlays": inputs_table("Key", overlays),
         "disks": inputs_table("Key", disks),

@@ -114,6 +114,9 @@ class FakeWorkload:
     def spec(self) -> ServiceSpec:
         return self._spec
 
+    def become(self, spec: ServiceSpec) -> None:
+        self._spec = spec
+
     def command(self, launch: Launch, peers: Sequence[RunningTask]) -> Command:
         name = f"{launch.pod_instance}-{launch.spec.name}"
         if name in self.fails_for:
@@ -304,6 +307,13 @@ class Stage:
     def restart_run(self) -> None:
         """The same process tries again after its scheduler gave up."""
         self._running = asyncio.create_task(self.scheduler.run())
+
+    async def change(self, spec: ServiceSpec, effects: Effects | None = None) -> None:
+        """Another target: the scheduler begins anew with it, as the service has it begin."""
+        await self.kill()
+        self.spec = spec
+        self.workload.become(spec)
+        self.start(effects)
 
     async def kill(self) -> None:
         """End the process as `kill -9` would: Mesos only sees the connection go."""

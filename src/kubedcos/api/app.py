@@ -2,7 +2,6 @@
 
 # No `from __future__ import annotations`: FastAPI reads annotations that name local variables.
 
-import json
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -12,16 +11,20 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from kubedcos import __version__
 from kubedcos.api import inspection, metrics, refusals, sdk
 from kubedcos.api.access import Access
+from kubedcos.api.bodies import json_object
+from kubedcos.api.change_routes import add_change_routes
 from kubedcos.api.hosting import Clusters, Unknown
 from kubedcos.api.refusals import MOST_BODY_BYTES, RESPONSES
 from kubedcos.api.support import House
-from kubedcos.errors import InvalidInput, Problem
+from kubedcos.errors import Problem
 from kubedcos.kubernetes import delivery_route
 from kubedcos.scheduler import life
 from kubedcos.scheduler.steering import Operator
 
 __all__ = ["MOST_BODY_BYTES", "build"]
 
+MOST_LOST_WAIT: Final = 7 * 24 * 3600.0
+"""Longest time in seconds for which a deletion may wait for lost agents."""
 OPENAPI_PATH: Final = "/v1/openapi.json"
 _DESCRIPTION: Final = (
     "The framework scheduler of kubedcos. Operators show a bearer token; the headers"
@@ -59,6 +62,7 @@ def build(
     guarded = APIRouter(dependencies=[Depends(guard)], responses=RESPONSES)
     _add_cluster_routes(guarded, clusters, guard)
     _add_placement_routes(guarded, clusters)
+    add_change_routes(guarded, clusters, guard)
     inspection.add(guarded, clusters, house or House())
     _add_document(guarded, app)
     app.include_router(guarded)
@@ -129,7 +133,7 @@ def _add_cluster_routes(app: APIRouter, clusters: Clusters, guard: Callable[...,
         wait_for_capacity: bool = False,
     ) -> JSONResponse:
         """Make a cluster with these options; one that has them stays as it is."""
-        document = await _document(request)
+        document = await json_object(request)
         hosted, is_new = await clusters.create(
             document, "options", wait_for_capacity=wait_for_capacity
         )
@@ -147,12 +151,20 @@ def _add_cluster_routes(app: APIRouter, clusters: Clusters, guard: Callable[...,
     @app.delete(
         "/v1/clusters/{name}", status_code=202, responses={202: {"description": "It has begun."}}
     )
-    async def delete_cluster(name: str, by: Annotated[Operator, Depends(guard)]) -> JSONResponse:
-        """Take a cluster down."""
+    async def delete_cluster(
+        name: str,
+        by: Annotated[Operator, Depends(guard)],
+        lost_wait: Annotated[
+            float | None,
+            Query(ge=0, le=MOST_LOST_WAIT, description="Seconds to wait for lost agents."),
+        ] = None,
+    ) -> JSONResponse:
+        """Take a cluster down; what is on lost agents is collected when they return."""
         hosted = clusters.get(name)
         if hosted.deleting is None:
             hosted.scheduler.note_action(by, "cluster delete", "begun")
-        return JSONResponse({"changed": True, "cluster": clusters.delete(name).snapshot()}, 202)
+        view = clusters.delete(name, lost_wait).snapshot()
+        return JSONResponse({"changed": True, "cluster": view}, 202)
 
     @app.get("/v1/clusters/{name}/plans")
     async def list_plans(name: str) -> list[dict[str, Any]]:
@@ -213,7 +225,7 @@ def _add_placement_routes(app: APIRouter, clusters: Clusters) -> None:
     @app.post("/v1/check", openapi_extra={"requestBody": _OPTIONS_BODY})
     async def check_cluster(request: Request) -> dict[str, Any]:
         """Whether a cluster with these options fits on what Mesos has free."""
-        return await clusters.check(await _document(request), "options")
+        return await clusters.check(await json_object(request), "options")
 
     @app.get("/v1/clusters/{name}/plans/{plan}/why")
     async def explain_plan(name: str, plan: str) -> dict[str, Any]:
@@ -225,29 +237,3 @@ def _add_placement_routes(app: APIRouter, clusters: Clusters) -> None:
             known = [found["name"] for found in scheduler.plan_list()]
             wanted = "one of: " + ", ".join(known)
             raise Unknown([Problem("plan", repr(plan), wanted, id="plan-unknown")]) from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, if each of its keys is there once."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} stands there twice")
-    return found
-
-
-async def _document(request: Request) -> dict[str, Any]:
-    """The request's body as a JSON object.
-
-    Raises:
-        InvalidInput: it is none.
-    """
-    try:
-        document = json.loads(await request.body(), object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        problem = Problem("body", str(error), "a JSON object", id="body-json")
-        raise InvalidInput([problem]) from error
-    if not isinstance(document, dict):
-        problem = Problem("body", type(document).__name__, "a JSON object", id="body-json")
-        raise InvalidInput([problem])
-    return document

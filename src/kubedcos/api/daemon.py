@@ -19,6 +19,7 @@ from kubedcos.api.front import Front
 from kubedcos.api.hosting import Clusters, MakeWorkload
 from kubedcos.api.identity import Identity
 from kubedcos.api.leading import Leadership
+from kubedcos.api.leftovers import keep_collecting
 from kubedcos.api.settings import DaemonSettings
 from kubedcos.api.support import House
 from kubedcos.api.workloads import agent_logins
@@ -115,13 +116,18 @@ async def _lead(
         connect=lambda who: FencedConnector(framework.connector(who), leadership.prove),
         ask=capacity.asker(lambda: agent_logins(settings)),
     )
+    collecting: asyncio.Task[None] | None = None
     try:
         await clusters.restore()
+        collecting = asyncio.create_task(keep_collecting(clusters.leftovers))
         front.app = app.build(clusters, shown.token, shown.scrape_token, house)
         await clusters.broken.wait()
         raise ServiceFailed("a scheduler could not go on")
     finally:
         front.app = None
+        if collecting is not None:
+            collecting.cancel()
+            await asyncio.gather(collecting, return_exceptions=True)
         await clusters.close()
         store.close()
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from kubedcos.api import capacity
+from kubedcos.api import capacity, configurations
 from kubedcos.api.capacity import Ask
+from kubedcos.api.configurations import Configurations
+from kubedcos.api.leftovers import Leftovers, Operator
 from kubedcos.clock import Clock
 from kubedcos.config import cluster as options_file
+from kubedcos.config.changes import differences
 from kubedcos.config.clashes import clashes
 from kubedcos.config.cluster import ClusterOptions
+from kubedcos.config.lineage import Lineage
 from kubedcos.config.pools import is_node_pod
 from kubedcos.errors import InvalidInput, KubedcosError, Problem, Refused
 from kubedcos.kubernetes.delivery import Delivery
@@ -23,9 +27,10 @@ from kubedcos.mesos.operator import AgentsUnknown
 from kubedcos.offers.capacity import Report
 from kubedcos.scheduler import life
 from kubedcos.scheduler.scheduler import Scheduler
-from kubedcos.scheduler.settings import FrameworkSettings
+from kubedcos.scheduler.settings import FrameworkSettings, master_operator
 from kubedcos.scheduler.workload import Workload
 from kubedcos.state import records
+from kubedcos.state.records import LeftoverRecord
 from kubedcos.state.store import StateError, Store
 
 _log = logging.getLogger(__name__)
@@ -45,6 +50,10 @@ class Kubernetes(Workload, Protocol):
         Raises:
             InvalidInput: there is no API server yet.
         """
+        ...
+
+    async def objections_to_leaving(self, instances: Sequence[str]) -> list[Problem]:
+        """What speaks against taking these nodes away: what could not be evicted from them."""
         ...
 
     async def run(self) -> None:
@@ -94,10 +103,12 @@ class Links:
     Attributes:
         framework_id: Mesos' id of the framework; empty before the first subscription.
         alarm: told task id and reason when a task has to end.
+        lineage: configurations that the cluster had, and numbers of its instances.
     """
 
     framework_id: Callable[[], str]
     alarm: Callable[[str, str], None]
+    lineage: Lineage = field(default_factory=Lineage)
 
 
 MakeWorkload = Callable[[ClusterOptions, Links], Awaitable[HostedWorkload]]
@@ -158,9 +169,12 @@ class Clusters:
         framework: who a cluster is to Mesos.
         connect: makes its way to Mesos.
         ask: asks Mesos for its agents; without it nobody checks whether a cluster fits.
+        leftovers: what deleted clusters have left behind.
+        operator: makes the way to Mesos' masters for an operator.
         broken: set when the store failed under a cluster; the service must end then.
         unreadable: clusters of the store that cannot be gone on with, and why; they are left as
             they are.
+        changing: held while a cluster is made or changed.
     """
 
     store: Store
@@ -169,14 +183,20 @@ class Clusters:
     framework: Callable[[ClusterOptions], FrameworkSettings]
     connect: Callable[[FrameworkSettings], Connector]
     ask: Ask | None = None
+    leftovers: Leftovers = field(init=False)
+    operator: Callable[[FrameworkSettings], Operator] = master_operator
     broken: asyncio.Event = field(default_factory=asyncio.Event)
     unreadable: dict[str, str] = field(default_factory=dict)
     _hosted: dict[str, Hosted] = field(default_factory=dict)
-    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        """Leftovers are of all clusters that there ever were."""
+        self.leftovers = Leftovers(self.store, self.clock, self._operator_for)
 
     async def restore(self) -> None:
         """Go on with the clusters that the store knows."""
-        for name in self.store.clusters():
+        for name in records.cluster_names(self.store):
             text = records.options(self.store, name)
             if text is None:
                 self.unreadable[name] = "it has records and no options"
@@ -222,21 +242,20 @@ class Clusters:
         """
         options = options_file.validate(dict(data), where)
         self._not_unreadable(options.name)
-        async with self._making:
+        async with self.changing:
             known = self._hosted.get(options.name)
             if known is None:
                 self._refuse_clashes(options, where)
                 if not wait_for_capacity:
                     await self.refuse_unfit(options)
-                text = json.dumps(options.model_dump(mode="json"))
-                return await self._host(options, keep=text), True
+                return await self._host(options, is_new=True), True
         if known.deleting is not None:
             raise Refused(f"cluster {options.name} is being deleted")
         if known.options != options:
-            keys = ", ".join(_differences(known.options, options))
+            found = ", ".join(str(change) for change in differences(known.options, options))
             raise Refused(
-                f"cluster {options.name} exists with other options ({keys}); options of a running "
-                "cluster cannot be changed yet"
+                f"cluster {options.name} exists with other options ({found}); `kubedcos cluster "
+                "update` changes a running cluster"
             )
         return known, False
 
@@ -270,15 +289,21 @@ class Clusters:
         if found:
             raise InvalidInput(found)
 
-    def delete(self, name: str) -> Hosted:
-        """Begin to take the cluster `name` down; asking again changes nothing.
+    def delete(self, name: str, wait: float | None = None) -> Hosted:
+        """Begin to take the cluster `name` down; asking again may change how long it waits.
+
+        Args:
+            name: the cluster.
+            wait: seconds for which lost agents are waited for; see `Scheduler.delete`.
 
         Raises:
             Unknown: there is none.
         """
         hosted = self.get(name)
         if hosted.deleting is None:
-            hosted.deleting = asyncio.create_task(self._delete(name, hosted))
+            hosted.deleting = asyncio.create_task(self._delete(name, hosted, wait))
+        elif wait is not None:
+            hosted.scheduler.wait_for_lost(wait)
         return hosted
 
     def get(self, name: str) -> Hosted:
@@ -330,27 +355,63 @@ class Clusters:
             await _end(hosted.running, hosted.beside, hosted.deleting)
             await hosted.workload.kubernetes.close()
 
-    async def _host(self, options: ClusterOptions, *, keep: str = "") -> Hosted:
-        """Make and start a cluster; `keep` is stored before it starts."""
-        late: list[Scheduler] = []
-        links = Links(
-            framework_id=lambda: late[0].world.cluster.framework_id if late else "",
-            alarm=lambda task_id, reason: _end_task(late[0], task_id, reason) if late else None,
-        )
-        settings = self.framework(options)
-        connector = self.connect(settings)
+    def _operator_for(self, record: LeftoverRecord) -> Operator:
+        """The way to the masters that a leftover is known to, as its cluster would have had it."""
+        settings = self.framework(ClusterOptions(name=record.cluster, role=record.role))
+        return self.operator(replace(settings, masters=record.masters))
+
+    async def workload_for(
+        self, hosted: Hosted, options: ClusterOptions, lineage: Lineage
+    ) -> HostedWorkload:
+        """What the cluster would run with these options; the caller closes it.
+
+        Raises:
+            InvalidInput: the artefact server lacks what they need.
+        """
+        return await self.make_workload(options, _links(lambda: hosted.scheduler, lineage))
+
+    async def restart(self, hosted: Hosted, options: ClusterOptions) -> None:
+        """Go on with the configuration that the store has as the target by now.
+
+        The scheduler ends and another one begins, as after a restart of the service: there is one
+        way into every state.
+        """
+        await _end(hosted.running, hosted.beside)
+        await hosted.workload.kubernetes.close()
+        lineage = configurations.load(self.store, options.name).lineage()
+        hosted.options = options
+        hosted.workload = await self.workload_for(hosted, options, lineage)
+        self._start(hosted)
+
+    async def _host(self, options: ClusterOptions, *, is_new: bool = False) -> Hosted:
+        """Make and start a cluster; what makes a new one known is stored before it starts."""
+        late: list[Hosted] = []
+        known = configurations.load(self.store, options.name)
+        record = known.target or configurations.first(options, self.clock.time())
+        after = Configurations({**known.by_number, record.number: record})
+        links = _links(lambda: late[0].scheduler if late else None, after.lineage())
+        self.connect(self.framework(options))
         workload = await self.make_workload(options, links)
-        if keep:
-            self.store.write(options.name, [records.put_options(keep)])
-        scheduler = Scheduler(workload.kubernetes, self.store, connector, settings, self.clock)
-        late.append(scheduler)
-        hosted = Hosted(options, workload, scheduler)
+        if is_new or known.target is None:
+            self.store.write(options.name, configurations.changes(known, record, ()))
+        hosted = Hosted(options, workload, self._scheduler(options, workload))
+        late.append(hosted)
         self._hosted[options.name] = hosted
-        hosted.running = asyncio.create_task(self._run(hosted))
-        hosted.beside = asyncio.create_task(_beside(hosted))
-        if scheduler.world.cluster.deleting:
+        self._start(hosted, hosted.scheduler)
+        if hosted.scheduler.world.cluster.deleting:
             self.delete(options.name)
         return hosted
+
+    def _start(self, hosted: Hosted, scheduler: Scheduler | None = None) -> None:
+        hosted.scheduler = scheduler or self._scheduler(hosted.options, hosted.workload)
+        hosted.failure = ""
+        hosted.running = asyncio.create_task(self._run(hosted))
+        hosted.beside = asyncio.create_task(_beside(hosted))
+
+    def _scheduler(self, options: ClusterOptions, workload: HostedWorkload) -> Scheduler:
+        settings = self.framework(options)
+        connector = self.connect(settings)
+        return Scheduler(workload.kubernetes, self.store, connector, settings, self.clock)
 
     async def _run(self, hosted: Hosted) -> None:
         name = hosted.options.name
@@ -368,8 +429,8 @@ class Clusters:
             _log.exception("cluster %s: the scheduler ended", name)
             self.broken.set()
 
-    async def _delete(self, name: str, hosted: Hosted) -> None:
-        wish = asyncio.create_task(hosted.scheduler.delete())
+    async def _delete(self, name: str, hosted: Hosted, wait: float | None) -> None:
+        wish = asyncio.create_task(hosted.scheduler.delete(wait))
         if hosted.running is None or hosted.running.done():
             # It had given up; what it left in Mesos still has to go.
             hosted.failure = ""
@@ -387,6 +448,20 @@ class Clusters:
         hosted.workload.forget()
         self._hosted.pop(name, None)
         _log.info("cluster %s is gone", name)
+
+
+def _links(scheduler: Callable[[], Scheduler | None], lineage: Lineage) -> Links:
+    """How a workload reaches its scheduler, which may be another one later."""
+
+    def framework_id() -> str:
+        found = scheduler()
+        return found.world.cluster.framework_id if found is not None else ""
+
+    def alarm(task_id: str, reason: str) -> None:
+        if (found := scheduler()) is not None:
+            _end_task(found, task_id, reason)
+
+    return Links(framework_id, alarm, lineage)
 
 
 async def _beside(hosted: Hosted) -> None:
@@ -411,9 +486,3 @@ def _end_task(scheduler: Scheduler, task_id: str, reason: str) -> None:
     if task is not None:
         _log.error("task %s has to end: %s", task_id, reason)
         scheduler.world.ask_to_end([task])
-
-
-def _differences(old: ClusterOptions, new: ClusterOptions) -> list[str]:
-    """Top-level keys whose values differ."""
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
-    return sorted(key for key in after if before.get(key) != after[key])

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kubedcos.api.hosting import Unknown
+from kubedcos.config.changes import ChangeRefused
 from kubedcos.config.problems import dotted
 from kubedcos.errors import ExitCode, InvalidInput, KubedcosError, Problem
 from kubedcos.mesos.client import SubscriptionEnded
@@ -85,7 +86,7 @@ class BodyLimit:
         await self._app(scope, counted if scope["type"] == "http" else receive, send)
 
 
-def problems(error: InvalidInput) -> list[dict[str, str]]:
+def problems(error: InvalidInput | ChangeRefused) -> list[dict[str, str]]:
     """Problems as plain data."""
     return [
         {
@@ -108,7 +109,7 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, SubscriptionEnded):
         code = 503
     document: dict[str, Any] = {"error": str(error), "exit_code": int(error.exit_code)}
-    if isinstance(error, InvalidInput):
+    if isinstance(error, InvalidInput | ChangeRefused):
         document["problems"] = problems(error)
     return JSONResponse(document, code)
 

@@ -117,6 +117,7 @@ def maker(
             reader=reader,
             clock=clock,
             alarm=links.alarm,
+            lineage=links.lineage,
         )
         # What a cluster was made from stays, whatever the server has later.
         if kept is None:

@@ -222,7 +222,7 @@ def _refusal(status: int, body: bytes) -> KubedcosError:
         text = str(document.get("error") or document.get("detail") or document)
     except (ValueError, AttributeError):
         return KubedcosError(f"the framework scheduler answered {status}: {body[:300]!r}")
-    if "problems" in document:
+    if "problems" in document and document.get("exit_code") != ExitCode.REFUSED:
         return InvalidInput([Problem(**problem) for problem in document["problems"]])
     kinds: dict[int, type[KubedcosError]] = {
         ExitCode.REFUSED: Refused,

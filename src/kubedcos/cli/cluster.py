@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from kubedcos.cli.asking import ClusterOption, WhyOption
-from kubedcos.cli.client import Client, cluster_name, connect
+from kubedcos.cli.client import cluster_name, connect
+from kubedcos.cli.cluster_changes import WaitOption, load_options, read_options, until_complete
+from kubedcos.cli.cluster_changes import app as changes
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
 from kubedcos.errors import InvalidInput, NotYetComplete, Problem, Refused
 
-if TYPE_CHECKING:
-    from kubedcos.config.cluster import ClusterOptions
-
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(changes)
 
-WaitOption = Annotated[
-    float, typer.Option("--wait", min=0, help="Wait for so many seconds until it is complete.")
-]
 _COLUMNS = (
     ("NAME", "name"),
     ("VERSION", "version"),
@@ -51,20 +48,21 @@ def create(
     One that does not fit on the agents there are is refused; see `kubedcos cluster check`.
     """
     how = chosen(output, as_json)
-    options = _options(file)
+    options = read_options(file)
+    name = str(options["name"])
     client = connect()
     answer = client.send(
         "POST",
         "clusters",
-        document=options.model_dump(mode="json"),
+        document=options,
         query={"wait_for_capacity": "true"} if wait_for_capacity else None,
         why=why,
     )
     if wait:
-        _until_complete(client, options.name, wait)
-        answer["cluster"] = client.get("clusters", options.name)
+        until_complete(client, name, wait)
+        answer["cluster"] = client.get("clusters", name)
     made = "created" if answer["changed"] else "is there already; nothing to change"
-    show(answer, how, text=f"cluster {options.name} {made}")
+    show(answer, how, text=f"cluster {name} {made}")
 
 
 @app.command()
@@ -85,9 +83,9 @@ def check(
     if inventory is not None:
         from kubedcos.cli import fitting  # noqa: PLC0415  only those who ask for it pay for it
 
-        found = fitting.of_inventory(inventory, None if file is None else _options(file))
+        found = fitting.of_inventory(inventory, None if file is None else load_options(file))
     elif file is not None:
-        document = _options(file).model_dump(mode="json")
+        document = read_options(file)
         found = connect().send("POST", "check", document=document)
     else:
         raise InvalidInput(
@@ -123,19 +121,56 @@ def delete(
     wait: WaitOption = 300.0,
     why: WhyOption = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    lost_wait: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Wait so many seconds for lost agents; what is there is collected later."
+        ),
+    ] = None,
 ) -> None:
     """End all tasks of a cluster, destroy its volumes, remove its framework from Mesos."""
     client = connect()
     client.get("clusters", name)
     if not yes:
         typer.confirm(f"Delete cluster {name} and everything that it holds?", abort=True, err=True)
-    client.send("DELETE", "clusters", name, why=why)
+    query = {} if lost_wait is None else {"lost_wait": str(lost_wait)}
+    client.send("DELETE", "clusters", name, query=query, why=why)
     deadline = time.monotonic() + wait
     while any(cluster["name"] == name for cluster in client.get("clusters")):
         if time.monotonic() >= deadline:
             raise NotYetComplete(f"cluster {name} is still being deleted")
         time.sleep(_POLL_SECONDS)
     tell(f"cluster {name} is gone")
+    left = [found for found in client.get("leftovers") if found["cluster"] == name]
+    for found in left:
+        tell(f"left on {found['hostname']}: {found['pod']}, collected when the agent returns")
+
+
+@app.command()
+def leftovers(
+    forget: Annotated[
+        str, typer.Option(help="Forget the leftover with this ID: its agent never returns.")
+    ] = "",
+    output: OutputOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """List what deleted clusters have left on lost agents; it is collected when they return."""
+    how = chosen(output, as_json)
+    client = connect()
+    if forget:
+        client.send("DELETE", "leftovers", forget)
+    show(
+        client.get("leftovers"),
+        how,
+        columns=(
+            ("ID", "id"),
+            ("CLUSTER", "cluster"),
+            ("POD", "pod"),
+            ("HOST", "hostname"),
+            ("SINCE", "left_at"),
+            ("WAITS FOR", "waits_for"),
+        ),
+    )
 
 
 @app.command()
@@ -163,19 +198,6 @@ def schema() -> None:
     show(options_file.json_schema(), Format.JSON)
 
 
-def _options(file: Path) -> ClusterOptions:
-    """The options in a file."""
-    from kubedcos.config import cluster as options_file  # noqa: PLC0415  pydantic costs 0.2 s
-
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            [Problem(str(file), str(error), "a readable YAML file", id="options-unreadable")]
-        ) from error
-    return options_file.load(text, str(file))
-
-
 def _fitting(found: dict[str, Any]) -> str:
     """What a check found, for people."""
     lines = [
@@ -185,23 +207,6 @@ def _fitting(found: dict[str, Any]) -> str:
     ]
     lines.append("fits" if found["fits"] else "does not fit")
     return "\n".join(lines)
-
-
-def _until_complete(client: Client, name: str, seconds: float) -> None:
-    """Wait for the plan `deploy`; says on stderr what is done meanwhile."""
-    deadline = time.monotonic() + seconds
-    said = ""
-    while True:
-        cluster = client.get("clusters", name)
-        if cluster["status"] == "COMPLETE":
-            return
-        doing = str(cluster["error"] or cluster["doing"])
-        if doing != said:
-            tell(doing)
-            said = doing
-        if time.monotonic() >= deadline:
-            raise NotYetComplete(f"plan deploy of {name} is {cluster['status']}: {doing}")
-        time.sleep(_POLL_SECONDS)
 
 
 def _page(cluster: dict[str, Any]) -> str:

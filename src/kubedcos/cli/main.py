@@ -21,7 +21,7 @@ GROUPS: dict[str, tuple[str, str]] = {
         "Hosts for one machine: up, down, status, exec, load-image; simulate.",
     ),
     "artifacts": ("kubedcos.cli.artifacts", "Binaries and images: list, build, verify, bundle."),
-    "cluster": ("kubedcos.cli.cluster", "Kubernetes clusters: create, list, show, delete."),
+    "cluster": ("kubedcos.cli.cluster", "Kubernetes clusters: create, update, scale, delete."),
     "status": ("kubedcos.cli.status", "How every cluster stands; --watch, --wait 10m."),
     "plan": ("kubedcos.cli.plan", "What is done in which order, how far it is; steer it."),
     "pod": ("kubedcos.cli.pod", "Pod instances and their Mesos tasks; restart, replace, pause."),

@@ -246,6 +246,13 @@ class Recovery(Section):
     """Seconds before planned maintenance of an agent at which it is vacated."""
 
 
+class Update(Section):
+    """How changes are rolled out."""
+
+    nodes_at_once: Annotated[int, Field(ge=1, le=100)] = 1
+    """Nodes that an update may restart at the same time."""
+
+
 class ClusterOptions(Section):
     """One Kubernetes cluster, which is one Mesos framework."""
 
@@ -273,6 +280,7 @@ class ClusterOptions(Section):
     artifacts: Artifacts = Artifacts()
     addons: Addons = Addons()
     recovery: Recovery = Recovery()
+    update: Update = Update()
 
     @property
     def mesos_role(self) -> str:

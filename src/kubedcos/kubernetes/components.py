@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from kubedcos.config import constraints
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.config.constraints import Rows
+from kubedcos.config.lineage import Lineage
 from kubedcos.config.pools import NODE_POD, Pool
 from kubedcos.kubernetes import addons, control_plane, etcd, node, node_network
 from kubedcos.kubernetes.etcd_membership import PEER_PORT
@@ -46,8 +50,14 @@ RECIPES: dict[str, Recipe] = {
 _STARTING = 420.0  # the launcher may wait 300 s for what a component needs
 
 
-def service(options: ClusterOptions) -> ServiceSpec:
-    """All that the framework of a cluster runs."""
+def service(options: ClusterOptions, lineage: Lineage | None = None) -> ServiceSpec:
+    """All that the framework of a cluster runs.
+
+    Args:
+        options: the cluster's.
+        lineage: configurations that it had, and numbers of its instances; None for a new one.
+    """
+    past = lineage or Lineage()
     pods = (
         _etcd(options),
         _api_server(options),
@@ -57,13 +67,14 @@ def service(options: ClusterOptions) -> ServiceSpec:
         _addons("addons", addons.wanted(options), options),
     )
     nodes = tuple(_nodes(name, pool, options) for name, pool in options.pools.items())
+    nodes = tuple(replace(pod, numbers=past.indices.get(pod.name, ())) for pod in nodes)
     phases = (
         _phase("etcd", Strategy.SERIAL, pods[0]),
         _phase("kube-apiserver", Strategy.PARALLEL, pods[1]),
         _phase("kube-controller-manager", Strategy.PARALLEL, pods[2]),
         _phase("kube-scheduler", Strategy.PARALLEL, pods[3]),
         _one_by_one("mandatory-addons", pods[4]),
-        _phase("node", Strategy.PARALLEL, *nodes),
+        _phase("node", Strategy.PARALLEL, *nodes, at_once=options.update.nodes_at_once),
         _one_by_one("addons", pods[5]),
     )
     return ServiceSpec(
@@ -73,7 +84,20 @@ def service(options: ClusterOptions) -> ServiceSpec:
         plans=(PlanSpec("deploy", phases),),
         maintenance_lead=float(options.recovery.maintenance_lead),
         restore_command=f"kubedcos cluster restore {options.name}",
+        target=past.target,
+        outdated=_outdated((*pods, *nodes), options, past),
     )
+
+
+def _outdated(
+    pods: Iterable[PodSpec], options: ClusterOptions, past: Lineage
+) -> dict[tuple[int, str, str], str]:
+    return {
+        (number, pod.name, task.name): reason
+        for pod in pods
+        for task in pod.tasks
+        for number, reason in past.reasons(options, pod.name, task.name).items()
+    }
 
 
 # --- steps ---------------------------------------------------------------------------------------
@@ -84,14 +108,14 @@ def _step(pod: PodSpec, index: int, tasks: tuple[str, ...]) -> StepSpec:
     return StepSpec(name=name, pod=pod.name, index=index, tasks=tasks)
 
 
-def _phase(name: str, strategy: Strategy, *pods: PodSpec) -> PhaseSpec:
+def _phase(name: str, strategy: Strategy, *pods: PodSpec, at_once: int = 1) -> PhaseSpec:
     """All tasks of an instance start together."""
     steps = tuple(
         _step(pod, index, tuple(task.name for task in pod.tasks))
         for pod in pods
-        for index in range(pod.count)
+        for index in pod.indices
     )
-    return PhaseSpec(name, strategy, steps)
+    return PhaseSpec(name, strategy, steps, at_once)
 
 
 def _one_by_one(name: str, pod: PodSpec) -> PhaseSpec:

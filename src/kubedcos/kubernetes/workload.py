@@ -11,17 +11,19 @@ import httpx2
 
 from kubedcos.clock import Clock
 from kubedcos.config.cluster import ClusterOptions
+from kubedcos.config.lineage import Lineage
 from kubedcos.config.pools import is_node_pod
 from kubedcos.errors import InvalidInput, Problem
-from kubedcos.kubernetes import components, etcd, kubeconfig, launcher
+from kubedcos.kubernetes import components, etcd, eviction_check, kubeconfig, launcher
 from kubedcos.kubernetes.api_servers import ApiServers
 from kubedcos.kubernetes.approval import NodeClaim
 from kubedcos.kubernetes.approver import Approver
 from kubedcos.kubernetes.artifact_index import ArtifactIndex
 from kubedcos.kubernetes.delivery import Delivery, SandboxReader
 from kubedcos.kubernetes.etcd_membership import Applicant, EtcdMembership, Seat
+from kubedcos.kubernetes.eviction_check import Contents
 from kubedcos.kubernetes.grants import Grant, Grants, new_grant
-from kubedcos.kubernetes.kube_api import KubeApi
+from kubedcos.kubernetes.kube_api import ApiError, KubeApi
 from kubedcos.kubernetes.leaving import Leaving
 from kubedcos.kubernetes.logins import Logins
 from kubedcos.kubernetes.payload import File, MaterialRequest
@@ -81,6 +83,7 @@ class KubernetesWorkload:
         alarm: told task id and reason when a task's keys may be in wrong hands: end the task.
         logins: how the scheduler itself logs in to the cluster.
         plain: client for health without login.
+        lineage: configurations that the cluster had; None for a new one.
 
     Raises:
         InvalidInput: the artefact server lacks something that the cluster needs.
@@ -98,13 +101,14 @@ class KubernetesWorkload:
         alarm: Callable[[str, str], None],
         logins: Logins | None = None,
         plain: httpx2.AsyncClient | None = None,
+        lineage: Lineage | None = None,
     ) -> None:
         self.options = options
         self._vault = vault
         self._index = index
         self._endpoint = endpoint
         self._clock = clock
-        self._spec = components.service(options)
+        self._spec = components.service(options, lineage)
         self._grants = Grants(vault.store)
         self._logins = logins or Logins(vault, clock)
         self._plain = plain or httpx2.AsyncClient(trust_env=False)
@@ -239,6 +243,24 @@ class KubernetesWorkload:
             tls_server_name=api_host(self.options) if front else "",
         )
 
+    async def objections_to_leaving(self, instances: Sequence[str]) -> list[Problem]:
+        """What speaks against taking these nodes away; none while there is no API to ask."""
+        nodes = {
+            grant.node
+            for grant in self._grants.all.values()
+            if grant.node and grant.pod_instance in set(instances)
+        }
+        api = self._connect()
+        if api is None or not nodes:
+            return []
+        try:
+            contents = await _contents(api)
+        except ApiError as error:
+            wanted = "an answer of what is on these nodes"
+            fix = "--force removes them without asking."
+            return [Problem("Kubernetes", str(error), wanted, id="scale-down-unknown", fix=fix)]
+        return eviction_check.objections(nodes, contents)
+
     async def run(self) -> None:
         """What goes on beside staging, for ever: approve renewals of kubelets' certificates."""
         await self._approver.run(self._connect)
@@ -346,7 +368,28 @@ class KubernetesWorkload:
                 raise InvalidInput([problem])
 
     def _task(self, grant: Grant) -> TaskSpec:
-        for task in self._spec.pod(grant.pod).tasks:
-            if task.name == grant.task:
-                return task
-        raise KeyError(grant.task)
+        """The task's specification; an update may have taken it away since the launch."""
+        for pod in self._spec.pods:
+            for task in pod.tasks:
+                if (pod.name, task.name) == (grant.pod, grant.task):
+                    return task
+        wanted = "a task that the cluster's options ask for"
+        problem = Problem("task", f"{grant.task} of {grant.pod_instance}", wanted, id="task-gone")
+        raise InvalidInput([problem])
+
+
+async def _contents(api: KubeApi) -> Contents:
+    """What a cluster holds, for `eviction_check`.
+
+    Raises:
+        ApiError: the API refused or did not answer.
+    """
+    lists = [
+        (await api.get(path)).get("items", ())
+        for path in (
+            "/api/v1/nodes",
+            "/api/v1/pods",
+            "/apis/policy/v1/poddisruptionbudgets",
+        )
+    ]
+    return Contents(*lists)

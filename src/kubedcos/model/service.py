@@ -156,6 +156,8 @@ class PodSpec:
 
     Attributes:
         role: Mesos role whose offers it takes; empty means the service's.
+        numbers: indices of the instances where they are not 0 to `count` - 1: instances that were
+            removed by name leave gaps, and nobody is renumbered.
     """
 
     name: str
@@ -164,6 +166,12 @@ class PodSpec:
     placement: PlacementSpec = PlacementSpec()
     recovery: RecoverySpec = RecoverySpec()
     role: str = ""
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Index of each instance, ascending."""
+        return self.numbers or tuple(range(self.count))
 
     def instance(self, index: int) -> str:
         """Name of instance `index`."""
@@ -192,11 +200,16 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class PhaseSpec:
-    """Steps that belong together."""
+    """Steps that belong together.
+
+    Attributes:
+        at_once: how many of its pod instances an update may have down at the same time.
+    """
 
     name: str
     strategy: Strategy
     steps: tuple[StepSpec, ...]
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +229,9 @@ class ServiceSpec:
         role: Mesos role of its pods, but for those that name one.
         maintenance_lead: seconds before planned maintenance of an agent at which it is vacated.
         restore_command: what a person runs when a quorum is lost for good; empty: nothing does.
+        target: number of the configuration that all this follows from; tasks are launched with it.
+        outdated: for tasks that were launched with an earlier configuration and have to be started
+            anew: configuration, pod and task name to the reason.
     """
 
     name: str
@@ -224,6 +240,8 @@ class ServiceSpec:
     plans: tuple[PlanSpec, ...]
     maintenance_lead: float = 3600.0
     restore_command: str = ""
+    target: int = 0
+    outdated: Mapping[tuple[int, str, str], str] = field(default_factory=dict)
 
     @property
     def roles(self) -> tuple[str, ...]:

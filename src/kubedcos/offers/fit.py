@@ -36,12 +36,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What an agent gives: resources to reserve, volumes to create, and grants to launch on."""
+    """What an agent gives: resources to reserve, volumes to create, and grants to launch on.
+
+    Attributes:
+        unreserve: what an earlier reservation holds beyond what its tasks need by now.
+    """
 
     grants: tuple[Grant, ...]
     reserve: tuple[Resource, ...] = ()
     create: tuple[Resource, ...] = ()
     reservation_id: str = ""
+    unreserve: tuple[Resource, ...] = ()
 
 
 def fit(requirement: Requirement, resources: Sequence[Resource]) -> Fit | tuple[Finding, ...]:
@@ -88,12 +93,7 @@ def _take(
     requirement: Requirement, task: TaskSpec, pool: Pool, usable: Usable
 ) -> tuple[Grant, list[Resource]] | Finding:
     parts: list[Resource] = []
-    amounts = {
-        "cpus": millis_of(task.cpus),
-        "mem": task.mem_mb * 1000,
-        "disk": task.disk_mb * 1000,
-    }
-    for name, millis in amounts.items():
+    for name, millis in _amounts(task).items():
         parts += pool.take(name, millis, usable)
     granted: list[int] = []
     for number in port_numbers(task):
@@ -102,7 +102,7 @@ def _take(
             return Finding("ports", f"has not port {number} twice", detail=f"port {number}")
         granted.append(port.ranges[0][0])
         parts.append(port)
-    stack = _stack(requirement, task)
+    stack = _stack(requirement, task, requirement.fresh_id)
     if stack:
         parts = [replace(part, reservations=(*part.reservations, *stack)) for part in parts]
     volumes: list[Resource] = []
@@ -127,10 +127,12 @@ def _take(
     return grant, volumes
 
 
-def _stack(requirement: Requirement, task: TaskSpec) -> tuple[Reservation, ...]:
+def _stack(
+    requirement: Requirement, task: TaskSpec, reservation_id: str
+) -> tuple[Reservation, ...]:
     if not requirement.pod.reserved:
         return ()
-    labels = requirement.labels(requirement.fresh_id, task)
+    labels = requirement.labels(reservation_id, task)
     return (Reservation(requirement.role, principal=requirement.principal, labels=labels),)
 
 
@@ -145,8 +147,15 @@ def _existing(requirement: Requirement, resources: Sequence[Resource]) -> Fit | 
         return (Finding("reservation", reason),)
     grants: list[Grant] = []
     short: list[Finding] = []
+    free = Pool(resources)
+    reserve: list[Resource] = []
+    unreserve: list[Resource] = []
     for task in requirement.to_launch:
-        held = tuple(resource for resource in ours if resource.label(TASK_LABEL) == task.name)
+        holds = tuple(resource for resource in ours if resource.label(TASK_LABEL) == task.name)
+        added, freed = _resized(requirement, task, holds, free)
+        held = _changed(holds, added, freed)
+        reserve += added
+        unreserve += freed
         short += _shortages(requirement, task, held)
         numbers = [
             low for part in held for low, high in _ports(part) for low in range(low, high + 1)
@@ -161,16 +170,65 @@ def _existing(requirement: Requirement, resources: Sequence[Resource]) -> Fit | 
         )
     if short:
         return tuple(short)
-    return Fit(tuple(grants), reservation_id=requirement.reservation_id)
+    return Fit(
+        tuple(grants),
+        reserve=merged(reserve),
+        reservation_id=requirement.reservation_id,
+        unreserve=merged(unreserve),
+    )
 
 
-def _shortages(requirement: Requirement, task: TaskSpec, held: Sequence[Resource]) -> list[Finding]:
-    needs = {
+def _resized(
+    requirement: Requirement, task: TaskSpec, held: Sequence[Resource], free: Pool
+) -> tuple[list[Resource], list[Resource]]:
+    """What a task's reservation needs beside what it holds, and what it holds beyond its needs.
+
+    An update may have changed the task's size; its volumes stay as they are. What is not there to
+    be added is missing in the answer.
+    """
+    added: list[Resource] = []
+    freed: list[Resource] = []
+    stack = _stack(requirement, task, requirement.reservation_id)
+    for name, needed in _amounts(task).items():
+        parts = [part for part in held if part.name == name and not part.is_volume]
+        missing = needed - sum(size(part) for part in parts)
+        if 0 < missing <= free.total(name, unreserved):
+            taken = free.take(name, missing, unreserved)
+            added += [replace(part, reservations=stack) for part in taken]
+        for part in parts:
+            if missing < 0:
+                over = min(-missing, part.millis)
+                freed.append(replace(part, millis=over))
+                missing += over
+    return added, freed
+
+
+def _changed(
+    held: Sequence[Resource], added: Sequence[Resource], freed: Sequence[Resource]
+) -> tuple[Resource, ...]:
+    """What a task holds after its reservation was resized."""
+    rest = []
+    for part in held:
+        over = sum(
+            gone.millis for gone in freed if replace(gone, millis=0) == replace(part, millis=0)
+        )
+        left = part if not over else replace(part, millis=part.millis - over)
+        if size(left) or left.is_volume:
+            rest.append(left)
+    return merged([*rest, *added])
+
+
+def _amounts(task: TaskSpec) -> dict[str, int]:
+    """Scalars that a task needs, in thousandths; volumes are another matter."""
+    return {
         "cpus": millis_of(task.cpus),
         "mem": task.mem_mb * 1000,
         "disk": task.disk_mb * 1000,
-        "ports": len(port_numbers(task)) * 1000,
     }
+
+
+def _shortages(requirement: Requirement, task: TaskSpec, held: Sequence[Resource]) -> list[Finding]:
+    needs = {**_amounts(task), "ports": len(port_numbers(task)) * 1000}
     short = []
     for name, needed in needs.items():
         available = sum(size(part) for part in held if part.name == name and not part.is_volume)

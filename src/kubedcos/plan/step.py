@@ -21,6 +21,8 @@ class Stage(StrEnum):
     RUNNING = "RUNNING"
     ENDING = "ENDING"
     """Asked to end, or Mesos says that it is being killed."""
+    OUTDATED = "OUTDATED"
+    """It runs with an earlier configuration and is to be started anew."""
     UNREACHABLE = "UNREACHABLE"
     """Mesos has lost its agent; it may still run, so no other is started."""
     FAILED = "FAILED"
@@ -39,6 +41,7 @@ class TaskFact:
         ready: the component itself said so (persisted once it did).
         reason: what the component, Mesos or offer evaluation says while it is not ready.
         wait_seconds: for FAILED, time until the next attempt.
+        outdated: an update has to start it anew, in the plan's order.
     """
 
     name: str
@@ -47,6 +50,7 @@ class TaskFact:
     ready: bool = False
     reason: str = ""
     wait_seconds: float = 0.0
+    outdated: bool = False
 
     @property
     def done(self) -> bool:
@@ -75,6 +79,7 @@ _STATUS = {
     Stage.ABSENT: Status.PENDING,
     Stage.UNREACHABLE: Status.PENDING,
     Stage.ENDING: Status.PENDING,
+    Stage.OUTDATED: Status.PENDING,
     Stage.INTENDED: Status.PREPARED,
     Stage.STARTING: Status.STARTING,
     Stage.PAUSED: Status.WAITING,
@@ -85,6 +90,7 @@ _PHRASE = {
     Stage.ABSENT: "is not launched",
     Stage.UNREACHABLE: "is on an unreachable agent",
     Stage.ENDING: "is ending",
+    Stage.OUTDATED: "is to be restarted",
     Stage.INTENDED: "was sent to Mesos",
     Stage.STARTING: "is starting",
     Stage.PAUSED: "is paused",

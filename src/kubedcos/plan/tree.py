@@ -43,6 +43,7 @@ class Step:
         begun: one of its tasks was launched, whatever became of it.
         restarting: an operator wants it done again, and its turn has not come.
         forced: it counts as complete because an operator said so.
+        outdated: an update has to start some of its tasks anew, which waits its turn.
     """
 
     plan: str
@@ -56,6 +57,7 @@ class Step:
     begun: bool = False
     restarting: bool = False
     forced: bool = False
+    outdated: bool = False
 
     @property
     def key(self) -> StepKey:
@@ -137,21 +139,28 @@ def candidates(plan: Plan) -> tuple[Step, ...]:
 
     Recovery does not wait its turn: a node that was lost is not held up by a control plane that is
     restarting, nor by a pause of its phase or plan. A step that is paused itself is no candidate,
-    and one that an operator restarts waits for its turn.
+    and one that an operator or an update restarts waits for its turn.
     """
+    front = front_keys(plan)
+    return tuple(
+        step
+        for step in plan.steps
+        if step.status not in (Status.COMPLETE, Status.WAITING)
+        and (step.key in front or (step.was_complete and not step.restarting and not step.outdated))
+    )
+
+
+def front_keys(plan: Plan) -> frozenset[StepKey]:
+    """Incomplete steps whose turn it is, as far as nobody has paused them."""
     front: set[StepKey] = set()
     for index in () if plan.paused else _front(Strategy.SERIAL, [p.status for p in plan.phases]):
         phase = plan.phases[index]
         if phase.paused:
             continue
         statuses = [step.status for step in phase.steps]
-        front |= {phase.steps[at].key for at in _front(phase.spec.strategy, statuses)}
-    return tuple(
-        step
-        for step in plan.steps
-        if step.status not in (Status.COMPLETE, Status.WAITING)
-        and (step.key in front or (step.was_complete and not step.restarting))
-    )
+        found = (phase.steps[at] for at in _front(phase.spec.strategy, statuses))
+        front |= {step.key for step in found if step.status is not Status.WAITING}
+    return frozenset(front)
 
 
 def _phase(
@@ -193,7 +202,8 @@ def _step(
 ) -> Step:
     """A step as its tasks say, and as operators want it."""
     status, reason = judge(known) if known is not None else (Status.PENDING, "")
-    if past.lasting:
+    outdated = any(task.outdated for task in known or ())
+    if past.lasting and not outdated:
         status, reason = Status.COMPLETE, ""
     begun = any(task.stage is not Stage.ABSENT for task in known or ())
     restarting = asked.restart and begun
@@ -216,6 +226,7 @@ def _step(
         begun=begun,
         restarting=restarting,
         forced=forced,
+        outdated=outdated,
     )
 
 
@@ -236,8 +247,9 @@ def _blocked(phase: Phase, reason: str) -> Phase:
 
 
 def _step_blocked(step: Step, reason: str) -> Step:
-    if step.status is not Status.PENDING or (step.was_complete and not step.restarting):
+    again = step.restarting or step.outdated
+    if step.status is not Status.PENDING or (step.was_complete and not again):
         return step
-    if step.restarting:
+    if again:
         return replace(step, reason=f"{step.reason}; {reason}")
     return replace(step, reason=reason)

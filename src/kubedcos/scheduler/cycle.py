@@ -16,11 +16,21 @@ from kubedcos.offers.requirement import Requirement, largest_first
 from kubedcos.offers.round import Round
 from kubedcos.plan.status import Status
 from kubedcos.plan.tree import Plan
-from kubedcos.scheduler import history, invariants, launching, staging, steering, translate
+from kubedcos.scheduler import (
+    decommission,
+    history,
+    invariants,
+    launching,
+    leaving_behind,
+    staging,
+    steering,
+    translate,
+)
 from kubedcos.scheduler.demand import Demand, Voice
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
 from kubedcos.scheduler.recovery import DRAINING
+from kubedcos.scheduler.rollout import rollout, stale
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.tally import Tally
 from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
@@ -91,7 +101,9 @@ class Cycle:
         if changed or marks or settled:
             self.world.commit([*changed, *marks], settled)
             found = staging.plans(self.workload.spec, self.world, now)
-        return found
+        leaving = decommission.surplus(self.workload.spec, self.world)
+        retiring = decommission.plan(leaving, self.world.leaving)
+        return found if retiring is None else (*found, retiring)
 
     def _measure(self, changed: Iterable[StepRecord]) -> None:
         """Count steps that have just become complete or begun to recover."""
@@ -107,13 +119,12 @@ class Cycle:
         self._give_up_unknown()
         self._note_reactivated()
         await self._reconcile(connection)
-        done = self._restart()
-        done += self.mover.advance()
+        done = [*self.mover.advance(), *self._restart(), *self._roll(), *self._decommission()]
         done += await self._kill(connection)
         # Before anything is launched: what shows that a reservation is gone are unused offers.
         self._note_released()
         found = self.plans()
-        wanted = staging.due(found, self.world)
+        wanted = staging.due(self.workload.spec, found, self.world)
         done += await self._launch_all(connection, wanted)
         self._relocate(wanted)
         self._watch_for(wanted)
@@ -121,7 +132,7 @@ class Cycle:
         done += await self._release(connection)
         found = self.plans() if done or wanted else found
         self.complete = all(plan.status is Status.COMPLETE for plan in found)
-        still = {item.pod_instance for item in staging.due(found, self.world)}
+        still = {item.pod_instance for item in staging.due(self.workload.spec, found, self.world)}
         abandoned = self._abandoned()
         away = {id_ for id_ in abandoned if self.world.is_lost(self.world.reservations[id_].agent)}
         waiting = still | {f"reservation {id_}" for id_ in abandoned - away}
@@ -139,10 +150,10 @@ class Cycle:
         return [f"restarts {', '.join(steps)}"] if steps else []
 
     async def dismantle(self, connection: Connection) -> str:
-        """A cycle that takes the service down; the empty sentence means that nothing is left.
+        """A cycle that takes the service down; the empty sentence means that it is done.
 
         Tasks that Mesos cannot reach are left to TEARDOWN, which ends them when their agent
-        returns; a reservation there is waited for.
+        returns; a reservation there is waited for, and after a time written down as a leftover.
         """
         self.complete = False
         self.world.ask_to_end(self.world.alive)
@@ -161,7 +172,70 @@ class Cycle:
         elif waiting:
             hosts = {found.agent.hostname for found in self.world.reservations.values()}
             done.append(f"waits for offers from {', '.join(sorted(hosts))} to release volumes")
+        if done and self._waited_enough():
+            self._leave_behind()
+            return ""
         return "; ".join(done)
+
+    def _waited_enough(self) -> bool:
+        cluster = self.world.cluster
+        # A wish from before there was a bound has no beginning: it is bounded from now on.
+        if not cluster.deleting_since:
+            now = self.clock.time()
+            wait = cluster.delete_wait or self.pace.delete_wait
+            self.world.commit([replace(cluster, deleting_since=now, delete_wait=wait)])
+            return False
+        return self.clock.time() - cluster.deleting_since >= cluster.delete_wait
+
+    def _leave_behind(self) -> None:
+        """Write down what could not be released, in a place that outlives the cluster."""
+        left = leaving_behind.notes(
+            self.world.reservations.values(),
+            cluster=self.workload.spec.name,
+            role=self.settings.role,
+            masters=self.settings.masters,
+            now=self.clock.time(),
+        )
+        self.world.leave_behind(left)
+        for record in left:
+            _log.warning(
+                "%s: leaves reservation %s of %s on %s, which is out of reach",
+                record.cluster,
+                record.id,
+                record.pod_instance,
+                record.agent.hostname,
+            )
+
+    def _roll(self) -> list[str]:
+        """Have outdated tasks ended whose turn it is."""
+        spec = self.workload.spec
+        self.world.rollout = {}
+        if not stale(spec, self.world):
+            return []
+        found = rollout(spec, self.plans(), self.world)
+        self.world.rollout = found.waiting
+        for turn in found.turns:
+            self.world.ask_to_end(turn.tasks)
+        return [f"restarts {turn.pod_instance} ({turn.reason})" for turn in found.turns]
+
+    def _decommission(self) -> list[str]:
+        """Have pod instances leave that the service does not ask for any more, one by one."""
+        done = []
+        self.world.leaving = {}
+        now = self.clock.time()
+        for leaving in decommission.surplus(self.workload.spec, self.world):
+            if not leaving.alive:
+                self.world.commit(remove=decommission.erased(leaving, self.world))
+                done.append(f"removed {leaving.pod_instance}")
+            elif given_up := decommission.given_up(leaving, now, self.pace):
+                self.world.commit(lost(task, given_up, now, self.pace) for task in leaving.alive)
+                for task in leaving.alive:
+                    self.workload.task_ended(task.task_id)
+        turn = decommission.next_to_leave(decommission.surplus(self.workload.spec, self.world))
+        if turn is not None and not turn.ending:
+            self.world.ask_to_end(turn.alive)
+            done.append(f"ends {turn.pod_instance}, which is not wanted any more")
+        return done
 
     async def _launch_all(self, connection: Connection, wanted: Sequence[staging.Due]) -> list[str]:
         """Launch what is due on the offers at hand, the largest first."""
@@ -209,7 +283,9 @@ class Cycle:
             return ""
         there.take(requirement, outcome.chosen)
         self._unfit_since.pop(wanted.pod_instance, None)
-        intent = launching.intend(self.world, wanted, requirement, outcome.chosen, now, self.new_id)
+        intent = launching.intend(
+            self.world, wanted, requirement, outcome.chosen, now, self.new_id, spec.target
+        )
         try:
             call = launching.accept(
                 self.world,

@@ -36,6 +36,7 @@ def intend(
     verdict: Verdict,
     now: float,
     new_id: Callable[[], str],
+    configuration: int = 0,
 ) -> Intent:
     """Store the intent to launch: tasks, home and reservation of the pod, start of the step.
 
@@ -62,6 +63,7 @@ def intend(
                 failures=old.failures if old is not None else 0,
                 intended_at=now,
                 state_at=now,
+                configuration=configuration,
             )
         )
     records: list[Record] = [*tasks, *_home(world, requirement, verdict, now)]
@@ -83,7 +85,7 @@ def accept(
     role: str,
     refuse_seconds: float,
 ) -> wire.Call:
-    """The ACCEPT of an intent: RESERVE and CREATE if need be, and one LAUNCH of all tasks.
+    """The ACCEPT of an intent: what reservations and volumes need, and one LAUNCH of all tasks.
 
     Raises:
         Exception: whatever the workload raises while it makes a command; nothing was sent.
@@ -97,6 +99,8 @@ def accept(
             translate.task_info(launch, command, grant.resources, cluster=cluster, role=role)
         )
     operations = []
+    if intent.fit.unreserve:
+        operations.append(translate.unreserve(intent.fit.unreserve, role))
     if intent.fit.reserve:
         operations.append(translate.reserve(intent.fit.reserve, role))
     if intent.fit.create:

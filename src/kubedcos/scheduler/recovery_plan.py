@@ -156,7 +156,7 @@ def _recovered(spec: ServiceSpec, record: StepRecord) -> Step | None:
     instance, _, names = record.step.removesuffix("]").partition(":[")
     name, _, number = instance.rpartition("-")
     pod = next((pod for pod in spec.pods if pod.name == name), None)
-    if pod is None or not number.isdecimal() or int(number) >= pod.count:
+    if pod is None or not number.isdecimal() or int(number) not in pod.indices:
         return None
     return Step(
         plan=NAME,

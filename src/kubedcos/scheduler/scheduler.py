@@ -139,19 +139,33 @@ class Scheduler:
             await self._prober.close()
             await self._departures.close()
 
-    async def delete(self) -> None:
+    async def delete(self, wait: float | None = None) -> None:
         """Take everything down and wait until Mesos shows no trace; `run` does the work.
 
         Tasks are killed, volumes destroyed, resources unreserved, the framework torn down, the
         state dropped, in this order. The wish is stored: a scheduler that is started again goes on
         with it, and cancelling the wait changes nothing.
+
+        Args:
+            wait: seconds from now on for which what cannot be released is waited for; then it is
+                written down as a leftover. None: `Pace.delete_wait`.
         """
         if self._deleted.is_set():
             return
-        if not self.world.cluster.deleting:
-            self.world.commit([replace(self.world.cluster, deleting=True)])
+        cluster = self.world.cluster
+        if not cluster.deleting:
+            seconds = self._pace.delete_wait if wait is None else wait
+            now = self._clock.time()
+            self.world.commit(
+                [replace(cluster, deleting=True, deleting_since=now, delete_wait=seconds)]
+            )
         self._inbox.put_nowait(Wake())
         await self._deleted.wait()
+
+    def wait_for_lost(self, wait: float) -> None:
+        """Change how long a deletion waits for lost agents, in seconds since it was asked for."""
+        self.world.commit([replace(self.world.cluster, delete_wait=wait)])
+        self._inbox.put_nowait(Wake())
 
     def snapshot(self) -> dict[str, Any]:
         """How the cluster stands, as plain data: see `views` for its parts."""

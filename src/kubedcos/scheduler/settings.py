@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.mesos.client import HttpConnector
 from kubedcos.mesos.detector import detector
+from kubedcos.mesos.freeing import MasterOperator
 from kubedcos.mesos.tls import client_context
 
 CAPABILITIES: Final = (
@@ -95,6 +97,10 @@ class Pace:
         stray_grace: an agent that is back for less than this time may have tasks that were given
             up; their resources are not offered, and yet not free.
         inverse_refuse: Mesos repeats what it wants of an agent after this time.
+        leave_wait: a pod instance that is to go and is out of reach is forgotten after this time;
+            what is left of it is ended and released when its agent returns.
+        delete_wait: the deletion of a cluster waits for lost agents for this time; what is left
+            there is written down and collected when they return.
     """
 
     tick: float = 1.0
@@ -121,6 +127,8 @@ class Pace:
     absent_after: float = 60.0
     stray_grace: float = 20.0
     inverse_refuse: float = 60.0
+    leave_wait: float = 600.0
+    delete_wait: float = 600.0
 
 
 def secret(settings: FrameworkSettings) -> tuple[str, str] | None:
@@ -147,8 +155,22 @@ def connector(settings: FrameworkSettings) -> HttpConnector:
     Raises:
         InvalidInput: `masters` makes no sense, or the secret or a certificate cannot be read.
     """
+    credentials, tls = _access(settings)
+    return HttpConnector(detector(settings.masters), credentials, tls=tls)
+
+
+def master_operator(settings: FrameworkSettings) -> MasterOperator:
+    """The same principal as an operator; for errors see `connector`."""
+    credentials, tls = _access(settings)
+    return MasterOperator(detector(settings.masters), credentials, tls=tls)
+
+
+def _access(
+    settings: FrameworkSettings,
+) -> tuple[tuple[str, str] | None, ssl.SSLContext | None]:
+    """Credentials and TLS of a framework."""
     credentials = secret(settings)
     tls = None
     if settings.ca_file is not None:
         tls = client_context(settings.ca_file, settings.cert_file, settings.key_file)
-    return HttpConnector(detector(settings.masters), credentials, tls=tls)
+    return credentials, tls

@@ -58,7 +58,7 @@ def plans(spec: ServiceSpec, world: World, now: float) -> tuple[Plan, ...]:
     return (*grown, recovery_plan(spec, grown, every, world, now, asked))
 
 
-def due(found: Sequence[Plan], world: World) -> tuple[Due, ...]:
+def due(spec: ServiceSpec, found: Sequence[Plan], world: World) -> tuple[Due, ...]:
     """What has to be launched, each pod instance at most once.
 
     Nothing of a pod instance is launched while one of its tasks is being ended or is out of reach:
@@ -73,7 +73,7 @@ def due(found: Sequence[Plan], world: World) -> tuple[Due, ...]:
             continue
         if any(_unsettled(task) for task in world.of_pod(instance)):
             continue
-        missing = tuple(name for name in step.spec.tasks if _absent(step.spec, name, world))
+        missing = tuple(name for name in step.spec.tasks if _absent(spec, step.spec, name, world))
         if missing:
             chosen[instance] = Due(step, missing)
     return tuple(chosen.values())
@@ -187,14 +187,22 @@ def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float
         return TaskFact(name, goal, Stage.PAUSED, reason=reason)
     if task is None:
         return TaskFact(name, goal, reason=waits)
+    old = outdated(spec, task)
     if task.alive:
         stage = Stage.ENDING if task.kill_asked else _STAGES.get(task.state, Stage.STARTING)
         reason = world.readiness.get(task.task_id, "") or task.message
         if stage is Stage.UNREACHABLE:
             lost = f"Mesos has lost {task.agent.hostname}; the task may still run there"
             reason = world.waits.get(step.pod_instance, lost)
+        elif old and stage is not Stage.ENDING:
+            waiting = world.rollout.get(step.pod_instance, "")
+            why = f"{old}; {waiting}" if waiting else old
+            return TaskFact(name, goal, Stage.OUTDATED, task.ready, why, outdated=True)
         return TaskFact(name, goal, stage, ready=task.ready, reason=reason)
     if succeeded(task):
+        if old:
+            why = f"{name} is to run again: {old}"
+            return TaskFact(name, goal, reason=waits or why, outdated=True)
         reason = world.readiness.get(task.task_id, "")
         return TaskFact(name, goal, Stage.FINISHED, ready=task.ready, reason=reason)
     if task.not_before > now and not _set_back(task, now):
@@ -207,14 +215,21 @@ def _goal(spec: ServiceSpec, step: StepSpec, name: str) -> Goal:
     return next(task.goal for task in spec.pod(step.pod).tasks if task.name == name)
 
 
-def _absent(step: StepSpec, name: str, world: World) -> bool:
+def outdated(spec: ServiceSpec, task: TaskRecord) -> str:
+    """Why a task has to be started anew although it runs or has ended well; empty if not."""
+    if task.configuration == spec.target:
+        return ""
+    return spec.outdated.get((task.configuration, task.pod, task.spec.name), "")
+
+
+def _absent(spec: ServiceSpec, step: StepSpec, name: str, world: World) -> bool:
     """Whether a task has to be launched; the caller has seen that the step is pending."""
     task = world.tasks.get(f"{step.pod_instance}/{name}")
     if name in world.recovery_of(step.pod, step.index).paused:
         return False
     if task is None:
         return True
-    return not task.alive and not succeeded(task)
+    return not task.alive and (not succeeded(task) or bool(outdated(spec, task)))
 
 
 def _leaving(instance: str, world: World) -> bool:

@@ -46,7 +46,7 @@ def plan_list(plans: Sequence[Plan]) -> list[View]:
 
 def pod_list(spec: ServiceSpec, world: World) -> list[View]:
     """`kubedcos pod list --json`: every instance that there is to be."""
-    return [_pod(pod, index, world) for pod in spec.pods for index in range(pod.count)]
+    return [_pod(pod, index, world) for pod in spec.pods for index in pod.indices]
 
 
 def pod_view(spec: ServiceSpec, world: World, instance: str) -> View:
@@ -56,7 +56,7 @@ def pod_view(spec: ServiceSpec, world: World, instance: str) -> View:
         KeyError: no such pod instance.
     """
     for pod in spec.pods:
-        for index in range(pod.count):
+        for index in pod.indices:
             if pod.instance(index) == instance:
                 return _pod(pod, index, world, detailed=True)
     raise KeyError(instance)

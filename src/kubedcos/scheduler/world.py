@@ -25,6 +25,7 @@ from kubedcos.state.records import (
     ClusterRecord,
     EventsRecord,
     InterruptionRecord,
+    LeftoverRecord,
     PodRecord,
     RecoveryRecord,
     ReservationRecord,
@@ -96,6 +97,10 @@ class World:
         """Agents that are about to be maintained, and from when on."""
         self.considered: dict[str, Considered] = {}
         """The last offers that each pod instance was held against."""
+        self.leaving: dict[str, str] = {}
+        """What a pod instance that is to go waits for."""
+        self.rollout: dict[str, str] = {}
+        """What the restart of an outdated pod instance waits for."""
 
     def commit(self, put: Iterable[Record] = (), remove: Iterable[Record] = ()) -> None:
         """Write records, all or none, and then believe them.
@@ -179,6 +184,16 @@ class World:
                 if change.notable:
                     notable.add(instance)
         return told, tuple(told[instance] for instance in sorted(notable))
+
+    def leave_behind(self, left: Iterable[LeftoverRecord]) -> None:
+        """Write down what the cluster leaves behind; writing it again changes nothing.
+
+        Raises:
+            StateError: nothing was written.
+        """
+        changes = [records.put(records.LEFTOVER, record.id, record) for record in left]
+        if changes:
+            self._store.write(records.LEFTOVERS, changes)
 
     def drop(self) -> None:
         """Forget the cluster, here and in the store."""

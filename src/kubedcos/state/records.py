@@ -27,6 +27,10 @@ INTERRUPTION: Final = "interruption"
 ACTION: Final = "action"
 EVENTS: Final = "events"
 OPTIONS: Final = "options"
+CONFIGURATION: Final = "configuration"
+LEFTOVER: Final = "leftover"
+LEFTOVERS: Final = "_leftovers"
+"""Stands where a cluster's name stands, for records that outlive clusters; no cluster has it."""
 
 MOST_ACTIONS: Final = 500
 """So many actions of operators are kept of a cluster; older ones are forgotten."""
@@ -39,6 +43,8 @@ class ClusterRecord:
     Attributes:
         framework_id: empty before the first subscription.
         deleting: a delete was asked for and is not finished.
+        deleting_since: when that was.
+        delete_wait: seconds from then on for which lost agents are waited for.
         local_region: region of the masters as last heard.
     """
 
@@ -46,6 +52,8 @@ class ClusterRecord:
     created_at: float = 0.0
     deleting: bool = False
     local_region: str = ""
+    deleting_since: float = 0.0
+    delete_wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class TaskRecord:
         pod: name of the pod.
         healthy: what Mesos' health check said last; None before it ran.
         kill_asked: the scheduler wants it gone.
+        configuration: number of the configuration that it was launched with; 0 in records from
+            before there were any: then it is the cluster's first.
         ready: the component has said that it is ready.
         failures: attempts in a row that did not come to anything.
         not_before: no new attempt before this time.
@@ -84,6 +94,7 @@ class TaskRecord:
     running_at: float | None = None
     ended_at: float | None = None
     healthy: bool | None = None
+    configuration: int = 0
 
     @property
     def pod_instance(self) -> str:
@@ -188,6 +199,25 @@ class ReservationRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftoverRecord:
+    """A reservation of a cluster that is gone, on an agent that was lost; keyed by its id.
+
+    Attributes:
+        role: the Mesos role that it was made for.
+        masters: of the Mesos that it is in.
+        left_at: when the cluster's deletion stopped to wait for it, seconds since 1970.
+    """
+
+    id: str
+    cluster: str
+    role: str
+    masters: str
+    pod_instance: str
+    agent: Agent
+    left_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class StepRecord:
     """What outlives a step's tasks; keyed by plan, phase and step name."""
 
@@ -270,6 +300,32 @@ class EventsRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigurationRecord:
+    """Options that a cluster has or had; the one with the highest number is the target.
+
+    Attributes:
+        number: from 1, one more for each change.
+        options: as JSON.
+        indices: for pods whose instances have gaps in their numbers: which there are.
+        made_at: seconds since 1970.
+        by: who asked for it.
+        why: what for: a sentence.
+    """
+
+    number: int
+    options: str
+    indices: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    made_at: float = 0.0
+    by: str = ""
+    why: str = ""
+
+    @property
+    def key(self) -> str:
+        """Key of the record: the number."""
+        return str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
 class AgentRecord:
     """An agent that offered before, with the most it offered at once; keyed by its id.
 
@@ -342,10 +398,30 @@ def load(store: Store, cluster: str) -> Memory:
     )
 
 
+def cluster_names(store: Store) -> tuple[str, ...]:
+    """Clusters that the store has records of, sorted."""
+    return tuple(name for name in store.clusters() if not name.startswith("_"))
+
+
+def leftovers(store: Store) -> dict[str, LeftoverRecord]:
+    """What deleted clusters have left behind, by reservation id."""
+    return _load(store, LEFTOVERS, LEFTOVER, LeftoverRecord, {})
+
+
 def options(store: Store, cluster: str) -> str | None:
     """The cluster's options as its creator wrote them; None when the cluster is not known."""
     found = store.read(cluster, OPTIONS).get(OPTIONS)
     return None if found is None else found.decode()
+
+
+def configurations(store: Store, cluster: str) -> dict[int, ConfigurationRecord]:
+    """A cluster's configurations by number, ascending; of older clusters there are none.
+
+    Raises:
+        StateError: the store cannot be read, or a record makes no sense.
+    """
+    found = _load(store, cluster, CONFIGURATION, ConfigurationRecord, {})
+    return {record.number: record for record in sorted(found.values(), key=lambda r: r.number)}
 
 
 def put_options(text: str) -> Change:

@@ -82,6 +82,9 @@ class Quiet:
     def kubeconfig(self, _user: str = "admin") -> str:
         raise InvalidInput([Problem("cluster", "no kube-apiserver", "one that was started")])
 
+    async def objections_to_leaving(self, _instances: Sequence[str]) -> list[Problem]:
+        return []
+
     async def run(self) -> None:
         await asyncio.Event().wait()
 

@@ -69,7 +69,7 @@ def test_other_options_for_a_running_cluster_are_refused_with_the_key() -> None:
         await ask("POST", "/v1/clusters", {"name": "k1"})
         answer = await ask("POST", "/v1/clusters", {"name": "k1", "node": {"count": 3}})
         assert (answer.status_code, answer.json()["exit_code"]) == (409, 3)
-        assert "(node)" in answer.json()["error"]
+        assert "node.count: 2 -> 3" in answer.json()["error"]
 
     serve(House(), story)
 

@@ -186,6 +186,45 @@ def _steer(service: Service, folder: Path) -> None:
         assert all(line not in unpacked for line in private if len(line) > 20), path
 
 
+def test_changes_of_a_cluster(service: Service, artifacts_url: str, tmp_path: Path) -> None:
+    options = tmp_path / "cluster.yml"
+    wanted = {"name": "k1", "artifacts": {"url": artifacts_url}}
+    options.write_text(yaml.safe_dump(wanted))
+    program = service.start()
+    try:
+        assert service.cli("cluster", "create", str(options)).returncode == 0
+        options.write_text(yaml.safe_dump({**wanted, "node": {"count": 3}}))
+        pending = service.cli("cluster", "update", str(options), "--dry-run")
+        assert pending.returncode == 3, pending.stderr
+        assert "node.count" in pending.stdout
+        assert "2 -> 3" in pending.stdout
+        assert service.cli("cluster", "create", str(options)).returncode == 3
+        updated = service.cli("cluster", "update", str(options), "--yes", "--json")
+        assert updated.returncode == 0, updated.stderr
+        assert json.loads(updated.stdout)["configuration"] == 2
+        same = service.cli("cluster", "update", str(options), "--dry-run")
+        assert (same.returncode, same.stdout.strip()) == (
+            0,
+            "nothing to change: it is configuration 2",
+        )
+        never = tmp_path / "never.yml"
+        never.write_text(yaml.safe_dump({"name": "k1", "role": "other"}))
+        refused = service.cli("cluster", "update", str(never), "--yes")
+        assert refused.returncode == 3
+        assert "options: role" in refused.stderr
+        gone = service.cli("cluster", "scale", "--remove", "kube-node-0", "--yes", "--json")
+        assert gone.returncode == 0, gone.stderr
+        assert service.cli("pod", "show", "kube-node-0").returncode == 2
+        back = service.cli("cluster", "rollback", "--to", "2", "--yes")
+        assert back.returncode == 0, back.stderr
+        history = json.loads(service.cli("cluster", "history", "--json").stdout)
+        assert [made["number"] for made in history] == [4, 3, 2, 1]
+        assert json.loads(service.cli("cluster", "leftovers", "--json").stdout) == []
+    finally:
+        program.terminate()
+        program.communicate(timeout=30)
+
+
 def test_killed_and_started_again_it_knows_its_clusters(
     service: Service, artifacts_url: str, tmp_path: Path
 ) -> None:

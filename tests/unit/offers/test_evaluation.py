@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kubedcos.model.offer import Reservation
 from kubedcos.model.service import DiskKind, PlacementSpec, PortSpec, VolumeSpec
 from kubedcos.offers.evaluation import evaluate
@@ -172,6 +174,33 @@ def test_a_reservation_without_its_volume_is_not_launched_on() -> None:
     found = fit(needs(ETCD, reservation_id="r-new", fresh_id=""), bare)
     assert not isinstance(found, Fit)
     assert [f.reason for f in found] == ["does not offer volume data of peer"]
+
+
+def test_a_reservation_grows_by_what_is_free_beside_it() -> None:
+    grant = fitted(fit(needs(ETCD), amounts())).grants[0]
+    grown = replace(ETCD, tasks=(replace(ETCD.tasks[0], cpus=2.5, mem_mb=2048),))
+    beside = amounts(cpus=3.0, mem=4096, disk=100, ports=())
+    found = fitted(
+        fit(needs(grown, reservation_id="r-new", fresh_id=""), (*grant.resources, *beside))
+    )
+    added = {part.name: (part.millis, part.label("kubedcos_reservation")) for part in found.reserve}
+    assert added == {"cpus": (1500, "r-new"), "mem": (1_024_000, "r-new")}
+    cpus = [part for part in found.grants[0].resources if part.name == "cpus"]
+    assert [part.millis for part in cpus] == [2500]
+    assert found.unreserve == ()
+    assert found.create == ()
+
+
+def test_a_reservation_shrinks_to_what_is_needed_and_keeps_its_volume() -> None:
+    grant = fitted(fit(needs(ETCD), amounts())).grants[0]
+    smaller = replace(ETCD, tasks=(replace(ETCD.tasks[0], cpus=0.25),))
+    found = fitted(fit(needs(smaller, reservation_id="r-new", fresh_id=""), grant.resources))
+    assert [(part.name, part.millis) for part in found.unreserve] == [("cpus", 750)]
+    assert found.reserve == ()
+    left = found.grants[0].resources
+    assert [part.millis for part in left if part.name == "cpus"] == [250]
+    volumes = [part for part in grant.resources if part.is_volume]
+    assert [part for part in left if part.is_volume] == volumes
 
 
 def test_a_reservation_that_is_too_small_by_now_says_so_with_figures() -> None:

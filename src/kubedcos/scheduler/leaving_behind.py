@@ -1,0 +1,105 @@
+"""What a deleted cluster leaves on agents that were lost, and how it is collected later. Pure.
+
+A deletion waits for lost agents for a bounded time. What is reserved there is written down in a
+place that outlives the cluster; when the agent returns, exactly that is destroyed and unreserved:
+what carries the cluster's label, its role and the reservation's own id. Tasks need no note, Mesos
+ends those of a framework that was torn down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from kubedcos.mesos import messages as wire
+from kubedcos.model.offer import Resource
+from kubedcos.offers.requirement import CLUSTER_LABEL, RESERVATION_LABEL
+from kubedcos.scheduler import translate
+from kubedcos.state.records import LeftoverRecord, ReservationRecord
+
+Json = dict[str, Any]
+_OLD_FORM = ("role", "reservation", "allocation_info")
+"""How agents before reservation refinement had it; the master shows both forms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is still there of one leftover, in the form that the master takes back."""
+
+    volumes: tuple[Json, ...] = ()
+    resources: tuple[Json, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.resources)
+
+
+def notes(
+    reservations: Iterable[ReservationRecord],
+    *,
+    cluster: str,
+    role: str,
+    masters: str,
+    now: float,
+) -> tuple[LeftoverRecord, ...]:
+    """What to write down of a cluster's reservations."""
+    return tuple(
+        LeftoverRecord(
+            id=found.id,
+            cluster=cluster,
+            role=role,
+            masters=masters,
+            pod_instance=found.pod_instance,
+            agent=found.agent,
+            left_at=now,
+        )
+        for found in reservations
+    )
+
+
+def remains(record: LeftoverRecord, agent: Mapping[str, Any]) -> Remains:
+    """What an agent that is back holds of a leftover; nothing means that it is settled.
+
+    Args:
+        record: what was left.
+        agent: the agent as the master's `/slaves` has it.
+    """
+    parts = agent.get("reserved_resources_full", {}).get(record.role, ())
+    ours = [raw for raw in parts if _is_of(record, raw)]
+    volumes = [raw for raw in ours if "persistence" in raw.get("disk", {})]
+    return Remains(
+        tuple(_new_form(raw) for raw in volumes),
+        tuple(_without_volume(_new_form(raw)) for raw in ours),
+    )
+
+
+def _is_of(record: LeftoverRecord, raw: Json) -> bool:
+    try:
+        message = msgspec.convert(_new_form(raw), wire.Resource, strict=False)
+    except msgspec.ValidationError:
+        return False
+    found: Resource | None = translate.resource(message)
+    return (
+        found is not None
+        and found.reservation is not None
+        and found.reservation.role == record.role
+        and found.label(CLUSTER_LABEL) == record.cluster
+        and found.label(RESERVATION_LABEL) == record.id
+    )
+
+
+def _new_form(raw: Json) -> Json:
+    return {key: value for key, value in raw.items() if key not in _OLD_FORM}
+
+
+def _without_volume(raw: Json) -> Json:
+    """The space that is left when the volume on it is destroyed."""
+    disk = raw.get("disk")
+    if not disk:
+        return raw
+    rest = {key: value for key, value in disk.items() if key not in ("persistence", "volume")}
+    plain = {key: value for key, value in raw.items() if key != "disk"}
+    return {**plain, "disk": rest} if rest else plain

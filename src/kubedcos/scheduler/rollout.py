@@ -1,0 +1,116 @@
+"""Which pod instances an update may take down now, so that they come back as wanted. Pure.
+
+An update has no state of its own: tasks carry the number of the configuration that they were
+launched with, and whoever runs with one that is outdated has to be started anew. A scheduler that
+is killed in the middle finds what is left to do in the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kubedcos.model.service import Goal, ServiceSpec, StepSpec
+from kubedcos.plan.tree import Phase, Plan, Step, front_keys
+from kubedcos.scheduler.staging import outdated
+from kubedcos.scheduler.task_updates import OUT_OF_REACH
+from kubedcos.scheduler.world import World
+from kubedcos.state.records import TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Tasks of one pod instance that are to end now; the next launches bring them up to date."""
+
+    pod_instance: str
+    tasks: tuple[TaskRecord, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Whose turn it is, and what the others wait for, by pod instance."""
+
+    turns: tuple[Turn, ...] = ()
+    waiting: dict[str, str] = field(default_factory=dict)
+
+
+def rollout(spec: ServiceSpec, found: Sequence[Plan], world: World) -> Rollout:
+    """Decide whose turn it is.
+
+    Phases go in the plan's order. Within one at most `PhaseSpec.at_once` pod instances are down,
+    for whatever reason: with one member of etcd away, no other one is restarted. Instances that
+    are not ready anyway come first: they have nothing to lose.
+    """
+    turns: list[Turn] = []
+    waiting: dict[str, str] = {}
+    for plan in found:
+        front = front_keys(plan)
+        for phase in plan.phases:
+            if not any(step.outdated for step in phase.steps):
+                continue
+            here = [step for step in phase.steps if step.key in front]
+            chosen, told = _of_phase(spec, phase, here, world)
+            turns += chosen
+            waiting |= told
+    return Rollout(tuple(turns), waiting)
+
+
+def stale(spec: ServiceSpec, world: World) -> bool:
+    """Whether any task that may be alive is outdated: a quick look before a long one."""
+    return any(outdated(spec, task) and not task.kill_asked for task in world.alive)
+
+
+def _of_phase(
+    spec: ServiceSpec, phase: Phase, front: Sequence[Step], world: World
+) -> tuple[list[Turn], dict[str, str]]:
+    down = [
+        step.spec.pod_instance
+        for step in phase.steps
+        if _launched(step.spec, world) and not _serves(step.spec, world)
+    ]
+    turns: list[Turn] = []
+    waiting: dict[str, str] = {}
+    for step in sorted(front, key=lambda step: step.spec.pod_instance not in down):
+        old = _to_end(spec, step.spec, world)
+        if not old:
+            continue
+        instance = step.spec.pod_instance
+        others = sorted(set(down) - {instance})
+        if instance not in down and len(others) >= phase.spec.at_once:
+            waiting[instance] = f"waits for {', '.join(others[:3])}"
+            continue
+        if instance not in down:
+            down.append(instance)
+        turns.append(Turn(instance, old, outdated(spec, old[0])))
+    return turns, waiting
+
+
+def _launched(step: StepSpec, world: World) -> bool:
+    """Whether there ever was anything of a pod instance; new ones hold nobody up."""
+    return any(f"{step.pod_instance}/{name}" in world.tasks for name in step.tasks)
+
+
+def _serves(step: StepSpec, world: World) -> bool:
+    """Whether all is well with a pod instance but that it is outdated."""
+    tasks = [world.tasks.get(f"{step.pod_instance}/{name}") for name in step.tasks]
+    return all(
+        task is not None
+        and task.ready
+        and not task.kill_asked
+        and (task.spec.goal is Goal.FINISHED or (task.alive and task.state == "TASK_RUNNING"))
+        for task in tasks
+    )
+
+
+def _to_end(spec: ServiceSpec, step: StepSpec, world: World) -> tuple[TaskRecord, ...]:
+    tasks = (world.tasks.get(f"{step.pod_instance}/{name}") for name in step.tasks)
+    return tuple(
+        task
+        for task in tasks
+        if task is not None
+        and task.alive
+        and not task.kill_asked
+        and task.state not in OUT_OF_REACH
+        and outdated(spec, task)
+    )

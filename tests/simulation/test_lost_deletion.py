@@ -1,0 +1,187 @@
+"""A deletion does not wait for ever for lost agents; what it leaves is collected, and only that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import httpx2
+import pytest
+
+from kubedcos.api.leftovers import Leftovers
+from kubedcos.embedded.master.app import MasterApp
+from kubedcos.mesos import messages as wire
+from kubedcos.mesos.detector import ListDetector
+from kubedcos.mesos.freeing import MasterOperator
+from kubedcos.state import records
+
+from .simulated_mesos import LoopClock, SimulatedMesos, scalar
+from .stage import Crash, Effects, Stage, play
+
+
+def leftovers(stage: Stage) -> Leftovers:
+    """The collector, speaking to the simulated master over its own HTTP API."""
+    transport = httpx2.ASGITransport(app=MasterApp(stage.mesos.engine))
+    operator = MasterOperator(ListDetector(("m1:5050",)), ("p", "s"), transport)
+    return Leftovers(stage.disk, LoopClock(), lambda _: operator)
+
+
+async def staged_and_lost() -> tuple[Stage, str]:
+    stage = Stage()
+    stage.start()
+    await stage.until_complete()
+    host = stage.mesos.live["etcd-0-peer"].agent.hostname
+    stage.mesos.lose_agent(host)
+    return stage, host
+
+
+def volumes(mesos: SimulatedMesos) -> list[wire.Resource]:
+    return [part for part in mesos.reserved() if part.disk and part.disk.persistence]
+
+
+def test_after_a_bounded_wait_the_cluster_is_gone_and_what_is_left_is_written_down() -> None:
+    async def story() -> None:
+        stage, host = await staged_and_lost()
+        began = asyncio.get_running_loop().time()
+        async with asyncio.timeout(1000):
+            await stage.scheduler.delete()
+        assert 500 < asyncio.get_running_loop().time() - began < 700
+        assert stage.mesos.removed
+        assert records.cluster_names(stage.disk) == ()
+        [left] = records.leftovers(stage.disk).values()
+        assert (left.cluster, left.pod_instance, left.agent.hostname) == (
+            "kubernetes",
+            "etcd-0",
+            host,
+        )
+        assert {task.agent.hostname for task in stage.mesos.live.values()} == {host}
+        await stage.close()
+
+    play(story)
+
+
+def test_the_wait_may_be_chosen_and_nothing_is_left_by_who_returns_in_time() -> None:
+    async def story() -> None:
+        stage, host = await staged_and_lost()
+        wish = asyncio.create_task(stage.scheduler.delete(3600))
+        await asyncio.sleep(1800)
+        assert not wish.done()
+        stage.mesos.return_agent(host)
+        await asyncio.wait_for(wish, 120)
+        assert records.leftovers(stage.disk) == {}
+        assert stage.mesos.reserved() == []
+        await stage.close()
+
+    play(story)
+
+
+def test_what_was_left_is_collected_when_the_agent_returns_and_nothing_else() -> None:
+    async def story() -> None:
+        stage, host = await staged_and_lost()
+        await asyncio.wait_for(stage.scheduler.delete(60), 300)
+        collector = leftovers(stage)
+        await collector.collect()
+        [seen] = collector.view()
+        assert seen["waits_for"] == f"agent {host} has not returned"
+
+        stage.mesos.return_agent(host)
+        await asyncio.sleep(30)
+        theirs = _reserve_for_somebody(stage.mesos, host)
+        assert volumes(stage.mesos)
+        for _ in range(5):
+            await collector.collect()
+            await asyncio.sleep(60)
+        assert records.leftovers(stage.disk) == {}
+        assert collector.view() == []
+        assert stage.disk.clusters() == ()
+        left = stage.mesos.reserved()
+        assert [part.reservations for part in left] == [part.reservations for part in theirs]
+        await stage.close()
+
+    play(story)
+
+
+def _reserve_for_somebody(mesos: SimulatedMesos, host: str) -> Sequence[wire.Resource]:
+    """Somebody else's reservation, for the same role and with the same cluster's label."""
+    labels = (wire.Label("kubedcos_cluster", "kubernetes"), wire.Label("kubedcos_reservation", "x"))
+    level = wire.ReservationInfo(
+        type="DYNAMIC", role="kubernetes", principal="p", labels=wire.Labels(labels)
+    )
+    [record] = [r for r in mesos.engine.state.agents.values() if r.info.hostname == host]
+    part = scalar("cpus", 0.5)
+    theirs = wire.Resource(
+        name="cpus", type="SCALAR", scalar=wire.Scalar(0.5), reservations=(level,)
+    )
+    record.total = record.total - [part] + [theirs]
+    return (theirs,)
+
+
+def test_a_new_cluster_of_the_same_name_does_not_lose_what_is_its_own() -> None:
+    async def story() -> None:
+        stage, host = await staged_and_lost()
+        await asyncio.wait_for(stage.scheduler.delete(60), 300)
+        stage.mesos.return_agent(host)
+        await asyncio.sleep(5)
+        stage.start()
+        collector = leftovers(stage)
+        looking = asyncio.create_task(collector.run())
+        await stage.until_complete(600)
+        await asyncio.sleep(300)
+        assert stage.plan()["status"] == "COMPLETE"
+        assert len(volumes(stage.mesos)) == 1
+        assert records.leftovers(stage.disk) == {}
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        await stage.close()
+
+    play(story)
+
+
+def test_an_agent_that_never_returns_is_forgotten_on_request() -> None:
+    async def story() -> None:
+        stage, _ = await staged_and_lost()
+        await asyncio.wait_for(stage.scheduler.delete(60), 300)
+        collector = leftovers(stage)
+        [seen] = collector.view()
+        collector.forget(seen["id"])
+        assert collector.view() == []
+        await stage.close()
+
+    play(story)
+
+
+def test_killed_at_any_effect_of_a_deletion_with_a_lost_agent_it_continues() -> None:
+    async def deleted(limit: int | None) -> int:
+        stage, host = await staged_and_lost()
+        await stage.kill()
+        effects = Effects(limit)
+        stage.start(effects)
+        wish = asyncio.create_task(stage.scheduler.delete(60))
+        if limit is not None:
+            with pytest.raises(Crash):
+                await asyncio.gather(stage.running, wish)
+            wish.cancel()
+            await asyncio.gather(wish, return_exceptions=True)
+            await stage.mesos.disconnect()
+            if records.cluster_names(stage.disk):
+                stage.start()
+                await asyncio.wait_for(stage.scheduler.delete(60), 300)
+        else:
+            await asyncio.wait_for(wish, 300)
+        assert records.cluster_names(stage.disk) == (), f"crash at effect {limit}"
+        assert len(records.leftovers(stage.disk)) == 1, f"crash at effect {limit}"
+        stage.mesos.return_agent(host)
+        await asyncio.sleep(30)
+        collector = leftovers(stage)
+        for _ in range(3):
+            await collector.collect()
+            await asyncio.sleep(60)
+        assert stage.mesos.reserved() == [], f"crash at effect {limit}"
+        assert records.leftovers(stage.disk) == {}, f"crash at effect {limit}"
+        await stage.close()
+        return effects.count
+
+    total = play(lambda: deleted(None))
+    assert total > 20
+    for limit in range(1, total + 1):
+        play(lambda limit=limit: deleted(limit))
