@@ -136,10 +136,9 @@ class Cycle:
         abandoned = self._abandoned()
         away = {id_ for id_ in abandoned if self.world.is_lost(self.world.reservations[id_].agent)}
         waiting = still | {f"reservation {id_}" for id_ in abandoned - away}
-        # Offers of a drained agent are how its reactivation is noticed.
-        waiting |= {f"return of {instance}" for instance in self.world.blocked}
         done += await self._decline(connection, more=bool(waiting))
-        await self._voice(connection, waiting, listens=bool(away))
+        # Offers of a drained agent are how its reactivation is noticed.
+        await self._voice(connection, waiting, listens=bool(away or self.world.blocked))
         return "; ".join([*done, _state_of(found)])
 
     def _restart(self) -> list[str]:
