@@ -11,7 +11,18 @@ from dataclasses import dataclass
 import pytest
 
 from .drill import run
-from .faults import AgentDrained, Fault, RegionCut, Schedule, Setting, Stranger
+from .faults import (
+    AgentDrained,
+    ClockJumps,
+    CrashLoop,
+    Fault,
+    Messages,
+    RegionCut,
+    Schedule,
+    Setting,
+    Stranger,
+)
+from .link import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,20 @@ FOUND = (
         55,
         Setting(etcd=1, nodes=1, local=2, remote=3, ready_after=0.0),
         (AgentDrained(at=143.82, lasts=39.6, host="a1", gone=False),),
+    ),
+    # A call that a proxy in front of the master refuses ended the scheduler, and the cluster's care.
+    Found(
+        "calls that are refused",
+        2,
+        Setting(etcd=1, nodes=1),
+        (Messages(at=0.0, lasts=60.0, trouble=Trouble(refuse_calls=0.3)),),
+    ),
+    # After a failure the next attempt waited for a moment that lay a day ahead.
+    Found(
+        "a clock that is set back after a failure",
+        2,
+        Setting(etcd=1, nodes=1),
+        (CrashLoop(30.0, 100.0, "kube-apiserver-0-instance"), ClockJumps(128.0, -90000.0)),
     ),
     Found(
         "a silent task that nobody knows during a delete",
