@@ -52,7 +52,7 @@ FOUND = (
         Setting(etcd=1, nodes=1, local=2, remote=3, ready_after=0.0),
         (AgentDrained(at=143.82, lasts=39.6, host="a1", gone=False),),
     ),
-    # A call that a proxy in front of the master refuses ended the scheduler, and the cluster's care.
+    # A call that a proxy in front of the master refused ended the scheduler.
     Found(
         "calls that are refused",
         2,

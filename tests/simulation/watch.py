@@ -171,10 +171,13 @@ class Watcher:
     def deleted(self) -> None:
         """The cluster was deleted, and nothing of it is left."""
         mesos = self._mesos
-        if mesos.engine.state.frameworks:
+        # A master that leads after TEARDOWN does not know of it: what nobody ever told us of, and
+        # comes back with its agent then, brings the framework back, too.
+        strangers = {name for name in mesos.live if name.startswith("stranger")}
+        if mesos.engine.state.frameworks and not strangers:
             self.find("the framework is left")
-        if mesos.live:
-            self.find(f"{sorted(mesos.live)} are left")
+        if left := sorted(set(mesos.live) - strangers):
+            self.find(f"{left} are left")
         if found := mesos.reserved():
             left = sorted({f"{part.name} of {_reservation_id(part)}" for part in found})
             self.find(f"reservations are left: {', '.join(left)}")
