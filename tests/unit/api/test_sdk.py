@@ -112,7 +112,9 @@ def test_without_a_choice_several_clusters_are_named() -> None:
         none = await ask("GET", "/v1/plans")
         assert (none.status_code, "none so far" in none.json()["error"]) == (404, True)
         await one_cluster(ask)
-        await ask("POST", "/v1/clusters", {"name": "k2"})
+        network = {"overlay": "k2", "pod_cidr": "10.64.0.0/16", "service_cidr": "10.65.0.0/16"}
+        made = await ask("POST", "/v1/clusters", {"name": "k2", "network": network})
+        assert made.status_code == 201, made.text
         answer = await ask("GET", "/v1/plans")
         assert answer.status_code == 404
         assert "?cluster= with one of: k1, k2" in answer.json()["error"]
