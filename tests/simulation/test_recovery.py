@@ -449,25 +449,6 @@ def test_a_replacement_survives_a_scheduler_that_is_killed_in_the_middle() -> No
     play(story)
 
 
-def test_an_agent_that_was_lost_while_no_scheduler_ran_is_not_waited_for_longer() -> None:
-    async def story() -> None:
-        stage = Ensemble(spec(replace_after=600))
-        stage.start()
-        await stage.until_whole()
-        host = stage.host("kube-node-1-kubelet")
-        await stage.kill()
-        stage.mesos.lose_agent(host)
-        lost_at = stage.mesos.now
-        await asyncio.sleep(500)
-        stage.start()
-        await stage.until(lambda: stage.workload.departures != [], 700)
-        assert 600 <= stage.mesos.now - lost_at < 660
-        await stage.until_whole()
-        await stage.close()
-
-    play(story)
-
-
 def test_what_is_left_on_a_lost_agent_is_collected_without_asking_for_offers_all_the_time() -> None:
     async def story() -> None:
         stage = Ensemble()

@@ -115,6 +115,7 @@ class Mover:
     assessment: Assessment = NOTHING_LOST
     _answers: dict[tuple[str, Side, float], Readiness] = field(default_factory=dict)
     _unfit: dict[str, RecoveryRecord] = field(default_factory=dict)
+    _noticed: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def advance(self) -> list[str]:
         """Take every replacement as far as it may go now; sentences on what was done."""
@@ -126,11 +127,12 @@ class Mover:
                 said += self._advance(record, record.replacement)
         found = assess(self.spec, self.world, now, self._has_elsewhere)
         waits = dict(found.waits)
+        self._notice(found, now)
         for record in (*found.wanted, *self._unfit.values()):
             known = self.world.recovery_of(record.pod, record.index)
             if record.replacement is None or known.replacement is not None:
                 continue
-            if why := turn(self.spec, self.world, record, now):
+            if why := self._too_early(record) or turn(self.spec, self.world, record, now):
                 waits[record.key] = f"{record.replacement.reason}; {why}"
             else:
                 said += self._advance(record, record.replacement)
@@ -141,6 +143,20 @@ class Mover:
         self.assessment, self.world.waits, self.world.blocked = found, waits, found.blocked
         self.world.commit(remove=forgotten(self.world, now))
         return said
+
+    def _notice(self, found: Assessment, now: float) -> None:
+        """Remember, by a clock that does not jump, when each loss was noticed."""
+        at = self.clock.monotonic()
+        self._noticed = {
+            instance: self._noticed.get(instance, (at, until - now))
+            for instance, until in found.lost.items()
+        }
+
+    def _too_early(self, record: RecoveryRecord) -> str:
+        """Why it is too early for a replacement although the wall clock says that it is time."""
+        at, wait = self._noticed.get(record.key, (0.0, 0.0))
+        left = at + wait - self.clock.monotonic()
+        return f"the clock was set: waits for {left:.0f} s more" if left > 1 else ""
 
     def want(self, pod: PodSpec, index: int, reason: str) -> None:
         """A pod instance has to move for want of room; it does when its turn has come."""

@@ -69,6 +69,7 @@ class Assessment:
             then is not replaced.
         waits: what a pod instance is waiting for, in a sentence, by its name.
         blocked: pod instances that must not be launched before they are replaced in due form.
+        lost: until when a pod instance is waited for whose place may come back.
         held: why nothing is replaced at the moment; empty otherwise.
         quorum_lost: by pod, what is left of it and what restores it.
     """
@@ -76,6 +77,7 @@ class Assessment:
     wanted: tuple[RecoveryRecord, ...] = ()
     waits: Mapping[str, str] = field(default_factory=dict)
     blocked: frozenset[str] = frozenset()
+    lost: Mapping[str, float] = field(default_factory=dict)
     held: str = ""
     quorum_lost: Mapping[str, str] = field(default_factory=dict)
 
@@ -122,7 +124,8 @@ def assess(
             wanted.append(replace(record, replacement=move))
         else:
             waits[loss.instance] = _waiting(loss, hold)
-    return Assessment(tuple(wanted), waits, frozenset(blocked), held, without_quorum)
+    lost = {loss.instance: loss.until for loss in losses if not loss.going}
+    return Assessment(tuple(wanted), waits, frozenset(blocked), lost, held, without_quorum)
 
 
 def vanished(world: World, now: float) -> str:

@@ -27,12 +27,7 @@ _FAILURES: Final = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_ERROR"})
 
 @dataclass(frozen=True, slots=True)
 class TaskUpdate:
-    """News of a task, from a status update or a reconciliation.
-
-    Attributes:
-        since: since when the agent is out of reach, in seconds since 1970, if Mesos says so; it may
-            have been while no scheduler listened.
-    """
+    """News of a task, from a status update or a reconciliation."""
 
     task_id: str
     state: str
@@ -40,7 +35,6 @@ class TaskUpdate:
     reason: str = ""
     healthy: bool | None = None
     addresses: tuple[str, ...] = ()
-    since: float | None = None
 
 
 def apply(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> TaskRecord:
@@ -65,7 +59,7 @@ def apply(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> Tas
     heard = replace(
         record,
         state=update.state,
-        state_at=min(now, update.since or now) if update.state != record.state else record.state_at,
+        state_at=now if update.state != record.state else record.state_at,
         message=update.message,
         reason=update.reason,
         addresses=addresses,

@@ -302,9 +302,6 @@ def task_update(status: wire.TaskStatus) -> TaskUpdate:
         reason=(status.reason or "").removeprefix("REASON_"),
         healthy=status.healthy,
         addresses=addresses,
-        since=status.unreachable_time.nanoseconds / _NANOSECONDS
-        if status.unreachable_time is not None
-        else None,
     )
 
 
