@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from kubedcos.model.service import ServiceSpec
+from kubedcos.scheduler.workload import Departure, Readiness
 
 from .simulated_mesos import SimulatedAgent
 from .stage import Crash, Effects, Stage, lab, play, service
@@ -255,6 +256,36 @@ def test_fewer_nodes_leave_one_by_one_the_highest_first() -> None:
         known = {task.pod_instance for task in stage.scheduler.world.tasks.values()}
         assert not known & set(gone)
         assert stage.mesos.violations == []
+        await stage.close()
+
+    play(story)
+
+
+def test_a_node_ends_only_when_it_is_drained_and_is_forgotten_only_when_that_is_finished() -> None:
+    async def story() -> None:
+        stage = await staged(numbered(range(3), 1))
+        asked: list[str] = []
+        drained = False
+
+        async def prepare(departure: Departure, _: object) -> Readiness:
+            asked.append(f"prepare {departure.pod_instance}")
+            return Readiness(ready=drained, reason="2 pods end")
+
+        async def finish(departure: Departure, _: object) -> Readiness:
+            asked.append(f"finish {departure.pod_instance}")
+            return Readiness(ready=True)
+
+        stage.workload.prepare_departure = prepare  # type: ignore[method-assign]
+        stage.workload.finish_departure = finish  # type: ignore[method-assign]
+        await stage.change(numbered(range(2)))
+        await asyncio.sleep(60)
+        assert "kube-node-2-kubelet" in stage.mesos.live
+        [phase] = stage.scheduler.plan_show("decommission")["phases"]
+        assert phase["steps"][0]["reason"] == "2 pods end"
+        drained = True
+        await stage.until(lambda: settled(stage), 120)
+        assert "kube-node-2-kubelet" not in stage.mesos.live
+        assert set(asked) == {"prepare kube-node-2", "finish kube-node-2"}
         await stage.close()
 
     play(story)

@@ -82,7 +82,7 @@ _ADDRESSES: Final = "addresses that are in use follow from it"
 _VOLUME: Final = "the members' data lie on volumes of this shape"
 _NEXT_PLACEMENT: Final = "it holds for placements to come; nothing that runs is moved"
 _NEXT_LOSS: Final = "the framework scheduler goes by it from now on"
-_COUNT: Final = "nodes come side by side, and go one by one"
+_COUNT: Final = "nodes come side by side, and go one by one after they were drained"
 _REGISTERED: Final = (
     "a kubelet registers its node with them once; a pool of another name may have others"
 )

@@ -27,6 +27,7 @@ from kubedcos.scheduler import (
     translate,
 )
 from kubedcos.scheduler.demand import Demand, Voice
+from kubedcos.scheduler.departures import Side
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
 from kubedcos.scheduler.recovery import DRAINING
@@ -34,7 +35,7 @@ from kubedcos.scheduler.rollout import rollout, stale
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.tally import Tally
 from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
-from kubedcos.scheduler.workload import Workload
+from kubedcos.scheduler.workload import Departure, Workload
 from kubedcos.scheduler.world import Record, World
 from kubedcos.state.records import StepRecord
 
@@ -224,17 +225,37 @@ class Cycle:
         now = self.clock.time()
         for leaving in decommission.surplus(self.workload.spec, self.world):
             if not leaving.alive:
-                self.world.commit(remove=decommission.erased(leaving, self.world))
-                done.append(f"removed {leaving.pod_instance}")
+                if self._has_said(leaving, Side.FINISH):
+                    self.world.commit(remove=decommission.erased(leaving, self.world))
+                    done.append(f"removed {leaving.pod_instance}")
             elif given_up := decommission.given_up(leaving, now, self.pace):
-                self.world.commit(lost(task, given_up, now, self.pace) for task in leaving.alive)
+                ended = [lost(task, given_up, now, self.pace) for task in leaving.alive]
+                self.world.commit([*ended, decommission.beginning(leaving, now)])
                 for task in leaving.alive:
                     self.workload.task_ended(task.task_id)
         turn = decommission.next_to_leave(decommission.surplus(self.workload.spec, self.world))
         if turn is not None and not turn.ending:
-            self.world.ask_to_end(turn.alive)
-            done.append(f"ends {turn.pod_instance}, which is not wanted any more")
+            if decommission.began(turn, self.world) is None:
+                self.world.commit([decommission.beginning(turn, now)])
+            if self._has_said(turn, Side.PREPARE):
+                self.world.ask_to_end(turn.alive)
+                done.append(f"ends {turn.pod_instance}, which is not wanted any more")
         return done
+
+    def departing(self) -> dict[str, tuple[Side, Departure]]:
+        """What the workload has to be asked for now, of those that move and those that go."""
+        leaving = decommission.surplus(self.workload.spec, self.world)
+        return {**decommission.departing(leaving, self.world), **self.mover.departing()}
+
+    def _has_said(self, leaving: decommission.Leaving, side: Side) -> bool:
+        """Whether the workload is ready; of one that never began to leave nothing is asked."""
+        since = decommission.began(leaving, self.world)
+        if since is None:
+            return side is Side.FINISH
+        answer = self.mover.answer(leaving.pod_instance, side, since)
+        if answer is not None and answer.reason:
+            self.world.leaving[leaving.pod_instance] = answer.reason
+        return answer is not None and answer.ready
 
     async def _launch_all(self, connection: Connection, wanted: Sequence[staging.Due]) -> list[str]:
         """Launch what is due on the offers at hand, the largest first."""

@@ -8,17 +8,19 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from kubedcos.model.service import PhaseSpec, ServiceSpec, StepSpec, Strategy
 from kubedcos.plan.status import Status
 from kubedcos.plan.tree import Phase, Plan, Step
+from kubedcos.scheduler.departures import Side
 from kubedcos.scheduler.settings import Pace
 from kubedcos.scheduler.task_updates import OUT_OF_REACH
-from kubedcos.scheduler.world import Record, World
-from kubedcos.state.records import TaskRecord
+from kubedcos.scheduler.workload import Departure
+from kubedcos.scheduler.world import Record, World, place, running
+from kubedcos.state.records import StepRecord, TaskRecord
 
 DECOMMISSION: Final = "decommission"
 
@@ -84,6 +86,34 @@ def next_to_leave(found: tuple[Leaving, ...]) -> Leaving | None:
     reachable = [leaving for leaving in found if not leaving.out_of_reach]
     under_way = [leaving for leaving in reachable if leaving.ending]
     return next(iter(under_way or reachable), None)
+
+
+def beginning(leaving: Leaving, now: float) -> StepRecord:
+    """The record that its leaving began: deadlines count from then."""
+    return StepRecord(DECOMMISSION, leaving.pod, leaving.step_name, started_at=now)
+
+
+def began(leaving: Leaving, world: World) -> float | None:
+    """When its leaving began; None while it has not."""
+    record = world.steps.get(f"{DECOMMISSION}/{leaving.pod}/{leaving.step_name}")
+    return record.started_at if record is not None else None
+
+
+def departing(found: Sequence[Leaving], world: World) -> dict[str, tuple[Side, Departure]]:
+    """What the workload has to be asked for: to prepare a departure, or to finish it."""
+    asked = {}
+    for leaving in found:
+        since = began(leaving, world)
+        agent = next(
+            (t.agent for t in world.tasks.values() if t.pod_instance == leaving.pod_instance), None
+        )
+        if since is None or agent is None or (leaving.alive and leaving.ending):
+            continue
+        side = Side.PREPARE if leaving.alive else Side.FINISH
+        tasks = tuple(running(task) for task in leaving.alive)
+        departure = Departure(leaving.pod, leaving.index, place(agent), tasks, since)
+        asked[leaving.pod_instance] = (side, departure)
+    return asked
 
 
 def given_up(leaving: Leaving, now: float, pace: Pace) -> str:

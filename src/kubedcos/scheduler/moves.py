@@ -184,6 +184,10 @@ class Mover:
             found[record.key] = (side, leaves)
         return found
 
+    def answer(self, pod_instance: str, side: Side, since: float) -> Readiness | None:
+        """What the workload said last of a departure; None if it was not asked yet."""
+        return self._answers.get((pod_instance, side, since))
+
     def answered(self, result: DepartureResult) -> None:
         """Take what the workload said."""
         self._answers[result.pod_instance, result.side, result.since] = result.readiness

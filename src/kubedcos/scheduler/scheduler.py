@@ -386,7 +386,7 @@ class Scheduler:
             asked = tuple(running(task) for task in staging.to_probe(self.world))
             peers = self.world.running()
             self._prober.keep(asked, peers)
-            self._departures.keep(self._cycle.mover.departing(), peers)
+            self._departures.keep(self._cycle.departing(), peers)
         self.tally.cycles.observe(self._clock.monotonic() - began)
         self._reconciled = self._reconciled or not self._cycle.reconciliation.open
         self._say(sentence)
