@@ -1,6 +1,6 @@
 from typing import Any
 
-from kubedcos.cli.plan import tree
+from kubedcos.cli.plan import reasons, tree
 
 
 def step(name: str, status: str, **more: Any) -> dict[str, Any]:
@@ -69,3 +69,44 @@ def test_the_tree_has_status_host_times_and_what_a_step_waits_for() -> None:
 def test_wide_shows_the_tasks() -> None:
     assert "etcd-0-id" in tree(PLAN, wide=True)
     assert "etcd-0-id" not in tree(PLAN)
+
+
+def test_reasons_name_the_shortfall_and_each_agent_that_was_ruled_out() -> None:
+    stages = [
+        {"stage": "placement", "passed": True, "reason": ""},
+        {"stage": "cpus", "passed": False, "reason": "has 1 of 2 cpus"},
+    ]
+    waiting = {
+        "steps": ["kube-node-0:[kubelet]", "kube-node-1:[kubelet]"],
+        "reason": "needs 2 cpus; best offer: 1 (b1)",
+        "shortfall": [
+            {"resource": "cpus", "unit": "cpus", "needed": 2.0, "best": 1.0, "hostname": "b1"}
+        ],
+        "agents": 7,
+        "rejected": {"cpus": 7},
+        "verdicts": [{"hostname": "b1", "region": "dc-b", "zone": "b-1", "stages": stages}],
+        "verdicts_left_out": 6,
+    }
+    found = {"name": "deploy", "status": "PENDING", "waiting": [waiting]}
+    assert [line.split() for line in reasons(found).splitlines()] == [
+        [
+            "kube-node-0:[kubelet]",
+            "and",
+            "1",
+            "more:",
+            "needs",
+            "2",
+            "cpus;",
+            "best",
+            "offer:",
+            "1",
+            "(b1)",
+        ],
+        ["short", "of", "cpus:", "needs", "2,", "at", "most", "1", "(b1)"],
+        ["7", "agents", "offered;", "ruled", "out", "by:", "cpus", "7"],
+        ["b1", "dc-b/b-1", "cpus", "no:", "has", "1", "of", "2", "cpus"],
+        ["and", "6", "more", "agents"],
+    ]
+    assert "placement ok; cpus no: has 1 of 2 cpus" in reasons(found, wide=True)
+    done = {"name": "deploy", "status": "COMPLETE", "waiting": []}
+    assert reasons(done) == "no step of deploy (COMPLETE) waits for an agent"
