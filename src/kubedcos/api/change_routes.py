@@ -25,6 +25,10 @@ Expect = Annotated[
 ]
 Force = Annotated[bool, Query(description="Remove nodes although they cannot be drained.")]
 
+WaitForCapacity = Annotated[
+    bool, Query(description="Go on although not everything fits on the agents there are.")
+]
+
 
 def add_change_routes(app: APIRouter, clusters: Clusters, guard: Callable[..., Operator]) -> None:
     """Add the routes to those that operators use."""
@@ -38,10 +42,11 @@ def add_change_routes(app: APIRouter, clusters: Clusters, guard: Callable[..., O
         dry_run: DryRun = False,
         expect: Expect = None,
         force: Force = False,
+        wait_for_capacity: WaitForCapacity = False,
     ) -> JSONResponse:
         """Give a running cluster other options."""
         document = await json_object(request)
-        terms = Terms(dry_run, expect, force, by.who, by.why)
+        terms = Terms(dry_run, expect, force, by.who, by.why, wait_for_capacity)
         return _answer(
             clusters, name, await updating.update(clusters, name, document, terms), terms
         )
@@ -54,10 +59,11 @@ def add_change_routes(app: APIRouter, clusters: Clusters, guard: Callable[..., O
         dry_run: DryRun = False,
         expect: Expect = None,
         force: Force = False,
+        wait_for_capacity: WaitForCapacity = False,
     ) -> JSONResponse:
         """Change the number of nodes, or remove nodes by name."""
         asked = _scale(await json_object(request))
-        terms = Terms(dry_run, expect, force, by.who, by.why)
+        terms = Terms(dry_run, expect, force, by.who, by.why, wait_for_capacity)
         return _answer(
             clusters, name, await updating.scale(clusters, name, terms=terms, **asked), terms
         )
@@ -70,9 +76,10 @@ def add_change_routes(app: APIRouter, clusters: Clusters, guard: Callable[..., O
         dry_run: DryRun = False,
         expect: Expect = None,
         force: Force = False,
+        wait_for_capacity: WaitForCapacity = False,
     ) -> JSONResponse:
         """Give a cluster the options of an earlier configuration again."""
-        terms = Terms(dry_run, expect, force, by.who, by.why)
+        terms = Terms(dry_run, expect, force, by.who, by.why, wait_for_capacity)
         return _answer(clusters, name, await updating.rollback(clusters, name, to, terms), terms)
 
     @app.get("/v1/clusters/{name}/configurations")

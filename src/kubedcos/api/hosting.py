@@ -220,7 +220,7 @@ class Clusters:
             Refused: this service asks no master.
         """
         options = options_file.validate(dict(data), where)
-        self._refuse_clashes(options, where)
+        self.refuse_clashes(options, where)
         if self.ask is None:
             raise Refused("this service does not ask Mesos for its agents")
         report, problems = await self._judge(options, self.ask)
@@ -245,7 +245,7 @@ class Clusters:
         async with self.changing:
             known = self._hosted.get(options.name)
             if known is None:
-                self._refuse_clashes(options, where)
+                self.refuse_clashes(options, where)
                 if not wait_for_capacity:
                     await self.refuse_unfit(options)
                 return await self._host(options, is_new=True), True
@@ -260,7 +260,9 @@ class Clusters:
         return known, False
 
     async def refuse_unfit(self, options: ClusterOptions) -> None:
-        """Refuse options with which a cluster does not fit, new or running.
+        """Refuse options with which a cluster does not fit.
+
+        Of one that does not fit as it is, what is no worse than before is not refused.
 
         Raises:
             Refused: with what binds.
@@ -269,6 +271,11 @@ class Clusters:
             return
         try:
             _, problems = await self._judge(options, self.ask)
+            known = self._hosted.get(options.name)
+            if problems and known is not None:
+                _, before = await self._judge(known.options, self.ask)
+                ailing = {problem.where for problem in before}
+                problems = [problem for problem in problems if problem.where not in ailing]
         except AgentsUnknown as error:
             _log.warning("cluster %s: nobody says whether it fits: %s", options.name, error)
             return
@@ -284,7 +291,12 @@ class Clusters:
         site = await ask(self.framework(options))
         return capacity.judge(options, site, known.scheduler.world if known else None)
 
-    def _refuse_clashes(self, options: ClusterOptions, where: str) -> None:
+    def refuse_clashes(self, options: ClusterOptions, where: str) -> None:
+        """Refuse options that would share with another cluster what each needs of its own.
+
+        Raises:
+            InvalidInput: with both names.
+        """
         found = clashes(options, (hosted.options for hosted in self.all()), where)
         if found:
             raise InvalidInput(found)

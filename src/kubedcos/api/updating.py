@@ -34,6 +34,7 @@ class Terms:
         expect: number of the configuration that the change was thought out against; another one
             means that somebody else was faster, and is refused. None: whatever it is.
         force: remove nodes although Kubernetes says that they cannot be drained.
+        wait_for_capacity: go on although not everything fits on the agents there are.
         by: who asks.
         why: the reason given.
     """
@@ -43,6 +44,7 @@ class Terms:
     force: bool = False
     by: str = ""
     why: str = ""
+    wait_for_capacity: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ async def update(
         Unknown: there is no such cluster.
         InvalidInput: the options are wrong.
         ChangeRefused: a rule forbids a change; nothing was changed.
-        Refused: the cluster is being deleted, or was changed by somebody else meanwhile.
+        Refused: the cluster is being deleted, or was changed by somebody else meanwhile; or it
+            would not fit, though it does now.
         StateError: nothing was changed.
     """
     clusters.get(name)
@@ -227,6 +230,9 @@ async def _carry_out(clusters: Clusters, name: str, wish: _Wish, terms: Terms) -
             raise ChangeRefused(problems)
         if not found and not wish.removed:
             return Outcome(False, target.number)
+        clusters.refuse_clashes(wish.options, wish.where)
+        if not terms.wait_for_capacity:
+            await clusters.refuse_unfit(wish.options)
         record = known.following(
             ConfigurationRecord(
                 target.number,

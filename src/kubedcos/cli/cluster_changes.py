@@ -28,6 +28,9 @@ DryRunOption = Annotated[
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Remove nodes although they cannot be drained now.")
 ]
+CapacityOption = Annotated[
+    bool, typer.Option("--wait-for-capacity", help="Go on though it does not fit yet.")
+]
 _POLL_SECONDS = 1.0
 _SHOWN_STEPS = 20
 
@@ -38,6 +41,7 @@ def update(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     force: ForceOption = False,
+    wait_for_capacity: CapacityOption = False,
     why: WhyOption = "",
     wait: WaitOption = 0.0,
     output: OutputOption = Format.TABLE,
@@ -48,7 +52,8 @@ def update(
     options = read_options(file)
     name = str(options["name"])
     change = _Change(connect(), name, ("PUT", "clusters", name), options)
-    change.run(how, dry_run=dry_run, yes=yes, wait=wait, force=force, why=why)
+    change.accept(force=force, wait_for_capacity=wait_for_capacity)
+    change.run(how, dry_run=dry_run, yes=yes, wait=wait, why=why)
 
 
 @app.command()
@@ -65,6 +70,7 @@ def scale(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     force: ForceOption = False,
+    wait_for_capacity: CapacityOption = False,
     why: WhyOption = "",
     wait: WaitOption = 0.0,
     output: OutputOption = Format.TABLE,
@@ -82,7 +88,8 @@ def scale(
     if nodes is not None:
         asked["nodes"] = nodes
     change = _Change(client, name, ("POST", "clusters", name, "scale"), asked)
-    change.run(how, dry_run=dry_run, yes=yes, wait=wait, force=force, why=why)
+    change.accept(force=force, wait_for_capacity=wait_for_capacity)
+    change.run(how, dry_run=dry_run, yes=yes, wait=wait, why=why)
 
 
 @app.command()
@@ -94,6 +101,7 @@ def rollback(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     force: ForceOption = False,
+    wait_for_capacity: CapacityOption = False,
     why: WhyOption = "",
     wait: WaitOption = 0.0,
     output: OutputOption = Format.TABLE,
@@ -105,7 +113,8 @@ def rollback(
     name = cluster_name(client, cluster)
     more = {} if to is None else {"to": str(to)}
     change = _Change(client, name, ("POST", "clusters", name, "rollback"), {}, more)
-    change.run(how, dry_run=dry_run, yes=yes, wait=wait, force=force, why=why)
+    change.accept(force=force, wait_for_capacity=wait_for_capacity)
+    change.run(how, dry_run=dry_run, yes=yes, wait=wait, why=why)
 
 
 @app.command()
@@ -148,16 +157,19 @@ class _Change:
         self._query = query or {}
         self._why = ""
 
-    def run(
-        self, how: Format, *, dry_run: bool, yes: bool, wait: float, force: bool, why: str
-    ) -> None:
+    def accept(self, *, force: bool, wait_for_capacity: bool) -> None:
+        """What is not to be a reason to refuse."""
+        if force:
+            self._query["force"] = "true"
+        if wait_for_capacity:
+            self._query["wait_for_capacity"] = "true"
+
+    def run(self, how: Format, *, dry_run: bool, yes: bool, wait: float, why: str) -> None:
         """Show it, ask, make it, wait for it.
 
         Raises:
             Refused: with `dry_run`, when there is something to change.
         """
-        if force:
-            self._query["force"] = "true"
         self._why = why
         planned = self._send(dry_run="true")
         if dry_run:

@@ -144,7 +144,7 @@ def check(
         refused |= paper.place(largest_first(requirements))
     lacks = []
     for pod in service.pods:
-        names = [pod.instance(index) for index in range(pod.count)]
+        names = [pod.instance(index) for index in pod.indices]
         missing = tuple(name for name in names if name in refused)
         if missing:
             there = len(names) - len(missing)

@@ -45,7 +45,7 @@ def held(world: World, service: ServiceSpec) -> Held:
         by_instance.setdefault((task.pod, task.index), []).append(task)
     for (name, index), tasks in by_instance.items():
         pod = pods.get(name)
-        if pod is not None and index < pod.count and _unchanged(pod, tasks):
+        if pod is not None and index in pod.indices and _unchanged(pod, tasks):
             placed[name, index] = tasks[0].agent
             continue
         agent = tasks[0].agent.id

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from kubedcos.api import updating
 from kubedcos.api.hosting import Clusters, Links
+from kubedcos.api.updating import Terms
 from kubedcos.clock import SystemClock
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import InvalidInput, Refused
@@ -179,3 +181,25 @@ def test_a_second_cluster_that_would_share_what_is_the_firsts() -> None:
         ]
 
     play(site(*(agent(f"a{n}") for n in range(5))), story)
+
+
+def test_a_change_that_would_not_fit_is_refused_unless_it_may_wait() -> None:
+    async def story(clusters: Clusters) -> None:
+        await clusters.create({"name": "k"}, "options")
+        larger = {"name": "k", "node": {"count": 3}}
+        with pytest.raises(Refused, match="does not fit"):
+            await updating.update(clusters, "k", larger, Terms(dry_run=True))
+        waits = Terms(dry_run=True, wait_for_capacity=True)
+        assert (await updating.update(clusters, "k", larger, waits)).changed
+
+    play(site(agent("a1"), agent("a2")), story)
+
+
+def test_a_cluster_that_waits_for_capacity_may_change_what_makes_nothing_worse() -> None:
+    async def story(clusters: Clusters) -> None:
+        data = {"name": "k", "node": {"count": 3}}
+        await clusters.create(data, "options", wait_for_capacity=True)
+        smaller = {**data, "node": {"count": 3, "max_pods": 50}}
+        assert (await updating.update(clusters, "k", smaller, Terms(dry_run=True))).changed
+
+    play(site(agent("a1"), agent("a2")), story)
