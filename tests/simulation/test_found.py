@@ -16,11 +16,14 @@ from .faults import (
     ClockJumps,
     CrashLoop,
     Fault,
+    MasterEnds,
     Messages,
+    Operator,
     RegionCut,
     Schedule,
     Setting,
     Stranger,
+    TaskEnds,
 )
 from .link import Trouble
 
@@ -36,6 +39,18 @@ class Found:
 
 
 FOUND = (
+    # A restart that had been granted was carried out as soon as there was a master again, although
+    # another member had ended meanwhile: nobody had asked Mesos yet.
+    Found(
+        "a member that was ended on old news of the others",
+        711,
+        Setting(etcd=3, nodes=2, local=5, remote=3, replace_after=100.0),
+        (
+            MasterEnds(at=19.88, lasts=6.1),
+            Operator(at=21.62, lasts=9.8, verb="restart", pod="etcd-1"),
+            TaskEnds(at=26.38, task="etcd-2-peer", state="TASK_KILLED", healthy=None),
+        ),
+    ),
     # An agent that never got a launch with its reservation was refused by the master for ever,
     # because it did not have what the task was to use. Later the reservation of that launch, which
     # had never come to be, was asked for as long as its pod instance ran on the same agent.
