@@ -54,12 +54,15 @@ def test_a_restarted_plan_is_done_again_in_order_and_keeps_its_volumes() -> None
         stage.start()
         await stage.until_complete()
         home = stage.scheduler.pod_show("etcd-0")["reservation"]
+        stage.workload.ready_after = 20.0
         before = len(stage.mesos.launches)
         stage.scheduler.plan_steer(Verb.RESTART, "deploy", operator=ANN)
         await stage.until(lambda: stage.plan()["status"] != "COMPLETE")
         await stage.until_complete(600)
         again = [name for _, name, _ in stage.mesos.launches[before:]]
         assert again[:3] == ["etcd-0-peer", "kube-apiserver-0-instance", "bindings-0-apply"]
+        times = [at for at, _, _ in stage.mesos.launches[before:]]
+        assert times[1] - times[0] >= 20, "the next one waits until the first is ready"
         assert set(launched(stage).values()) == {2}
         assert stage.scheduler.pod_show("etcd-0")["reservation"] == home
         assert stage.mesos.violations == []
