@@ -82,6 +82,10 @@ class WatchedStore:
     def close(self) -> None:
         pass
 
+    def ensemble_stood(self, members: int) -> bool:
+        """Whether every etcd member has been ready once."""
+        return sum(key.startswith("deploy/etcd/") for key in self._completed) == members
+
     def _block(self) -> None:
         if self.slow:
             loop = asyncio.get_running_loop()
@@ -219,6 +223,8 @@ class Watcher:
             and other.state == "TASK_RUNNING"
             and self._mesos.reachable(other.agent.hostname)
         ]
+        if not self._store.ensemble_stood(members):
+            return
         quorum = members // 2 + 1
         serving = len(others) + (task.state == "TASK_RUNNING")
         if serving >= quorum > len(others):

@@ -40,6 +40,8 @@ from kubedcos.scheduler.world import Record, World
 from kubedcos.state.records import StepRecord
 
 _log = logging.getLogger(__name__)
+_LEAST_PATIENCE = 60.0
+"""A deletion waits for so many seconds of a scheduler's own life before it leaves things behind."""
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class Cycle:
     _refused: set[tuple[str, str]] = field(default_factory=set)
     _killed_at: dict[str, float] = field(default_factory=dict)
     _unfit_since: dict[str, float] = field(default_factory=dict)
+    _dismantling_from: float | None = None
     _last_considered: tuple[Outcome, history.Considered] | None = None
     _missing_since: dict[str, float] = field(default_factory=dict)
 
@@ -185,7 +188,12 @@ class Cycle:
             wait = cluster.delete_wait or self.pace.delete_wait
             self.world.commit([replace(cluster, deleting_since=now, delete_wait=wait)])
             return False
-        return self.clock.time() - cluster.deleting_since >= cluster.delete_wait
+        # Neither a clock that is set nor the time without any scheduler counts as patience.
+        now = self.clock.monotonic()
+        if self._dismantling_from is None:
+            self._dismantling_from = now
+        here = now - self._dismantling_from >= min(cluster.delete_wait, _LEAST_PATIENCE)
+        return here and self.clock.time() - cluster.deleting_since >= cluster.delete_wait
 
     def _leave_behind(self) -> None:
         """Write down what could not be released, in a place that outlives the cluster."""
