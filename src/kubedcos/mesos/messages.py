@@ -361,8 +361,8 @@ class Event(Message, frozen=True):
 _M = TypeVar("_M")
 
 
-def encode(message: Message) -> bytes:
-    """JSON of a message, without unset fields; an infinite number is the text that Mesos reads."""
+def encode(message: Any) -> bytes:
+    """JSON of a message, or of what holds messages; an infinite number is the text Mesos reads."""
     data = msgspec.json.encode(message)
     # JSON has no infinity; the encoder writes `null`, which nothing else in a message becomes.
     if b"null" not in data:

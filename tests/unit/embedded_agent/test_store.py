@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import msgspec
@@ -6,7 +7,7 @@ import pytest
 from kubedcos.embedded.agent.paths import Layout, Run
 from kubedcos.embedded.agent.sandbox_gc import SandboxGc, longest_age
 from kubedcos.embedded.agent.store import Store
-from kubedcos.mesos.messages import AgentID, AgentInfo, FrameworkInfo, Resource, TaskInfo
+from kubedcos.mesos.messages import AgentID, AgentInfo, FrameworkInfo, Resource, Scalar, TaskInfo
 
 RUN = Run("f-1", "t-1", "c-1")
 
@@ -45,6 +46,15 @@ def test_runs_come_back_with_their_updates(store: Store) -> None:
     (found,) = store.runs("S0")
     assert (found.run, found.silent) == (RUN, False)
     assert found.records == [{"ack": "1"}, {"ack": "2"}]
+
+
+def test_a_task_without_limit_comes_back(store: Store) -> None:
+    """JSON has no infinity: Mesos writes it as text."""
+    saved(store)
+    task = next(store.runs("S0")).task
+    task = msgspec.structs.replace(task, limits={"cpus": Scalar(math.inf)})
+    store.save_task("S0", RUN, task)
+    assert next(store.runs("S0")).task.limits["cpus"].value == math.inf
 
 
 def test_a_torn_record_is_cut_off(store: Store) -> None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
+from kubedcos.mesos.messages import decode, encode
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def _sync_directory(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """As `write_file`, with the JSON of `value`."""
-    write_file(path, msgspec.json.encode(value))
+    write_file(path, encode(value))
 
 
 def read_json(path: Path, type_: type[T]) -> T | None:
@@ -44,7 +44,7 @@ def read_json(path: Path, type_: type[T]) -> T | None:
         msgspec.DecodeError: the file holds something else.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=type_)
+        return decode(path.read_bytes(), type_)
     except FileNotFoundError:
         return None
 
