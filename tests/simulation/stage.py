@@ -108,6 +108,7 @@ class FakeWorkload:
         self.fails_for: set[str] = set()
         self.departures: list[tuple[str, str, str]] = []
         self.stays: dict[str, str] = {}
+        self.cordoned: set[str] = set()
         self.silent: set[str] = set()
 
     @property
@@ -158,8 +159,14 @@ class FakeWorkload:
 
     async def _departs(self, departure: Departure, side: str) -> Readiness:
         await asyncio.sleep(0.05)
-        self.departures.append((side, departure.pod_instance, departure.place.hostname))
-        why = self.stays.get(departure.pod_instance, "")
+        instance = departure.pod_instance
+        if departure.returns:
+            side = {"prepare": "empty", "finish": "take back"}[side]
+        self.departures.append((side, instance, departure.place.hostname))
+        self.cordoned.add(instance)
+        why = self.stays.get(instance, "")
+        if side == "take back" and not why:
+            self.cordoned.remove(instance)
         return Readiness(ready=not why, reason=why)
 
     def task_ended(self, task_id: str) -> None:

@@ -241,7 +241,7 @@ class Recovery(Section):
     min_gap: Annotated[int, Field(ge=0)] = 60
     """Least seconds between the beginnings of two replacements of a class."""
     drain_timeout: Annotated[int, Field(ge=0)] = 300
-    """Seconds after which a node goes although PodDisruptionBudgets or slow pods hold it."""
+    """Seconds after which a node goes or restarts although budgets or slow pods hold it."""
     maintenance_lead: Annotated[int, Field(ge=0)] = 3600
     """Seconds before planned maintenance of an agent at which it is vacated."""
 

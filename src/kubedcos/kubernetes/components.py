@@ -332,7 +332,7 @@ def _nodes(name: str, pool: Pool, options: ClusterOptions) -> PodSpec:
         most_at_once=options.recovery.max_concurrent_replacements,
     )
     tasks = (kubelet, proxy, dns)
-    return PodSpec(name, pool.count, tasks, placement, recovery, role=pool.role)
+    return PodSpec(name, pool.count, tasks, placement, recovery, role=pool.role, emptied=True)
 
 
 def _addons(pod: str, names: tuple[str, ...], options: ClusterOptions) -> PodSpec:

@@ -56,7 +56,7 @@ class Leaving:
     async def prepare(self, departure: Departure) -> Readiness:
         """Before its tasks end: a member leaves etcd, a node is drained."""
         kinds = self._kinds(departure.pod)
-        if "etcd" in kinds:
+        if "etcd" in kinds and not departure.returns:
             return await self._leave_etcd(departure)
         if "kubelet" in kinds:
             deadline = departure.since + self._drain_timeout
@@ -64,8 +64,14 @@ class Leaving:
         return _READY
 
     async def finish(self, departure: Departure) -> Readiness:
-        """After its tasks ended: a node is deleted, unless another pod instance is it by now."""
+        """After its tasks ended: a node is deleted, unless another pod instance is it by now.
+
+        A node that is back at its place takes pods again. There is no deadline: one that stays
+        cordoned is of no use.
+        """
         if "kubelet" in self._kinds(departure.pod):
+            if departure.returns:
+                return await self._answered(self._take_back(departure))
             # The first deadline may have passed already.
             deadline = departure.since + 2 * self._drain_timeout
             return await self._or_deadline(departure, self._delete_node(departure), deadline)
@@ -100,13 +106,10 @@ class Leaving:
         return _READY
 
     async def _drain(self, departure: Departure) -> Readiness:
-        api, node = self._api(), self._node_of(departure)
+        api = self._api()
         if api is None:
             return Readiness(ready=False, reason="kube-apiserver does not run")
-        if not node:
-            found = await node_drain.nodes_at(api, departure.place.address)
-            node = next((name for name in found if not self._is_claimed(name, departure)), "")
-            self._remember(departure, node)
+        node = await self._find_node(api, departure)
         if not node or not await node_drain.cordon(api, node):
             return _READY
         progress = await node_drain.drain(api, node)
@@ -115,6 +118,25 @@ class Leaving:
         if not progress.open(reachable=reachable):
             return _READY
         return Readiness(ready=False, reason=f"drains {node}: {progress}")
+
+    async def _take_back(self, departure: Departure) -> Readiness:
+        api = self._api()
+        if api is None:
+            return Readiness(ready=False, reason="kube-apiserver does not run")
+        node = await self._find_node(api, departure)
+        if node and await node_drain.uncordon(api, node):
+            _log.info("node takes pods again", node=node, pod=departure.pod_instance)
+        self._nodes.pop((departure.pod_instance, departure.since), None)
+        return _READY
+
+    async def _find_node(self, api: KubeApi, departure: Departure) -> str:
+        """Name of its node, by what it claims to be, else by its address; empty without one."""
+        if node := self._node_of(departure):
+            return node
+        found = await node_drain.nodes_at(api, departure.place.address)
+        node = next((name for name in found if not self._is_claimed(name, departure)), "")
+        self._remember(departure, node)
+        return node
 
     async def _delete_node(self, departure: Departure) -> Readiness:
         api = self._api()
@@ -149,16 +171,21 @@ class Leaving:
     async def _or_deadline(
         self, departure: Departure, doing: Awaitable[Readiness], deadline: float
     ) -> Readiness:
-        """The answer, or after the deadline a yes with a sigh in the log."""
-        try:
-            readiness = await doing
-        except (ApiError, httpx2.HTTPError) as error:
-            readiness = Readiness(ready=False, reason=f"Kubernetes: {error}")
+        """The answer, or after the deadline a yes with the reason, and a sigh in the log."""
+        readiness = await self._answered(doing)
         if readiness.ready:
             return readiness
         if self._clock.time() >= deadline:
             _log.warning(
                 "goes on without an answer", pod=departure.pod_instance, reason=readiness.reason
             )
-            return _READY
+            told = f"goes on after {self._drain_timeout:.0f} s: {readiness.reason}"
+            return Readiness(ready=True, reason=told)
         return Readiness(ready=False, reason=f"{readiness.reason}; until {moment(deadline)}")
+
+    async def _answered(self, doing: Awaitable[Readiness]) -> Readiness:
+        """The answer; what Kubernetes refuses is a reason to wait."""
+        try:
+            return await doing
+        except (ApiError, httpx2.HTTPError) as error:
+            return Readiness(ready=False, reason=f"Kubernetes: {error}")

@@ -1,4 +1,4 @@
-"""Emptying a node before it goes: cordon, evict, and delete the Node object afterwards.
+"""Emptying a node before it goes or restarts: cordon, evict; and uncordon one that is back.
 
 What `kubectl drain --ignore-daemonsets --delete-emptydir-data` does, in small steps that can be
 repeated: pods are evicted through the eviction API, which respects PodDisruptionBudgets, and the
@@ -18,6 +18,8 @@ _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _TOO_MANY_REQUESTS: Final = 429
 """The API's answer when a PodDisruptionBudget does not allow the eviction now."""
 _NAMED_AT_MOST: Final = 3
+CORDONED: Final = "kubedcos.io/cordoned"
+"""Annotation of a node that the scheduler has cordoned: only such a one is uncordoned by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,37 @@ def to_evict(pods: Iterable[Mapping[str, Any]]) -> tuple[tuple[PodName, bool], .
 async def cordon(api: KubeApi, node: str) -> bool:
     """Keep new pods from a node; whether there is such a node.
 
+    One that a person has cordoned stays that person's: it is not marked as ours.
+
     Raises:
         ApiError: the API refused or did not answer.
     """
+    path = f"/api/v1/nodes/{node}"
     try:
-        await api.patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}})
+        found = await api.get(path)
+        if not found.get("spec", {}).get("unschedulable", False):
+            marked = {"metadata": {"annotations": {CORDONED: "true"}}}
+            await api.patch(path, {**marked, "spec": {"unschedulable": True}})
+    except ApiError as error:
+        if error.status == 404:
+            return False
+        raise
+    return True
+
+
+async def uncordon(api: KubeApi, node: str) -> bool:
+    """Let pods onto a node again that `cordon` has kept them from; whether it had.
+
+    Raises:
+        ApiError: the API refused or did not answer.
+    """
+    path = f"/api/v1/nodes/{node}"
+    try:
+        found = await api.get(path)
+        if CORDONED not in (found.get("metadata", {}).get("annotations") or {}):
+            return False
+        unmarked = {"metadata": {"annotations": {CORDONED: None}}}
+        await api.patch(path, {**unmarked, "spec": {"unschedulable": None}})
     except ApiError as error:
         if error.status == 404:
             return False

@@ -158,6 +158,8 @@ class PodSpec:
         role: Mesos role whose offers it takes; empty means the service's.
         numbers: indices of the instances where they are not 0 to `count` - 1: instances that were
             removed by name leave gaps, and nobody is renumbered.
+        emptied: the workload empties an instance before an update restarts it, and takes it back
+            into use afterwards: a Kubernetes node is drained.
     """
 
     name: str
@@ -167,6 +169,7 @@ class PodSpec:
     recovery: RecoverySpec = RecoverySpec()
     role: str = ""
     numbers: tuple[int, ...] = ()
+    emptied: bool = False
 
     @property
     def indices(self) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from kubedcos.scheduler.departures import Side
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
 from kubedcos.scheduler.recovery import DRAINING
-from kubedcos.scheduler.rollout import rollout, stale
+from kubedcos.scheduler.rolling import Roller
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.tally import Tally
 from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
@@ -63,6 +63,7 @@ class Cycle:
     demand: Demand = field(init=False)
     reconciliation: Reconciliation = field(init=False)
     mover: Mover = field(init=False)
+    roller: Roller = field(init=False)
     complete: bool = False
     refusals: Counter[str] = field(default_factory=Counter)
     _refused: set[tuple[str, str]] = field(default_factory=set)
@@ -84,6 +85,7 @@ class Cycle:
             self.pace,
             self.workload.task_ended,
         )
+        self.roller = Roller(self.workload, self.world, self.clock, self.mover)
 
     def begin(self) -> None:
         """A subscription began."""
@@ -123,7 +125,8 @@ class Cycle:
         self._give_up_unknown()
         self._note_reactivated()
         await self._reconcile(connection)
-        done = [*self.mover.advance(), *self._restart(), *self._roll(), *self._decommission()]
+        done = [*self.mover.advance(), *self._restart(), *self.roller.advance(self.plans)]
+        done += self._decommission()
         done += await self._kill(connection)
         # Before anything is launched: what shows that a reservation is gone are unused offers.
         self._note_released()
@@ -214,18 +217,6 @@ class Cycle:
                 record.agent.hostname,
             )
 
-    def _roll(self) -> list[str]:
-        """Have outdated tasks ended whose turn it is."""
-        spec = self.workload.spec
-        self.world.rollout = {}
-        if not stale(spec, self.world):
-            return []
-        found = rollout(spec, self.plans(), self.world)
-        self.world.rollout = found.waiting
-        for turn in found.turns:
-            self.world.ask_to_end(turn.tasks)
-        return [f"restarts {turn.pod_instance} ({turn.reason})" for turn in found.turns]
-
     def _decommission(self) -> list[str]:
         """Have pod instances leave that the service does not ask for any more, one by one."""
         done = []
@@ -251,9 +242,10 @@ class Cycle:
         return done
 
     def departing(self) -> dict[str, tuple[Side, Departure]]:
-        """What the workload has to be asked for now, of those that move and those that go."""
+        """What the workload has to be asked for now: of those that restart, go and move."""
         leaving = decommission.surplus(self.workload.spec, self.world)
-        return {**decommission.departing(leaving, self.world), **self.mover.departing()}
+        going = decommission.departing(leaving, self.world)
+        return {**self.roller.departing(), **going, **self.mover.departing()}
 
     def _has_said(self, leaving: decommission.Leaving, side: Side) -> bool:
         """Whether the workload is ready; of one that never began to leave nothing is asked."""

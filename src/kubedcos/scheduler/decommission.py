@@ -2,7 +2,7 @@
 
 The plan is called as in the DC/OS SDK: ``decommission``. It has no state of its own: an instance
 that has records and no place in the service is to go, one after the other, the highest index
-first. Asking for it again (scaling back up) ends its plan, unless its tasks were ended already.
+first. Asking for it again (scaling back up) ends its plan; it is taken back into use.
 Pure.
 """
 
@@ -99,6 +99,21 @@ def began(leaving: Leaving, world: World) -> float | None:
     return record.started_at if record is not None else None
 
 
+def taken_back(spec: ServiceSpec, world: World) -> tuple[StepRecord, ...]:
+    """Records of leavings that began, of pod instances that the service asks for again."""
+    begun = [record for record in world.steps.values() if record.plan == DECOMMISSION]
+    if not begun:
+        return ()
+    wanted = {(pod.name, index) for pod in spec.pods for index in pod.indices}
+    return tuple(record for record in begun if instance_of(record) in wanted)
+
+
+def instance_of(record: StepRecord) -> tuple[str, int]:
+    """Pod and index of a step of this plan."""
+    name, _, number = record.step.partition(":")[0].rpartition("-")
+    return name, int(number)
+
+
 def departing(found: Sequence[Leaving], world: World) -> dict[str, tuple[Side, Departure]]:
     """What the workload has to be asked for: to prepare a departure, or to finish it."""
     asked = {}
@@ -140,6 +155,8 @@ def erased(leaving: Leaving, world: World) -> tuple[Record, ...]:
     ]
     home = world.pods.get(instance)
     gone += [] if home is None else [home]
+    wishes = world.recovery.get(instance)
+    gone += [] if wishes is None else [wishes]
     prefix = f"{instance}:["
     gone += [step for step in world.steps.values() if step.step.startswith(prefix)]
     return tuple(gone)

@@ -143,7 +143,7 @@ class PodOperations:
     def _find(self, instance: str) -> tuple[PodSpec, int]:
         for pod in self.spec.pods:
             name, _, number = instance.rpartition("-")
-            if pod.name == name and number.isdecimal() and int(number) < pod.count:
+            if pod.name == name and number.isdecimal() and int(number) in pod.indices:
                 if pod.instance(int(number)) != instance:
                     break
                 if self.world.cluster.deleting:

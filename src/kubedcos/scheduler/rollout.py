@@ -7,7 +7,8 @@ is killed in the middle finds what is left to do in the records.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubedcos.model.service import Goal, ServiceSpec, StepSpec
@@ -20,11 +21,16 @@ from kubedcos.state.records import TaskRecord
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Tasks of one pod instance that are to end now; the next launches bring them up to date."""
+    """Tasks of one pod instance that are to end now; the next launches bring them up to date.
+
+    Attributes:
+        empties: the instance is in use, and is to be emptied before.
+    """
 
     pod_instance: str
     tasks: tuple[TaskRecord, ...]
     reason: str
+    empties: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,8 @@ def rollout(spec: ServiceSpec, found: Sequence[Plan], world: World) -> Rollout:
 
     Phases go in the plan's order. Within one at most `PhaseSpec.at_once` pod instances are down,
     for whatever reason: with one member of etcd away, no other one is restarted. Instances that
-    are not ready anyway come first: they have nothing to lose.
+    are not ready anyway come first: they have nothing to lose. One that is being emptied counts as
+    down until it is back in use; it has no turn any more when so many others are down.
     """
     turns: list[Turn] = []
     waiting: dict[str, str] = {}
@@ -64,26 +71,48 @@ def stale(spec: ServiceSpec, world: World) -> bool:
 def _of_phase(
     spec: ServiceSpec, phase: Phase, front: Sequence[Step], world: World
 ) -> tuple[list[Turn], dict[str, str]]:
-    down = [
+    down = {
         step.spec.pod_instance
         for step in phase.steps
         if _launched(step.spec, world) and not _serves(step.spec, world)
-    ]
+    }
+    old = {step.spec.pod_instance: _to_end(spec, step.spec, world) for step in front}
+    emptying = {
+        step.spec.pod_instance: begun.since
+        for step in phase.steps
+        if (begun := world.recovery_of(step.spec.pod, step.spec.index).emptying) is not None
+    }
+    moving = {step.spec.pod_instance for step in phase.steps if _moves(step.spec, world)}
+    away = down | moving | {name for name in emptying if not old.get(name)}
     turns: list[Turn] = []
     waiting: dict[str, str] = {}
-    for step in sorted(front, key=lambda step: step.spec.pod_instance not in down):
-        old = _to_end(spec, step.spec, world)
-        if not old:
-            continue
+    for step in sorted(front, key=lambda step: _rank(step.spec.pod_instance, down, emptying)):
         instance = step.spec.pod_instance
-        others = sorted(set(down) - {instance})
+        if not old[instance] or instance in moving:
+            continue
+        others = sorted(away - {instance})
         if instance not in down and len(others) >= phase.spec.at_once:
             waiting[instance] = f"waits for {', '.join(others[:3])}"
-            continue
-        if instance not in down:
-            down.append(instance)
-        turns.append(Turn(instance, old, outdated(spec, old[0])))
+        else:
+            empties = spec.pod(step.spec.pod).emptied and instance not in down
+            reason = outdated(spec, old[instance][0])
+            turns.append(Turn(instance, old[instance], reason, empties))
+        if instance in emptying or instance not in waiting:
+            away.add(instance)
     return turns, waiting
+
+
+def _rank(
+    instance: str, down: Collection[str], emptying: Mapping[str, float]
+) -> tuple[bool, float]:
+    """Order of turns: who is down, then who is emptied already, then the others as planned."""
+    return instance not in down, emptying.get(instance, math.inf)
+
+
+def _moves(step: StepSpec, world: World) -> bool:
+    """Whether it leaves its place anyway: elsewhere it is launched as wanted."""
+    move = world.recovery_of(step.pod, step.index).replacement
+    return move is not None and move.admitted_at is not None and move.settled_at is None
 
 
 def _launched(step: StepSpec, world: World) -> bool:

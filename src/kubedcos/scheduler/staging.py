@@ -198,7 +198,12 @@ def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float
             waiting = world.rollout.get(step.pod_instance, "")
             why = f"{old}; {waiting}" if waiting else old
             return TaskFact(name, goal, Stage.OUTDATED, task.ready, why, outdated=True)
-        return TaskFact(name, goal, stage, ready=task.ready, reason=reason)
+        ready = task.ready
+        if ready and wanted.emptying is not None and spec.pod(step.pod).tasks[0].name == name:
+            # One task stands for the pod instance, which nobody may use yet.
+            ready = False
+            reason = world.rollout.get(step.pod_instance, "") or "is not in use yet"
+        return TaskFact(name, goal, stage, ready=ready, reason=reason)
     if succeeded(task):
         if old:
             why = f"{name} is to run again: {old}"

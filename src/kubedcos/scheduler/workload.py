@@ -106,6 +106,8 @@ class Departure:
         place: where it is or was.
         tasks: those of it that Mesos still runs, as far as it can say.
         since: when its leaving began, in seconds since 1970; deadlines count from here.
+        returns: it only stops for a restart in place; finished is such a departure when it is back
+            in use, and it is finished without having been prepared when there is no restart.
     """
 
     pod: str
@@ -113,6 +115,7 @@ class Departure:
     place: AgentPlace
     tasks: tuple[RunningTask, ...]
     since: float
+    returns: bool = False
 
     @property
     def pod_instance(self) -> str:
@@ -152,7 +155,8 @@ class Workload(Protocol):
 
         A node is drained, a member leaves its ensemble. Called again until it says ready, also
         after a restart of the program, so that it has to find done what is done; the reason is
-        shown meanwhile. When its own deadline has passed it says ready although it is not.
+        shown meanwhile. When its own deadline has passed it says ready although it is not, with
+        the reason.
         """
         ...
 
@@ -162,7 +166,7 @@ class Workload(Protocol):
         """Remove what is left of a pod instance at its old place, now that its tasks ended there.
 
         Or are given up, their agent being lost. It is launched elsewhere when this says ready;
-        called again until then.
+        called again until then. One that returns runs again at its place, and is taken into use.
         """
         ...
 

@@ -157,8 +157,21 @@ class Replacement:
 
 
 @dataclass(frozen=True, slots=True)
+class Emptying:
+    """A pod instance is emptied, to be restarted in place, and is not in use again yet.
+
+    Attributes:
+        reason: why, as a clause.
+        since: when it began; deadlines count from here.
+    """
+
+    reason: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryRecord:
-    """What operators and recovery want of a pod instance; keyed by pod instance.
+    """What operators, updates and recovery want of a pod instance; keyed by pod instance.
 
     Attributes:
         paused: names of tasks that are not to run until they are resumed.
@@ -167,6 +180,7 @@ class RecoveryRecord:
         replaced_at: when the last move was admitted, for the gap between two of them.
         absent_since: since when the agent of its reservation makes no offer although it is
             waited for.
+        emptying: it is emptied for a restart in place, or was and has to be taken back into use.
     """
 
     pod: str
@@ -176,6 +190,7 @@ class RecoveryRecord:
     replacement: Replacement | None = None
     replaced_at: float | None = None
     absent_since: float | None = None
+    emptying: Emptying | None = None
 
     @property
     def key(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from kubedcos.kubernetes.approval import NodeClaim
 from kubedcos.kubernetes.etcd_members import EtcdUnreachable, Member, Seen
 from kubedcos.kubernetes.kube_api import ApiError
 from kubedcos.kubernetes.leaving import Leaving
+from kubedcos.kubernetes.node_drain import CORDONED
 from kubedcos.model.service import TaskSpec
 from kubedcos.scheduler.workload import AgentPlace, Departure, Launch, Readiness, RunningTask
 
@@ -58,6 +59,10 @@ class Api:
     async def get(self, path: str) -> Any:
         if path.startswith("/api/v1/pods"):
             return {"items": self.pods}
+        name = path.removeprefix("/api/v1/nodes").lstrip("/")
+        if name:
+            ours = {CORDONED: "true"} if name in self.cordoned else {}
+            return {"metadata": {"annotations": ours}, "spec": {"unschedulable": bool(ours)}}
         return {
             "items": [
                 {
@@ -75,8 +80,11 @@ class Api:
         assert path, body
 
     async def patch(self, path: str, body: Any) -> None:
-        assert body
-        self.cordoned.append(path.rpartition("/")[2])
+        name = path.rpartition("/")[2]
+        if body["spec"]["unschedulable"]:
+            self.cordoned.append(name)
+        else:
+            self.cordoned.remove(name)
 
     async def delete(self, path: str) -> None:
         self.deleted.append(path.rpartition("/")[2])
@@ -167,6 +175,44 @@ def test_a_node_goes_when_its_time_is_up_or_nobody_can_be_asked() -> None:
     assert not silent.finish(node()).ready
     silent.clock.now += 100
     assert silent.finish(node()).ready
+
+
+def test_a_node_that_restarts_in_place_is_drained_and_then_takes_pods_again() -> None:
+    api = Api(pods=[POD])
+    stage = Stage(api=api, claims=[CLAIM])
+    restarts = replace(node(), returns=True)
+    assert not stage.prepare(restarts).ready
+    assert stage.prepare(restarts).ready
+    assert api.cordoned == ["b1"]
+    # The scheduler was started anew, and the node's task is another one.
+    stage = Stage(api=api, claims=[NodeClaim("t2", "b1", "10.0.0.21")])
+    task = restarts.tasks[0]
+    back = replace(task, launch=replace(task.launch, task_id="t2"))
+    assert stage.finish(replace(restarts, tasks=(back,))).ready
+    assert (api.cordoned, api.deleted) == ([], [])
+
+
+def test_a_restart_goes_on_after_its_deadline_and_says_so() -> None:
+    stage = Stage(api=Api(pods=[POD], budget=True), claims=[CLAIM])
+    stage.clock.now += 100
+    answer = stage.prepare(replace(node(), returns=True))
+    assert answer == Readiness(
+        ready=True,
+        reason="goes on after 100 s: drains b1: d/web may not be evicted (budget)",
+    )
+
+
+def test_a_node_that_cannot_be_uncordoned_is_not_in_use() -> None:
+    stage = Stage(api=None, claims=[CLAIM])
+    stage.clock.now += 10_000
+    answer = stage.finish(replace(node(), returns=True))
+    assert answer == Readiness(ready=False, reason="kube-apiserver does not run")
+
+
+def test_a_member_that_restarts_in_place_stays_a_member() -> None:
+    stage = Stage(Members({"etcd-0": True, "etcd-1": True, "etcd-2": True}))
+    assert stage.prepare(replace(ETCD, returns=True)).ready
+    assert stage.members.removed == []
 
 
 def test_the_node_object_is_deleted_after_its_tasks() -> None:

@@ -28,9 +28,14 @@ class Api:
         self.pods = pods
         self.protected = protected
         self.calls: list[tuple[str, str]] = []
+        self.node: dict[str, Any] = {"metadata": {"annotations": {}}, "spec": {}}
 
     async def get(self, path: str) -> Any:
         self.calls.append(("GET", path))
+        if path.startswith("/api/v1/nodes/"):
+            if path.endswith("nobody"):
+                raise ApiError(404, "not found")
+            return self.node
         return {"items": self.pods}
 
     async def post(self, path: str, body: Any) -> Any:
@@ -47,9 +52,15 @@ class Api:
 
     async def patch(self, path: str, body: Any) -> Any:
         self.calls.append(("PATCH", path))
-        assert body == {"spec": {"unschedulable": True}}
-        if path.endswith("nobody"):
-            raise ApiError(404, "not found")
+        # A merge patch: what is null goes.
+        parts = {
+            "spec": (self.node["spec"], body["spec"]),
+            "annotations": (self.node["metadata"]["annotations"], body["metadata"]["annotations"]),
+        }
+        for here, news in parts.values():
+            here |= {key: value for key, value in news.items() if value is not None}
+            for key in [key for key, value in news.items() if value is None]:
+                here.pop(key, None)
 
 
 def test_what_would_come_back_or_has_ended_is_left_alone() -> None:
@@ -92,6 +103,25 @@ def test_a_node_that_is_not_there_needs_no_cordon() -> None:
     api = Api([])
     assert asyncio.run(node_drain.cordon(api, "b1"))  # type: ignore[arg-type]
     assert not asyncio.run(node_drain.cordon(api, "nobody"))  # type: ignore[arg-type]
+
+
+def test_a_node_that_was_cordoned_is_uncordoned_again() -> None:
+    api = Api([])
+    for _ in range(2):
+        asyncio.run(node_drain.cordon(api, "b1"))  # type: ignore[arg-type]
+        assert api.node["spec"] == {"unschedulable": True}
+    assert asyncio.run(node_drain.uncordon(api, "b1"))  # type: ignore[arg-type]
+    assert api.node == {"metadata": {"annotations": {}}, "spec": {}}
+    assert not asyncio.run(node_drain.uncordon(api, "b1"))  # type: ignore[arg-type]
+    assert not asyncio.run(node_drain.uncordon(api, "nobody"))  # type: ignore[arg-type]
+
+
+def test_a_node_that_a_person_has_cordoned_stays_cordoned() -> None:
+    api = Api([])
+    api.node["spec"]["unschedulable"] = True
+    assert asyncio.run(node_drain.cordon(api, "b1"))  # type: ignore[arg-type]
+    assert not asyncio.run(node_drain.uncordon(api, "b1"))  # type: ignore[arg-type]
+    assert api.node == {"metadata": {"annotations": {}}, "spec": {"unschedulable": True}}
 
 
 def test_other_refusals_are_passed_on() -> None:
