@@ -26,7 +26,7 @@ from kubedcos.kubernetes.grants import Grants, new_grant
 from kubedcos.kubernetes.vault import SealedSecretStore
 from kubedcos.model.offer import Agent
 from kubedcos.scheduler.world import Record, World, launch_of
-from kubedcos.state import records
+from kubedcos.state import documents, records
 from kubedcos.state.records import AgentRecord, StepRecord, TaskRecord
 from kubedcos.state.seal import Seal
 from kubedcos.state.session import DEFAULT_TIMEOUT, ZooKeeperSession
@@ -73,7 +73,7 @@ def written(count: int) -> list[Change]:
             (records.STEP, step.key, step),
             (records.AGENT, agent.id, AgentRecord(agent, {"cpus": 4000}, 1.0)),
         ]
-        changes += [records.put(*where) for where in kept]
+        changes += [documents.put(*where) for where in kept]
     return changes
 
 

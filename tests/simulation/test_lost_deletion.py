@@ -13,7 +13,7 @@ from kubedcos.embedded.master.app import MasterApp
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.detector import ListDetector
 from kubedcos.mesos.freeing import MasterOperator
-from kubedcos.state import records
+from kubedcos.state import documents
 
 from .simulated_mesos import LoopClock, SimulatedMesos, scalar
 from .stage import Crash, Effects, Stage, play
@@ -47,8 +47,8 @@ def test_after_a_bounded_wait_the_cluster_is_gone_and_what_is_left_is_written_do
             await stage.scheduler.delete()
         assert 500 < asyncio.get_running_loop().time() - began < 700
         assert stage.mesos.removed
-        assert records.cluster_names(stage.disk) == ()
-        [left] = records.leftovers(stage.disk).values()
+        assert documents.cluster_names(stage.disk) == ()
+        [left] = documents.leftovers(stage.disk).values()
         assert (left.cluster, left.pod_instance, left.agent.hostname) == (
             "kubernetes",
             "etcd-0",
@@ -68,7 +68,7 @@ def test_the_wait_may_be_chosen_and_nothing_is_left_by_who_returns_in_time() -> 
         assert not wish.done()
         stage.mesos.return_agent(host)
         await asyncio.wait_for(wish, 120)
-        assert records.leftovers(stage.disk) == {}
+        assert documents.leftovers(stage.disk) == {}
         assert stage.mesos.reserved() == []
         await stage.close()
 
@@ -91,7 +91,7 @@ def test_what_was_left_is_collected_when_the_agent_returns_and_nothing_else() ->
         for _ in range(5):
             await collector.collect()
             await asyncio.sleep(60)
-        assert records.leftovers(stage.disk) == {}
+        assert documents.leftovers(stage.disk) == {}
         assert collector.view() == []
         assert stage.disk.clusters() == ()
         left = stage.mesos.reserved()
@@ -129,7 +129,7 @@ def test_a_new_cluster_of_the_same_name_does_not_lose_what_is_its_own() -> None:
         await asyncio.sleep(300)
         assert stage.plan()["status"] == "COMPLETE"
         assert len(volumes(stage.mesos)) == 1
-        assert records.leftovers(stage.disk) == {}
+        assert documents.leftovers(stage.disk) == {}
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
         await stage.close()
@@ -163,13 +163,13 @@ def test_killed_at_any_effect_of_a_deletion_with_a_lost_agent_it_continues() -> 
             wish.cancel()
             await asyncio.gather(wish, return_exceptions=True)
             await stage.mesos.disconnect()
-            if records.cluster_names(stage.disk):
+            if documents.cluster_names(stage.disk):
                 stage.start()
                 await asyncio.wait_for(stage.scheduler.delete(60), 300)
         else:
             await asyncio.wait_for(wish, 300)
-        assert records.cluster_names(stage.disk) == (), f"crash at effect {limit}"
-        assert len(records.leftovers(stage.disk)) == 1, f"crash at effect {limit}"
+        assert documents.cluster_names(stage.disk) == (), f"crash at effect {limit}"
+        assert len(documents.leftovers(stage.disk)) == 1, f"crash at effect {limit}"
         stage.mesos.return_agent(host)
         await asyncio.sleep(30)
         collector = leftovers(stage)
@@ -177,7 +177,7 @@ def test_killed_at_any_effect_of_a_deletion_with_a_lost_agent_it_continues() -> 
             await collector.collect()
             await asyncio.sleep(60)
         assert stage.mesos.reserved() == [], f"crash at effect {limit}"
-        assert records.leftovers(stage.disk) == {}, f"crash at effect {limit}"
+        assert documents.leftovers(stage.disk) == {}, f"crash at effect {limit}"
         await stage.close()
         return effects.count
 

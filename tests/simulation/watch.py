@@ -13,7 +13,7 @@ from kubedcos.model.service import ServiceSpec
 from kubedcos.offers.requirement import RESERVATION_LABEL
 from kubedcos.scheduler.invariants import broken
 from kubedcos.scheduler.scheduler import Scheduler
-from kubedcos.state import records
+from kubedcos.state import documents, records
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.records import ReservationRecord, StepRecord, TaskRecord
 from kubedcos.state.store import Change, StateError
@@ -231,7 +231,7 @@ class Watcher:
             self.find(f"{task_id} is killed, and {len(others)} of {members} members are left")
 
     def _compare_with_disk(self, scheduler: Scheduler) -> None:
-        world, stored = scheduler.world, records.load(self._store, CLUSTER)
+        world, stored = scheduler.world, documents.load(self._store, CLUSTER)
         for name in ("cluster", "tasks", "pods", "reservations", "steps", "agents"):
             if getattr(world, name) != getattr(stored, name):
                 self.find(f"{name} are believed to be other than what is stored")

@@ -12,7 +12,7 @@ from kubedcos.config import cluster as options_file
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.config.lineage import Lineage
 from kubedcos.errors import InvalidInput, Problem
-from kubedcos.state import records
+from kubedcos.state import documents, records
 from kubedcos.state.records import ConfigurationRecord, TaskRecord
 from kubedcos.state.store import Change, Store
 
@@ -77,7 +77,7 @@ def load(store: Store, cluster: str) -> Configurations:
     Raises:
         StateError: the store cannot be read.
     """
-    return Configurations(records.configurations(store, cluster))
+    return Configurations(documents.configurations(store, cluster))
 
 
 def options_of(record: ConfigurationRecord) -> ClusterOptions | None:
@@ -112,7 +112,7 @@ def changes(
     old = [number for number in known.by_number if number <= record.number - KEPT]
     dropped = [number for number in old if number not in used]
     return [
-        records.put(records.CONFIGURATION, record.key, record),
-        records.put_options(record.options),
-        *(records.remove(records.CONFIGURATION, str(number)) for number in dropped),
+        documents.put(records.CONFIGURATION, record.key, record),
+        documents.put_options(record.options),
+        *(documents.remove(records.CONFIGURATION, str(number)) for number in dropped),
     ]

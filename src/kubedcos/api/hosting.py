@@ -29,7 +29,7 @@ from kubedcos.scheduler import life
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import FrameworkSettings, master_operator
 from kubedcos.scheduler.workload import Workload
-from kubedcos.state import records
+from kubedcos.state import documents
 from kubedcos.state.records import LeftoverRecord
 from kubedcos.state.store import StateError, Store
 
@@ -196,8 +196,8 @@ class Clusters:
 
     async def restore(self) -> None:
         """Go on with the clusters that the store knows."""
-        for name in records.cluster_names(self.store):
-            text = records.options(self.store, name)
+        for name in documents.cluster_names(self.store):
+            text = documents.options(self.store, name)
             if text is None:
                 self.unreadable[name] = "it has records and no options"
                 _log.error("cluster %s has records and no options; it is left alone", name)

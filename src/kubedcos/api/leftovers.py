@@ -13,7 +13,7 @@ from kubedcos.errors import InvalidInput, KubedcosError, Problem
 from kubedcos.mesos.freeing import OperatorRefused
 from kubedcos.scheduler.leaving_behind import Json, remains
 from kubedcos.scheduler.views import moment
-from kubedcos.state import records
+from kubedcos.state import documents, records
 from kubedcos.state.records import LeftoverRecord
 from kubedcos.state.store import Store
 
@@ -64,7 +64,7 @@ class Leftovers:
                 "left_at": moment(record.left_at),
                 "waits_for": self._said.get(record.id, "has not been looked at yet"),
             }
-            for record in records.leftovers(self.store).values()
+            for record in documents.leftovers(self.store).values()
         ]
 
     def forget(self, id_: str) -> None:
@@ -73,7 +73,7 @@ class Leftovers:
         Raises:
             InvalidInput: there is none with this id.
         """
-        known = records.leftovers(self.store)
+        known = documents.leftovers(self.store)
         if id_ not in known:
             names = ", ".join(known) or "none"
             problem = Problem("leftover", repr(id_), f"one of: {names}", id="leftover-unknown")
@@ -88,7 +88,7 @@ class Leftovers:
 
     async def collect(self) -> None:
         """Look once at every agent that something was left on."""
-        for record in records.leftovers(self.store).values():
+        for record in documents.leftovers(self.store).values():
             try:
                 self._said[record.id] = await self._collect(record)
             except OperatorRefused as error:
@@ -114,7 +114,7 @@ class Leftovers:
         return "was released; to be seen once more"
 
     def _settle(self, record: LeftoverRecord, how: str) -> None:
-        self.store.write(records.LEFTOVERS, [records.remove(records.LEFTOVER, record.id)])
+        self.store.write(records.LEFTOVERS, [documents.remove(records.LEFTOVER, record.id)])
         self._said.pop(record.id, None)
         _log.info("%s: reservation %s %s", record.cluster, record.id, how)
 

@@ -18,35 +18,19 @@ from kubedcos.scheduler.heard import Heard
 from kubedcos.scheduler.history import Considered
 from kubedcos.scheduler.task_index import TaskIndex, launch_of, place, running
 from kubedcos.scheduler.workload import RunningTask
-from kubedcos.state import records
+from kubedcos.state import documents, records
+from kubedcos.state.documents import Record, address
 from kubedcos.state.records import (
-    ActionRecord,
     AgentRecord,
     ClusterRecord,
     EventsRecord,
-    InterruptionRecord,
     LeftoverRecord,
     PodRecord,
     RecoveryRecord,
     ReservationRecord,
-    StepRecord,
     TaskRecord,
 )
 from kubedcos.state.store import Change, Store
-
-Record = (
-    ClusterRecord
-    | TaskRecord
-    | PodRecord
-    | ReservationRecord
-    | StepRecord
-    | AgentRecord
-    | RecoveryRecord
-    | InterruptionRecord
-    | ActionRecord
-    | EventsRecord
-)
-
 
 _UNAVAILABILITY_LASTS: Final = 300.0
 _LOST_LONG: Final = 30 * 24 * 3600.0
@@ -65,7 +49,7 @@ class World:
     def __init__(
         self, store: Store, spec: ServiceSpec, now: Callable[[], float] = time.time
     ) -> None:
-        memory = records.load(store, spec.name)
+        memory = documents.load(store, spec.name)
         self._store = store
         self._name = spec.name
         self.cluster = memory.cluster
@@ -110,8 +94,8 @@ class World:
         """
         puts, removes = tuple(put), tuple(remove)
         told, notable = self._told(puts)
-        changes: list[Change] = [records.remove(*_address(record)) for record in removes]
-        changes += [records.put(*_address(record), record) for record in (*puts, *notable)]
+        changes: list[Change] = [documents.remove(*address(record)) for record in removes]
+        changes += [documents.put(*address(record), record) for record in (*puts, *notable)]
         if not changes:
             return
         if self._batch is None:
@@ -150,7 +134,7 @@ class World:
         if isinstance(record, ClusterRecord):
             self.cluster = ClusterRecord() if gone else record
             return
-        table, key = self._table(record), _address(record)[1]
+        table, key = self._table(record), address(record)[1]
         old = table.pop(key, None) if gone else table.get(key)
         if not gone:
             table[key] = record
@@ -191,7 +175,7 @@ class World:
         Raises:
             StateError: nothing was written.
         """
-        changes = [records.put(records.LEFTOVER, record.id, record) for record in left]
+        changes = [documents.put(records.LEFTOVER, record.id, record) for record in left]
         if changes:
             self._store.write(records.LEFTOVERS, changes)
 
@@ -358,7 +342,7 @@ class World:
         ]
 
     def _table(self, record: Record) -> dict[str, Any]:
-        return self._tables()[_address(record)[0]]
+        return self._tables()[address(record)[0]]
 
     def _tables(self) -> dict[str, dict[str, Any]]:
         return {
@@ -392,27 +376,3 @@ def _largest(known: Mapping[str, int], resources: Iterable[Resource]) -> dict[st
     return {
         name: max(known.get(name, 0), offered.get(name, 0)) for name in sorted({*known, *offered})
     }
-
-
-def _address(record: Record) -> tuple[str, str]:
-    match record:
-        case ClusterRecord():
-            return records.CLUSTER, records.CLUSTER
-        case TaskRecord():
-            return records.TASK, record.key
-        case PodRecord():
-            return records.POD, record.key
-        case ReservationRecord():
-            return records.RESERVATION, record.id
-        case StepRecord():
-            return records.STEP, record.key
-        case AgentRecord():
-            return records.AGENT, record.agent.id
-        case RecoveryRecord():
-            return records.RECOVERY, record.key
-        case InterruptionRecord():
-            return records.INTERRUPTION, record.key
-        case ActionRecord():
-            return records.ACTION, record.key
-        case EventsRecord():
-            return records.EVENTS, record.pod_instance

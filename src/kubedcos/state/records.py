@@ -1,4 +1,4 @@
-"""What the scheduler keeps of a cluster, and how it is written.
+"""What the scheduler keeps of a cluster; `documents` has how it is written.
 
 Times are seconds since 1970 UTC. A task record is keyed by pod instance and task name: there can
 be but one current task of a name, by construction.
@@ -6,15 +6,11 @@ be but one current task of a name, by construction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
-
-import msgspec
+from typing import Final
 
 from kubedcos.model.offer import Agent
 from kubedcos.model.service import TaskSpec
-from kubedcos.state.store import Change, StateError, Store
 
 CLUSTER: Final = "cluster"
 TASK: Final = "task"
@@ -354,112 +350,3 @@ class AgentRecord:
     seen_at: float = 0.0
     lost_at: float | None = None
     returned_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """All records of a cluster as they stand in the store.
-
-    Attributes:
-        sizes: bytes of each document by kind and key.
-    """
-
-    cluster: ClusterRecord
-    tasks: Mapping[str, TaskRecord]
-    pods: Mapping[str, PodRecord]
-    reservations: Mapping[str, ReservationRecord]
-    steps: Mapping[str, StepRecord]
-    agents: Mapping[str, AgentRecord]
-    recovery: Mapping[str, RecoveryRecord]
-    interruptions: Mapping[str, InterruptionRecord]
-    actions: Mapping[str, ActionRecord]
-    events: Mapping[str, EventsRecord]
-    sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-
-_R = TypeVar("_R")
-
-
-def put(kind: str, key: str, record: object) -> Change:
-    """The change that writes a record."""
-    return Change(kind, key, msgspec.json.encode(record))
-
-
-def remove(kind: str, key: str) -> Change:
-    """The change that removes a record."""
-    return Change(kind, key, None)
-
-
-def load(store: Store, cluster: str) -> Memory:
-    """All records of a cluster; of one that the store does not know, empty ones.
-
-    Raises:
-        StateError: the store cannot be read, or a record makes no sense.
-    """
-    sizes: dict[str, dict[str, int]] = {}
-    found = _load(store, cluster, CLUSTER, ClusterRecord, sizes)
-    return Memory(
-        cluster=found.get(CLUSTER, ClusterRecord()),
-        recovery=_load(store, cluster, RECOVERY, RecoveryRecord, sizes),
-        tasks=_load(store, cluster, TASK, TaskRecord, sizes),
-        pods=_load(store, cluster, POD, PodRecord, sizes),
-        reservations=_load(store, cluster, RESERVATION, ReservationRecord, sizes),
-        steps=_load(store, cluster, STEP, StepRecord, sizes),
-        agents=_load(store, cluster, AGENT, AgentRecord, sizes),
-        interruptions=_load(store, cluster, INTERRUPTION, InterruptionRecord, sizes),
-        actions=_load(store, cluster, ACTION, ActionRecord, sizes),
-        events=_load(store, cluster, EVENTS, EventsRecord, sizes),
-        sizes=sizes,
-    )
-
-
-def cluster_names(store: Store) -> tuple[str, ...]:
-    """Clusters that the store has records of, sorted."""
-    return tuple(name for name in store.clusters() if not name.startswith("_"))
-
-
-def leftovers(store: Store) -> dict[str, LeftoverRecord]:
-    """What deleted clusters have left behind, by reservation id."""
-    return _load(store, LEFTOVERS, LEFTOVER, LeftoverRecord, {})
-
-
-def options(store: Store, cluster: str) -> str | None:
-    """The cluster's options as its creator wrote them; None when the cluster is not known."""
-    found = store.read(cluster, OPTIONS).get(OPTIONS)
-    return None if found is None else found.decode()
-
-
-def configurations(store: Store, cluster: str) -> dict[int, ConfigurationRecord]:
-    """A cluster's configurations by number, ascending; of older clusters there are none.
-
-    Raises:
-        StateError: the store cannot be read, or a record makes no sense.
-    """
-    found = _load(store, cluster, CONFIGURATION, ConfigurationRecord, {})
-    return {record.number: record for record in sorted(found.values(), key=lambda r: r.number)}
-
-
-def put_options(text: str) -> Change:
-    """The change that keeps a cluster's options."""
-    return Change(OPTIONS, OPTIONS, text.encode())
-
-
-def _load(
-    store: Store,
-    cluster: str,
-    kind: str,
-    record: type[_R],
-    sizes: dict[str, dict[str, int]],
-) -> dict[str, _R]:
-    decoder = msgspec.json.Decoder(record)
-    records = {}
-    sizes[kind] = {}
-    for key, value in store.read(cluster, kind).items():
-        sizes[kind][key] = len(value)
-        try:
-            records[key] = decoder.decode(value)
-        except msgspec.DecodeError as error:
-            raise StateError(
-                f"state of {cluster}: {kind} {key} is not readable: {error}"
-            ) from error
-    return records

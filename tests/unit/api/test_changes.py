@@ -12,7 +12,7 @@ from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.kubernetes import components
 from kubedcos.model.offer import Agent
-from kubedcos.state import records
+from kubedcos.state import documents, records
 from kubedcos.state.records import TaskRecord
 
 from .house import Ask, House, Kept, Quiet, serve
@@ -266,7 +266,7 @@ def test_a_cluster_from_before_there_were_configurations_gets_its_first() -> Non
         await created(ask, clusters)
 
     serve(house, story)
-    house.store.write("k1", [records.remove(records.CONFIGURATION, "1")])
+    house.store.write("k1", [documents.remove(records.CONFIGURATION, "1")])
 
     async def after(ask: Ask, clusters: Clusters) -> None:
         history = (await ask("GET", "/v1/clusters/k1/configurations")).json()

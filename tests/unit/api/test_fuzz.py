@@ -30,7 +30,7 @@ from kubedcos.api import app as application
 from kubedcos.api.hosting import Clusters
 from kubedcos.config import cluster as options_file
 from kubedcos.errors import InvalidInput
-from kubedcos.state import records
+from kubedcos.state import documents, records
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.store import Change, StateError
 
@@ -190,13 +190,13 @@ def test_a_damaged_record_is_named_and_nothing_is_written(
     kind: str, instead: bytes | None, cut: int
 ) -> None:
     store = MemoryStore()
-    whole = records.put(kind, "key", _KINDS[kind]).value
+    whole = documents.put(kind, "key", _KINDS[kind]).value
     assert whole is not None
     value = instead if instead is not None else whole[: cut % len(whole)]
     store.write("k1", [Change(kind, "key", value)])
     said = ""
     try:
-        records.load(store, "k1")
+        documents.load(store, "k1")
     except StateError as error:
         said = str(error)
     assert not said or f"state of k1: {kind} key" in said
@@ -205,7 +205,7 @@ def test_a_damaged_record_is_named_and_nothing_is_written(
 
 def test_a_cluster_whose_state_is_damaged_is_left_alone_and_named() -> None:
     house = House()
-    house.store.write("k1", [records.put_options('{"name": "k1"}')])
+    house.store.write("k1", [documents.put_options('{"name": "k1"}')])
     house.store.write("k1", [Change(records.TASK, "etcd-0/server", b'{"task_id": 7}')])
     before = dict(house.store.read("k1", records.TASK))
 

@@ -10,7 +10,7 @@ import pytest
 from kubedcos.model.offer import Agent, Offer, Resource
 from kubedcos.model.service import ServiceSpec, TaskSpec
 from kubedcos.scheduler.world import World
-from kubedcos.state import records
+from kubedcos.state import documents
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.records import PodRecord, TaskRecord
 from kubedcos.state.store import Change, StateError
@@ -42,7 +42,7 @@ def test_another_world_on_the_same_store_believes_the_same() -> None:
     second = World(store, SPEC)
     assert second.tasks == first.tasks == {"pod-0/t": replace(TASK, state="TASK_RUNNING")}
     assert second.pods == {}
-    assert records.load(store, "k8s").cluster == second.cluster
+    assert documents.load(store, "k8s").cluster == second.cluster
 
 
 def test_an_agents_largest_offer_is_remembered() -> None:

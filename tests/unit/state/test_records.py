@@ -6,7 +6,7 @@ import pytest
 
 from kubedcos.model.offer import Agent
 from kubedcos.model.service import Goal, PortSpec, TaskSpec, VolumeSpec
-from kubedcos.state import records
+from kubedcos.state import documents, records
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.records import (
     AgentRecord,
@@ -43,34 +43,34 @@ def test_all_kinds_come_back() -> None:
     store.write(
         "k8s",
         [
-            records.put(records.CLUSTER, records.CLUSTER, cluster),
-            records.put(records.TASK, task.key, task),
-            records.put(records.POD, pod.key, pod),
-            records.put(records.RESERVATION, asked.id, asked),
-            records.put(records.STEP, step.key, step),
-            records.put(records.AGENT, AGENT.id, agent),
-            records.put_options("name: kubernetes\n"),
+            documents.put(records.CLUSTER, records.CLUSTER, cluster),
+            documents.put(records.TASK, task.key, task),
+            documents.put(records.POD, pod.key, pod),
+            documents.put(records.RESERVATION, asked.id, asked),
+            documents.put(records.STEP, step.key, step),
+            documents.put(records.AGENT, AGENT.id, agent),
+            documents.put_options("name: kubernetes\n"),
         ],
     )
-    memory = records.load(store, "k8s")
+    memory = documents.load(store, "k8s")
     assert memory.cluster == cluster
     assert memory.tasks == {"etcd-0/peer": task}
     assert memory.pods == {"etcd-0": pod}
     assert memory.reservations == {"r-1": asked}
     assert memory.steps == {"deploy/etcd/etcd-0:[peer]": step}
     assert memory.agents == {"S1": agent}
-    assert records.options(store, "k8s") == "name: kubernetes\n"
+    assert documents.options(store, "k8s") == "name: kubernetes\n"
 
 
 def test_an_unknown_cluster_is_empty() -> None:
-    memory = records.load(MemoryStore(), "k8s")
+    memory = documents.load(MemoryStore(), "k8s")
     assert memory.cluster == ClusterRecord()
     assert memory.tasks == {}
-    assert records.options(MemoryStore(), "k8s") is None
+    assert documents.options(MemoryStore(), "k8s") is None
 
 
 def test_an_unreadable_record_is_named() -> None:
     store = MemoryStore()
     store.write("k8s", [Change(records.TASK, "etcd-0/peer", b'{"task_id": 7}')])
     with pytest.raises(StateError, match="state of k8s: task etcd-0/peer"):
-        records.load(store, "k8s")
+        documents.load(store, "k8s")
