@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubedcos.mesos.client import Connection
-from kubedcos.scheduler import cycle, events
+from kubedcos.scheduler import cycle, events, releasing
 from kubedcos.scheduler.settings import Pace
 from kubedcos.scheduler.task_updates import TaskUpdate
 from kubedcos.state.records import TaskRecord
@@ -84,7 +84,7 @@ def test_a_launch_without_a_stored_intent_is_found(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_reservation_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def release(_self: cycle.Cycle, _connection: Connection) -> list[str]:
+    async def release(_self: releasing.Releaser, _connection: Connection) -> list[str]:
         return []
 
     async def dismantle(self: cycle.Cycle, connection: Connection) -> str:
@@ -92,7 +92,7 @@ def test_a_reservation_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) ->
         await self._reconcile(connection)
         return "; ".join(await self._kill(connection))
 
-    monkeypatch.setattr(cycle.Cycle, "_release", release)
+    monkeypatch.setattr(releasing.Releaser, "release", release)
     monkeypatch.setattr(cycle.Cycle, "dismantle", dismantle)
     assert "reservations are left" in str(run(_QUIET).findings)
 

@@ -4,39 +4,35 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from kubedcos.clock import Clock
-from kubedcos.mesos import messages as wire
-from kubedcos.mesos.client import CallRefused, Connection
-from kubedcos.offers.evaluation import AgentOffers, Outcome, Verdict
-from kubedcos.offers.leftovers import leftovers, reservation_ids
-from kubedcos.offers.requirement import Requirement, largest_first
-from kubedcos.offers.round import Round
+from kubedcos.mesos.client import Connection
 from kubedcos.plan.status import Status
 from kubedcos.plan.tree import Plan
 from kubedcos.scheduler import (
     decommission,
-    history,
     invariants,
-    launching,
     leaving_behind,
     staging,
     steering,
     translate,
 )
+from kubedcos.scheduler.decommissioning import Decommissioner
 from kubedcos.scheduler.demand import Demand, Voice
 from kubedcos.scheduler.departures import Side
+from kubedcos.scheduler.launcher import Launcher
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
 from kubedcos.scheduler.recovery import DRAINING
+from kubedcos.scheduler.releasing import Releaser
 from kubedcos.scheduler.rolling import Roller
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.tally import Tally
 from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
 from kubedcos.scheduler.workload import Departure, Workload
-from kubedcos.scheduler.world import Record, World
+from kubedcos.scheduler.world import World
 from kubedcos.state.records import StepRecord
 
 _log = logging.getLogger(__name__)
@@ -64,14 +60,14 @@ class Cycle:
     reconciliation: Reconciliation = field(init=False)
     mover: Mover = field(init=False)
     roller: Roller = field(init=False)
+    decommissioner: Decommissioner = field(init=False)
+    _launcher: Launcher = field(init=False)
+    _releaser: Releaser = field(init=False)
     complete: bool = False
     refusals: Counter[str] = field(default_factory=Counter)
     _refused: set[tuple[str, str]] = field(default_factory=set)
     _killed_at: dict[str, float] = field(default_factory=dict)
-    _unfit_since: dict[str, float] = field(default_factory=dict)
     _dismantling_from: float | None = None
-    _last_considered: tuple[Outcome, history.Considered] | None = None
-    _missing_since: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """A cycle begins without memory of any subscription."""
@@ -86,6 +82,23 @@ class Cycle:
             self.workload.task_ended,
         )
         self.roller = Roller(self.workload, self.world, self.clock, self.mover)
+        self.decommissioner = Decommissioner(
+            self.workload, self.world, self.clock, self.pace, self.mover
+        )
+        self._launcher = Launcher(
+            self.workload,
+            self.world,
+            self.settings,
+            self.clock,
+            self.pace,
+            self.new_id,
+            self.tally,
+            self.mover,
+            self._refuse,
+        )
+        self._releaser = Releaser(
+            self.workload.spec.name, self.world, self.settings, self.clock, self.pace
+        )
 
     def begin(self) -> None:
         """A subscription began."""
@@ -94,8 +107,7 @@ class Cycle:
         self.reconciliation.begin({task.task_id for task in self.world.alive}, now)
         self.complete = False
         self._killed_at.clear()
-        self._unfit_since.clear()
-        self._missing_since.clear()
+        self._launcher.begin()
 
     def plans(self) -> tuple[Plan, ...]:
         """The plans as they stand, with step times stored where they changed."""
@@ -126,21 +138,21 @@ class Cycle:
         self._note_reactivated()
         await self._reconcile(connection)
         done = [*self.mover.advance(), *self._restart(), *self.roller.advance(self.plans)]
-        done += self._decommission()
+        done += self.decommissioner.advance()
         done += await self._kill(connection)
         # Before anything is launched: what shows that a reservation is gone are unused offers.
-        self._note_released()
+        self._releaser.note_released()
         found = self.plans()
         wanted = staging.due(self.workload.spec, found, self.world)
-        done += await self._launch_all(connection, wanted)
-        self._relocate(wanted)
-        self._watch_for(wanted)
+        done += await self._launcher.launch_all(connection, wanted)
+        self._launcher.relocate(wanted)
+        self._launcher.watch_for(wanted)
         done += await self._answer_inverse(connection)
-        done += await self._release(connection)
+        done += await self._releaser.release(connection)
         found = self.plans() if done or wanted else found
         self.complete = all(plan.status is Status.COMPLETE for plan in found)
         still = {item.pod_instance for item in staging.due(self.workload.spec, found, self.world)}
-        abandoned = self._abandoned()
+        abandoned = self._releaser.abandoned()
         away = {id_ for id_ in abandoned if self.world.is_lost(self.world.reservations[id_].agent)}
         waiting = still | {f"reservation {id_}" for id_ in abandoned - away}
         done += await self._decline(connection, more=bool(waiting))
@@ -166,8 +178,8 @@ class Cycle:
         self._give_up_unknown()
         await self._reconcile(connection)
         done = await self._kill(connection)
-        self._note_released()
-        done += await self._release(connection)
+        self._releaser.note_released()
+        done += await self._releaser.release(connection)
         waiting = {f"reservation {id_}" for id_ in self.world.reservations}
         done += await self._decline(connection, more=bool(waiting))
         await self._voice(connection, waiting)
@@ -217,131 +229,10 @@ class Cycle:
                 record.agent.hostname,
             )
 
-    def _decommission(self) -> list[str]:
-        """Have pod instances leave that the service does not ask for any more, one by one."""
-        done = []
-        self.world.leaving = {}
-        now = self.clock.time()
-        for leaving in decommission.surplus(self.workload.spec, self.world):
-            if not leaving.alive:
-                if self._has_said(leaving, Side.FINISH):
-                    self.world.commit(remove=decommission.erased(leaving, self.world))
-                    done.append(f"removed {leaving.pod_instance}")
-            elif given_up := decommission.given_up(leaving, now, self.pace):
-                ended = [lost(task, given_up, now, self.pace) for task in leaving.alive]
-                self.world.commit([*ended, decommission.beginning(leaving, now)])
-                for task in leaving.alive:
-                    self.workload.task_ended(task.task_id)
-        turn = decommission.next_to_leave(decommission.surplus(self.workload.spec, self.world))
-        if turn is not None and not turn.ending:
-            if decommission.began(turn, self.world) is None:
-                self.world.commit([decommission.beginning(turn, now)])
-            if self._has_said(turn, Side.PREPARE):
-                self.world.ask_to_end(turn.alive)
-                done.append(f"ends {turn.pod_instance}, which is not wanted any more")
-        return done
-
     def departing(self) -> dict[str, tuple[Side, Departure]]:
         """What the workload has to be asked for now: of those that restart, go and move."""
-        leaving = decommission.surplus(self.workload.spec, self.world)
-        going = decommission.departing(leaving, self.world)
+        going = self.decommissioner.departing()
         return {**self.roller.departing(), **going, **self.mover.departing()}
-
-    def _has_said(self, leaving: decommission.Leaving, side: Side) -> bool:
-        """Whether the workload is ready; of one that never began to leave nothing is asked."""
-        since = decommission.began(leaving, self.world)
-        if since is None:
-            return side is Side.FINISH
-        answer = self.mover.answer(leaving.pod_instance, side, since)
-        if answer is not None and answer.reason:
-            self.world.leaving[leaving.pod_instance] = answer.reason
-        return answer is not None and answer.ready
-
-    async def _launch_all(self, connection: Connection, wanted: Sequence[staging.Due]) -> list[str]:
-        """Launch what is due on the offers at hand, the largest first."""
-        done = []
-        self._forget_unfit({item.pod_instance for item in wanted})
-        now, offers = self.clock.time(), self.world.offers()
-        if not offers:
-            # Without news there is nothing to decide; what was found lately still holds.
-            wanted = [item for item in wanted if not self._judged_lately(item.pod_instance, now)]
-        if not wanted:
-            return []
-        there = Round(offers, self.world.surroundings(), now)
-        asked = {
-            item.pod_instance: staging.requirement(
-                item, self.workload.spec, self.world, self.settings, fresh_id=self.new_id()
-            )
-            for item in wanted
-        }
-        items = {item.pod_instance: item for item in wanted}
-        order = largest_first(asked.values())
-        for at, requirement in enumerate(order):
-            more = at + 1 < len(order)
-            told = await self._launch(
-                connection, items[requirement.pod_instance], requirement, there, more=more
-            )
-            if told:
-                done.append(told)
-        return done
-
-    async def _launch(
-        self,
-        connection: Connection,
-        wanted: staging.Due,
-        requirement: Requirement,
-        there: Round,
-        *,
-        more: bool,
-    ) -> str:
-        spec, now = self.workload.spec, self.clock.time()
-        outcome = there.evaluate(requirement)
-        self.tally.evaluated(outcome)
-        self._note_considered(wanted.pod_instance, outcome)
-        if outcome.chosen is None:
-            self._remember_unfit(requirement, outcome)
-            return ""
-        there.take(requirement, outcome.chosen)
-        self._unfit_since.pop(wanted.pod_instance, None)
-        intent = launching.intend(
-            self.world, wanted, requirement, outcome.chosen, now, self.new_id, spec.target
-        )
-        try:
-            call = launching.accept(
-                self.world,
-                intent,
-                self.workload,
-                cluster=spec.name,
-                role=requirement.role,
-                refuse_seconds=0.0 if more else self.pace.decline_short,
-            )
-        except Exception as error:
-            _log.exception("no command for %s", wanted.pod_instance)
-            self._withdraw(intent, "TASK_ERROR", f"no command: {error!r}")
-            return f"cannot launch {wanted.pod_instance}: {error!r}"
-        if problems := invariants.launch_problems(self.world, call):
-            sentence = f"{wanted.pod_instance} is not launched: {'; '.join(problems)}"
-            self._refuse("intent", sentence, intent.tasks[0].task_id)
-            self._withdraw(intent, "TASK_ERROR", sentence)
-            return sentence
-        return await self._send_launch(connection, intent, call, wanted, outcome.chosen)
-
-    async def _send_launch(
-        self,
-        connection: Connection,
-        intent: launching.Intent,
-        call: wire.Call,
-        wanted: staging.Due,
-        chosen: Verdict,
-    ) -> str:
-        self.world.forget_offers(chosen.offers.offer_ids)
-        names = f"{wanted.pod_instance}:[{', '.join(wanted.tasks)}]"
-        try:
-            await connection.call(call)
-        except CallRefused as error:
-            self._withdraw(intent, "TASK_DROPPED", str(error))
-            return f"Mesos refused {names}: {error}"
-        return f"launched {names} on {chosen.offers.agent.hostname}"
 
     def _refuse(self, invariant: str, sentence: str, about: str) -> None:
         """Say loudly, once, that something was not done because it would break an invariant."""
@@ -349,82 +240,6 @@ class Cycle:
             self._refused.add((invariant, about))
             self.refusals[invariant] += 1
             _log.error("%s: %s", self.workload.spec.name, sentence)
-
-    def _withdraw(self, intent: launching.Intent, state: str, message: str) -> None:
-        now = self.clock.time()
-        launching.withdraw(self.world, intent.tasks, state, message, now, self.pace)
-        for task in intent.tasks:
-            self.workload.task_ended(task.task_id)
-
-    def _note_considered(self, instance: str, outcome: Outcome) -> None:
-        """Keep the last offers that an instance was held against; many share one refusal."""
-        if self._last_considered is None or self._last_considered[0] is not outcome:
-            self._last_considered = (outcome, history.considered(outcome, self.clock.time()))
-        self.world.considered[instance] = self._last_considered[1]
-
-    def _remember_unfit(self, requirement: Requirement, outcome: Outcome) -> None:
-        """Keep why; what was found on offers tells more than that there are none at the moment."""
-        instance = requirement.pod_instance
-        if outcome.agents or not self._judged_lately(instance, outcome.at):
-            known = self.world.placement.get(instance)
-            if known is None or known.reason != outcome.reason:
-                self.world.tell(instance, f"no offer fits: {outcome.reason}")
-            self.world.placement[instance] = outcome
-        if requirement.pinned and not requirement.pod.reserved:
-            now = self.clock.monotonic()
-            self._unfit_since.setdefault(requirement.pod_instance, now)
-
-    def _judged_lately(self, instance: str, now: float) -> bool:
-        known = self.world.placement.get(instance)
-        return known is not None and now - known.at < self.pace.revive_again
-
-    def _forget_unfit(self, wanted: set[str]) -> None:
-        """What waits no longer has no reason to."""
-        for instance in [known for known in self.world.placement if known not in wanted]:
-            del self.world.placement[instance]
-
-    def _relocate(self, wanted: Sequence[staging.Due]) -> None:
-        """Move pod instances whose missing task finds no room where the others are, or it was."""
-        now = self.clock.monotonic()
-        steps = {item.pod_instance: item.step.spec for item in wanted}
-        for instance in [known for known in self._unfit_since if known not in steps]:
-            del self._unfit_since[instance]
-        for instance, since in self._unfit_since.items():
-            if now - since >= self.pace.relocate_after:
-                step = steps[instance]
-                reason = f"there is no room for {', '.join(step.tasks)} where it was"
-                self.mover.want(self.workload.spec.pod(step.pod), step.index, reason)
-
-    def _watch_for(self, wanted: Sequence[staging.Due]) -> None:
-        """Note since when agents that hold reservations of pod instances make no offer.
-
-        Mesos tells of a lost agent but once, and not to a scheduler that is away.
-        """
-        now = self.clock.monotonic()
-        offering = {offers.agent.id for offers in self.world.offers()}
-        missing = set()
-        for item in wanted:
-            home = self.world.pods.get(item.pod_instance)
-            if home is not None and home.confirmed and home.agent.id not in offering:
-                missing.add(item.pod_instance)
-        for instance in [known for known in self._missing_since if known not in missing]:
-            del self._missing_since[instance]
-        changed: list[Record] = [
-            replace(record, absent_since=None)
-            for record in self.world.recovery.values()
-            if record.absent_since is not None
-            and (home := self.world.pods.get(record.key)) is not None
-            and home.agent.id in offering
-        ]
-        for item in wanted:
-            if item.pod_instance not in missing:
-                continue
-            since = self._missing_since.setdefault(item.pod_instance, now)
-            step = item.step.spec
-            record = self.world.recovery_of(step.pod, step.index)
-            if record.absent_since is None and now - since >= self.pace.absent_after:
-                changed.append(replace(record, absent_since=self.clock.time() - (now - since)))
-        self.world.commit(changed)
 
     async def _answer_inverse(self, connection: Connection) -> list[str]:
         """Tell Mesos which agents are vacated in time for maintenance, and which are not."""
@@ -504,71 +319,6 @@ class Cycle:
                 for task in self.world.tasks.values()
                 if task.reason == DRAINING and not task.alive and task.agent.id in offering
             )
-
-    def _abandoned(self) -> set[str]:
-        """Reservations that no pod instance lives in."""
-        return set(self.world.reservations) - self._in_use()
-
-    def _in_use(self) -> set[str]:
-        if self.world.cluster.deleting:
-            return set()
-        return {pod.reservation_id for pod in self.world.pods.values()}
-
-    async def _release(self, connection: Connection) -> list[str]:
-        """Destroy and unreserve what is ours and not in use."""
-        done = []
-        in_use = self._in_use()
-        for offers in self.world.offers():
-            if offers.role != self.settings.role:
-                continue
-            found = leftovers(
-                offers.resources,
-                cluster=self.workload.spec.name,
-                role=self.settings.role,
-                in_use=in_use,
-            )
-            if found:
-                operations = [translate.unreserve(found.unreserve, self.settings.role)]
-                if found.destroy:
-                    operations.insert(0, translate.destroy(found.destroy, self.settings.role))
-                self.world.forget_offers(offers.offer_ids)
-                await connection.call(translate.accept(offers.offer_ids, operations, 0.0))
-                done.append(
-                    f"released {len(found.unreserve)} resources and destroyed"
-                    f" {len(found.destroy)} volumes on {offers.agent.hostname}"
-                )
-        return done
-
-    def _note_released(self) -> None:
-        """Forget reservations that are gone for sure."""
-        if not self._abandoned():
-            return
-        for offers in self.world.offers():
-            # What is reserved for one role is not offered to another.
-            if offers.role == self.settings.role:
-                self._note_released_there(offers)
-
-    def _note_released_there(self, offers: AgentOffers) -> None:
-        """An agent that offers without a reservation does not have it.
-
-        Only if the offers are newer than the end of every task that could hold it: resources in use
-        are not offered.
-        """
-        agent_id = offers.agent.id
-        if not self.world.newer_than_last_end(offers):
-            return
-        now = self.clock.time()
-        if self.world.may_have_strays(agent_id, now, self.pace.stray_grace):
-            return
-        offered = reservation_ids(offers.resources, cluster=self.workload.spec.name)
-        self.world.commit(
-            remove=[
-                self.world.reservations[id_]
-                for id_ in self._abandoned() - offered
-                if self.world.reservations[id_].agent.id == agent_id
-                and not self.world.may_be_held(self.world.reservations[id_])
-            ]
-        )
 
     async def _decline(self, connection: Connection, *, more: bool) -> list[str]:
         ids = tuple(id_ for offers in self.world.offers() for id_ in offers.offer_ids)
