@@ -44,8 +44,9 @@ test-simulation: setup ## Whole stagings in virtual time
 
 SEEDS ?= 1000
 FIRST ?= 0
-soak: setup ## Seeds of faults in virtual time, on all cores (SEEDS=N, FIRST=K)
+soak: setup ## Seeds of faults in virtual time, on all cores (SEEDS=N, FIRST=K); death at any effect
 	@python -m tests.simulation.soak --seeds "$(SEEDS)" --first "$(FIRST)"
+	@SIMULATION_EFFECTS=all pytest --quiet tests/simulation -k killed_at_any_effect
 
 test-molecule: setup ## The whole lab: converge, idempotence, stillness, verify
 	@molecule test

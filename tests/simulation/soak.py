@@ -16,8 +16,9 @@ import multiprocessing
 import os
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +28,8 @@ from .shrinking import shrink
 
 _TOLD: Final = 500
 """After so many seeds the soak says how far it is."""
+_AHEAD: Final = 3
+"""So many seeds for each core are under way or waiting: the time is overrun by no more."""
 _SHOWN: Final = 5
 """Failing seeds that are shown in full; of more only the number and the finding."""
 
@@ -78,17 +81,30 @@ def outcome_of(found: Schedule) -> Outcome:
 
 
 def soak(first: int, seeds: int, *, jobs: int, seconds: float = float("inf")) -> Iterator[Outcome]:
-    """Outcomes of seeds as they come, until there are no more or the time is over."""
+    """Outcomes of seeds in their order, until there are no more or the time is over."""
     until = time.monotonic() + seconds
     numbers = itertools.takewhile(lambda _: time.monotonic() < until, range(first, first + seeds))
     if jobs == 1:
         yield from map(run_seed, numbers)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs) as pool:
-        # Batch by batch: a pool would take all numbers in at once, and the time would not count.
-        while batch := list(itertools.islice(numbers, jobs * 16)):
-            yield from pool.imap_unordered(run_seed, batch)
+    # A worker that dies ends it all; of other pools it would be started again without end.
+    with ProcessPoolExecutor(jobs, context) as pool:
+        # A few at a time: a pool would take all numbers in at once, and the time would not count.
+        waiting: deque[Future[Outcome]] = deque()
+        for number in numbers:
+            waiting.append(pool.submit(run_seed, number))
+            if len(waiting) > jobs * _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def complaint(outcome: Outcome) -> str:
+    """What was found, and how to see more of it."""
+    seed = outcome.schedule.seed
+    lines = [f"seed {seed} fails:", *(f"  {it}" for it in outcome.findings), outcome.schedule.text]
+    return "\n".join([*lines, f"more: python -m tests.simulation.soak --seed {seed}"])
 
 
 def explain(outcome: Outcome) -> str:

@@ -22,8 +22,10 @@ from kubedcos.model.service import (
     TaskSpec,
     VolumeSpec,
 )
+from kubedcos.plan.status import Status
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
+from kubedcos.scheduler.views import plan_view
 from kubedcos.scheduler.workload import Command, Departure, Launch, Readiness, RunningTask
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.store import Change, Store
@@ -341,8 +343,10 @@ class Stage:
 
     def plan(self) -> dict[str, object]:
         """The first plan that is not complete; else ``deploy``."""
-        plans = [self.scheduler.plan_show(name) for name in ("deploy", "recovery")]
-        return next((plan for plan in plans if plan["status"] != "COMPLETE"), plans[0])
+        found = {plan.name: plan for plan in self.scheduler.plans()}
+        plans = [found[name] for name in ("deploy", "recovery")]
+        chosen = next((plan for plan in plans if plan.status is not Status.COMPLETE), plans[0])
+        return plan_view(chosen, self.scheduler.world)
 
     def steps(self) -> dict[str, dict[str, object]]:
         """Steps of ``deploy``, and in their stead those of ``recovery`` that are open."""

@@ -12,6 +12,7 @@ import pytest
 from kubedcos.model.service import ServiceSpec
 from kubedcos.scheduler.workload import Departure, Readiness
 
+from .crash_points import crash_points
 from .simulated_mesos import SimulatedAgent
 from .stage import Crash, Effects, Stage, lab, play, service
 
@@ -220,7 +221,7 @@ def test_killed_at_any_effect_of_an_update_it_continues_and_restarts_nothing_twi
 
     total = play(lambda: updated(None))
     assert total > 40
-    for limit in range(1, total - 5):
+    for limit in crash_points(1, total - 6):
         play(lambda limit=limit: updated(limit))
 
 
@@ -349,5 +350,5 @@ def test_killed_at_any_effect_of_a_scale_down_it_continues() -> None:
 
     total = play(lambda: scaled(None))
     assert total > 12
-    for limit in range(1, total - 3):
+    for limit in crash_points(1, total - 4):
         play(lambda limit=limit: scaled(limit))

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from .crash_points import crash_points
 from .stage import Crash, Effects, Stage, play
 
 
@@ -44,7 +45,7 @@ def test_killed_at_any_effect_it_continues_and_starts_nothing_twice() -> None:
         assert len(volumes) == 1, f"crash at effect {limit}"
         await stage.close()
 
-    for limit in range(1, total + 1):
+    for limit in crash_points(1, total):
         play(lambda limit=limit: crash(limit))
 
 

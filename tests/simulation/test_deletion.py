@@ -9,6 +9,7 @@ import pytest
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import SubscriptionEnded
 
+from .crash_points import crash_points
 from .stage import Crash, Effects, Stage, play
 
 
@@ -81,7 +82,7 @@ def test_killed_at_any_effect_of_a_delete_it_continues() -> None:
 
     total = play(lambda: deleted(None))
     assert total > 20
-    for limit in range(1, total + 1):
+    for limit in crash_points(1, total):
         play(lambda limit=limit: deleted(limit))
 
 

@@ -13,6 +13,7 @@ import pytest
 from .drill import run
 from .faults import (
     AgentDrained,
+    AgentGone,
     ClockJumps,
     CrashLoop,
     Fault,
@@ -39,6 +40,19 @@ class Found:
 
 
 FOUND = (
+    # Nobody was replaced as long as others were no majority, also when there had never been one.
+    Found(
+        "a member that was gone before etcd had ever stood",
+        2052,
+        Setting(etcd=3, nodes=2, local=5, remote=3, runs_after=3, ready_after=8, replace_after=100),
+        (AgentGone(at=9.55, lasts=46.8, host="a1", told=1.0),),
+    ),
+    Found(
+        "the next member, gone before it had ever stood, which the one after it waited for",
+        2052,
+        Setting(etcd=3, nodes=2, local=5, remote=3, runs_after=3, ready_after=8, replace_after=100),
+        (AgentGone(at=25.0, lasts=46.8, host="a2", told=1.0),),
+    ),
     # A restart that had been granted was carried out as soon as there was a master again, although
     # another member had ended meanwhile: nobody had asked Mesos yet.
     Found(

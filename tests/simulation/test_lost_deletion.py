@@ -15,6 +15,7 @@ from kubedcos.mesos.detector import ListDetector
 from kubedcos.mesos.freeing import MasterOperator
 from kubedcos.state import documents
 
+from .crash_points import crash_points
 from .simulated_mesos import LoopClock, SimulatedMesos, scalar
 from .stage import Crash, Effects, Stage, play
 
@@ -183,5 +184,5 @@ def test_killed_at_any_effect_of_a_deletion_with_a_lost_agent_it_continues() -> 
 
     total = play(lambda: deleted(None))
     assert total > 20
-    for limit in range(1, total + 1):
+    for limit in crash_points(1, total):
         play(lambda limit=limit: deleted(limit))

@@ -10,6 +10,7 @@ import pytest
 
 from kubedcos.errors import Refused
 
+from .crash_points import crash_points
 from .ensemble import Ensemble, agents, spec
 from .simulated_mesos import SimulatedAgent
 from .stage import Crash, Effects, play
@@ -473,8 +474,7 @@ def test_what_is_left_on_a_lost_agent_is_collected_without_asking_for_offers_all
     play(story)
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_killed_at_any_effect_a_replacement_goes_on(part: int) -> None:
+def test_killed_at_any_effect_a_replacement_goes_on() -> None:
     async def lived(limit: int | None) -> int:
         stage = Ensemble()
         stage.start()
@@ -499,6 +499,5 @@ def test_killed_at_any_effect_a_replacement_goes_on(part: int) -> None:
 
     total = play(lambda: lived(None))
     assert total > 20
-    # A prime stride, so that all kinds of effects are met.
-    for limit in range(1 + part, total + 1, 13):
+    for limit in crash_points(1, total):
         play(lambda limit=limit: lived(limit))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,21 +22,26 @@ from kubedcos.state.store import Change
 from .drill import run
 from .faults import AgentCut, Schedule, SchedulerKilled, Setting, TaskEnds, schedule
 from .shrinking import shrink
-from .soak import Summary, explain, run_seed, soak
+from .soak import Summary, complaint, run_seed, soak
 from .stage import CrashingStore
 
 SECONDS = float(os.environ.get("SIMULATION_SECONDS", "60"))
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "600"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
 ROOT = Path(__file__).parents[2]
 
 
 def test_hundreds_of_seeds_come_to_a_good_end() -> None:
-    """As many as the time allows; `make soak` runs more."""
+    """The same ones each time, as many as the time allows; `make soak` runs more.
+
+    In this process: pytest names modules in its own way, by which others do not find them.
+    A failing one is not made smaller here, which takes minutes: the text says what does it.
+    """
     summary = Summary()
-    for outcome in soak(0, SEEDS, jobs=os.cpu_count() or 1, seconds=SECONDS):
-        summary.add(outcome)
-        if outcome.findings:
-            pytest.fail(explain(outcome))
+    with closing(soak(0, SEEDS, jobs=1, seconds=SECONDS)) as outcomes:
+        for outcome in outcomes:
+            summary.add(outcome)
+            if outcome.findings:
+                pytest.fail(complaint(outcome), pytrace=False)
     assert summary.seeds > 0
     assert summary.virtual > 0
 

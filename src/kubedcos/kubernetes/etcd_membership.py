@@ -139,6 +139,11 @@ class EtcdMembership:
         value = self._store.get(_RECORD)
         return EtcdRecord() if value is None else msgspec.json.decode(value, type=EtcdRecord)
 
+    @property
+    def established(self) -> bool:
+        """Whether the cluster was ever seen to work: it is never founded a second time."""
+        return self.record.established or self._in_use()
+
     def members(self) -> EtcdMembers:
         """A client of all members that are known."""
         known = dict.fromkeys([*self.record.addresses.values(), *self._tasks()])
@@ -202,7 +207,7 @@ class EtcdMembership:
                 self._save(msgspec.structs.replace(record, founder=one.name))
             members = tuple((name, peer_url(address)) for name, address in listed)
             return Seat(folder, founds=len(members) == 1, members=members)
-        if record.established or self._in_use():
+        if self.established:
             raise NotReady(f"{one.name} has no data, and no quorum of etcd takes it in: {why}")
         if record.founder not in {"", one.name}:
             raise NotReady(f"{one.name} joins after {record.founder} has founded etcd")

@@ -12,7 +12,13 @@ from kubedcos.clock import Clock
 from kubedcos.errors import KubedcosError
 from kubedcos.kubernetes import node_drain
 from kubedcos.kubernetes.approval import NodeClaim
-from kubedcos.kubernetes.etcd_members import EtcdMembers, Move, WantedMember, next_step
+from kubedcos.kubernetes.etcd_members import (
+    EtcdMembers,
+    EtcdUnreachable,
+    Move,
+    WantedMember,
+    next_step,
+)
 from kubedcos.kubernetes.kube_api import ApiError, KubeApi
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.workload import Departure, Readiness
@@ -29,6 +35,7 @@ class Leaving:
     Args:
         kinds: kinds of the tasks of a pod, by its name.
         members: a client of etcd's members.
+        established: whether etcd was ever seen to work.
         api: kube-apiserver; None while its address is not known.
         claims: the nodes that tasks of ours are.
         drain_timeout: seconds after which a node is given up that could not be drained.
@@ -40,6 +47,7 @@ class Leaving:
         *,
         kinds: Callable[[str], Collection[str]],
         members: Callable[[], EtcdMembers],
+        established: Callable[[], bool],
         api: Callable[[], KubeApi | None],
         claims: Callable[[], Iterable[NodeClaim]],
         drain_timeout: float,
@@ -47,6 +55,7 @@ class Leaving:
     ) -> None:
         self._kinds = kinds
         self._members = members
+        self._established = established
         self._api = api
         self._claims = claims
         self._drain_timeout = drain_timeout
@@ -80,7 +89,10 @@ class Leaving:
     # --- inside -----------------------------------------------------------------------------------
 
     async def _leave_etcd(self, departure: Departure) -> Readiness:
-        """There is no deadline: a member that etcd counts on does not go."""
+        """There is no deadline: a member that etcd counts on does not go.
+
+        Before etcd has ever worked nothing is in it, and who is to found it may be nobody to ask.
+        """
         name = departure.pod_instance
         members = self._members()
         try:
@@ -101,6 +113,8 @@ class Leaving:
                 return Readiness(ready=False, reason=step.reason)
             await members.remove(step.member_id)
         except (KubedcosError, httpx2.HTTPError) as error:
+            if isinstance(error, EtcdUnreachable) and not self._established():
+                return _READY
             return Readiness(ready=False, reason=str(error))
         _log.info("etcd member removed", member=name, reason=step.reason)
         return _READY

@@ -133,6 +133,7 @@ class KubernetesWorkload:
         self._leaving = Leaving(
             kinds=lambda pod: {task.kind for task in self._spec.pod(pod).tasks},
             members=self.etcd.members,
+            established=lambda: self.etcd.established,
             api=self._connect,
             claims=self._claims,
             drain_timeout=float(options.recovery.drain_timeout),

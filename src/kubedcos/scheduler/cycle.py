@@ -65,6 +65,7 @@ class Cycle:
     _releaser: Releaser = field(init=False)
     complete: bool = False
     refusals: Counter[str] = field(default_factory=Counter)
+    _growth: staging.Growth = field(default_factory=staging.Growth)
     _refused: set[tuple[str, str]] = field(default_factory=set)
     _killed_at: dict[str, float] = field(default_factory=dict)
     _dismantling_from: float | None = None
@@ -112,13 +113,13 @@ class Cycle:
     def plans(self) -> tuple[Plan, ...]:
         """The plans as they stand, with step times stored where they changed."""
         now = self.clock.time()
-        found = staging.plans(self.workload.spec, self.world, now)
+        found = staging.plans(self.workload.spec, self.world, now, self._growth)
         changed = staging.history(found, self.world, now)
         marks, settled = steering.fulfilled(self.world, found)
         self._measure(changed)
         if changed or marks or settled:
             self.world.commit([*changed, *marks], settled)
-            found = staging.plans(self.workload.spec, self.world, now)
+            found = staging.plans(self.workload.spec, self.world, now, self._growth)
         leaving = decommission.surplus(self.workload.spec, self.world)
         retiring = decommission.plan(leaving, self.world.leaving)
         return found if retiring is None else (*found, retiring)

@@ -66,12 +66,28 @@ def held_down(world: World, pod: PodSpec, index: int) -> bool:
     return bool(record.paused) or moving or ending
 
 
-def quorum_objection(world: World, pod: PodSpec, index: int) -> str:
+def has_stood(spec: ServiceSpec, world: World, pod: PodSpec, index: int) -> bool:
+    """Whether a pod instance has ever done its work; until then no quorum counts on it."""
+    if healthy(world, pod, index):
+        return True
+    # By their names alone: phases may be called otherwise in another version.
+    names = {
+        step.name
+        for plan in spec.plans
+        for phase in plan.phases
+        for step in phase.steps
+        if step.pod == pod.name and step.index == index
+    }
+    return any(record.was_complete and record.step in names for record in world.steps.values())
+
+
+def quorum_objection(spec: ServiceSpec, world: World, pod: PodSpec, index: int) -> str:
     """Why a pod instance must not be taken down now; empty when it may be.
 
-    A pod without `quorum` may always lose an instance.
+    A pod without `quorum` may always lose an instance, and any pod one that has never stood: the
+    next one is only started when it stands, so that waiting for others would never end.
     """
-    if not pod.recovery.quorum:
+    if not pod.recovery.quorum or not has_stood(spec, world, pod, index):
         return ""
     needed = quorum_of(pod.count)
     others = [other for other in range(pod.count) if other != index]
@@ -236,7 +252,11 @@ def _quorums(spec: ServiceSpec, world: World) -> list[Breach]:
     for pod in spec.pods:
         if not pod.recovery.quorum or pod.count == 1:
             continue
-        down = [index for index in range(pod.count) if held_down(world, pod, index)]
+        down = [
+            index
+            for index in range(pod.count)
+            if held_down(world, pod, index) and has_stood(spec, world, pod, index)
+        ]
         if pod.count - len(down) < quorum_of(pod.count):
             names = ", ".join(pod.instance(index) for index in down)
             found.append(Breach("quorum", f"{names} are held down at the same time"))

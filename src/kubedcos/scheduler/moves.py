@@ -92,7 +92,7 @@ def turn(spec: ServiceSpec, world: World, record: RecoveryRecord, now: float) ->
             f"waits until {moment(last + limits.gap)}: {limits.gap:.0f} s lie between two"
             f" replacements of {group}"
         )
-    return quorum_objection(world, pod, record.index)
+    return quorum_objection(spec, world, pod, record.index)
 
 
 @dataclass(slots=True)

@@ -79,7 +79,7 @@ class PodOperations:
             asked = replace(record.replacement, by_operator=True)
             self.world.commit([replace(record, replacement=asked)])
             return self._done(instance, found)
-        if objection := quorum_objection(self.world, pod, index):
+        if objection := quorum_objection(self.spec, self.world, pod, index):
             raise Refused(f"{instance} is not replaced: {objection}")
         agent = moves.place_of(self.world, pod, index)
         if agent is None:
@@ -169,7 +169,7 @@ class PodOperations:
         """A member that does not work already may be ended: nothing gets worse by it."""
         if (force and pod.count == 1) or not healthy(self.world, pod, index):
             return
-        if objection := quorum_objection(self.world, pod, index):
+        if objection := quorum_objection(self.spec, self.world, pod, index):
             alone = "; it is the only one, and may be ended by force" if pod.count == 1 else ""
             raise Refused(f"{what}: {objection}{alone}")
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from kubedcos.model.offer import Agent
 from kubedcos.model.service import PodSpec, ServiceSpec
-from kubedcos.scheduler.invariants import quorum_of
+from kubedcos.scheduler.invariants import has_stood, quorum_of
 from kubedcos.scheduler.task_updates import OUT_OF_REACH
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.world import World
@@ -104,7 +104,7 @@ def assess(
     if not losses:
         return NOTHING_LOST
     held = vanished(world, now)
-    without_quorum = _quorums_lost(spec, losses)
+    without_quorum = _quorums_lost(spec, world, losses)
     wanted: list[RecoveryRecord] = []
     waits: dict[str, str] = {}
     blocked = set()
@@ -209,12 +209,20 @@ def _absent_since(world: World, instance: str, agent: Agent) -> float | None:
     return record.absent_since if record is not None else None
 
 
-def _quorums_lost(spec: ServiceSpec, losses: Sequence[Loss]) -> dict[str, str]:
+def _quorums_lost(spec: ServiceSpec, world: World, losses: Sequence[Loss]) -> dict[str, str]:
     found = {}
     for pod in spec.pods:
-        lost = [loss for loss in losses if loss.pod.name == pod.name and not loss.runs]
+        if not pod.recovery.quorum:
+            continue
+        lost = [
+            loss
+            for loss in losses
+            if loss.pod.name == pod.name
+            and not loss.runs
+            and has_stood(spec, world, pod, loss.index)
+        ]
         left, needed = pod.count - len(lost), quorum_of(pod.count)
-        if not pod.recovery.quorum or not lost or left >= needed:
+        if not lost or left >= needed:
             continue
         hosts = ", ".join(sorted({loss.agent.hostname for loss in lost}))
         restore = f"; if not, `{spec.restore_command}` restores it" if spec.restore_command else ""

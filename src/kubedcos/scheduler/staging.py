@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from kubedcos.model.offer import Agent
 from kubedcos.model.service import Goal, PlanSpec, PodSpec, ServiceSpec, StepSpec
 from kubedcos.offers.requirement import Requirement
+from kubedcos.plan.interruption import Standing
 from kubedcos.plan.status import Status
 from kubedcos.plan.step import Stage, TaskFact
 from kubedcos.plan.tree import Plan, Step, StepHistory, StepKey, candidates, grow
@@ -43,17 +44,53 @@ class Due:
         return self.step.spec.pod_instance
 
 
-def plans(spec: ServiceSpec, world: World, now: float) -> tuple[Plan, ...]:
-    """All plans of the service as they stand."""
-    history = {
-        (record.plan, record.phase, record.step): StepHistory(
-            record.started_at, record.finished_at, record.was_complete
-        )
-        for record in world.steps.values()
-    }
+@dataclass(slots=True)
+class Growth:
+    """The service's own plans as they were grown last.
+
+    They follow from facts, step records and what operators asked, and most of the time all of that
+    is as it was: the very same plans are given again then.
+    """
+
+    _grown_from: tuple[object, ...] = ()
+    _grown: tuple[Plan, ...] = ()
+
+    def grown(
+        self,
+        spec: ServiceSpec,
+        facts: Mapping[str, Mapping[StepKey, tuple[TaskFact, ...]]],
+        steps: Mapping[str, StepRecord],
+        asked: Standing,
+    ) -> tuple[Plan, ...]:
+        """The plans that follow from these; `facts` are by plan."""
+        # A copy of the records' table: it changes in place, the records do not.
+        grown_from = (spec, facts, dict(steps), asked)
+        if grown_from != self._grown_from:
+            history = {
+                (record.plan, record.phase, record.step): StepHistory(
+                    record.started_at, record.finished_at, record.was_complete
+                )
+                for record in steps.values()
+            }
+            self._grown = tuple(grow(plan, facts[plan.name], history, asked) for plan in spec.plans)
+            self._grown_from = grown_from
+        return self._grown
+
+
+def plans(
+    spec: ServiceSpec, world: World, now: float, growth: Growth | None = None
+) -> tuple[Plan, ...]:
+    """All plans of the service as they stand.
+
+    Args:
+        spec: the service.
+        world: what is known.
+        now: seconds since 1970.
+        growth: what was grown last; without it nothing is remembered.
+    """
     facts = {plan.name: _facts(spec, plan, world, now) for plan in spec.plans}
     asked = standing(world)
-    grown = tuple(grow(plan, facts[plan.name], history, asked) for plan in spec.plans)
+    grown = (growth or Growth()).grown(spec, facts, world.steps, asked)
     every = {key: found for of_plan in facts.values() for key, found in of_plan.items()}
     return (*grown, recovery_plan(spec, grown, every, world, now, asked))
 

@@ -96,12 +96,14 @@ class Stage:
     api: Api | None = field(default_factory=Api)
     claims: list[NodeClaim] = field(default_factory=list)
     clock: FakeClock = field(default_factory=FakeClock)
+    established: bool = True
 
     def __post_init__(self) -> None:
         kinds = {"etcd": {"etcd"}, "kube-node": {"kubelet", "coredns"}}
         self.leaving = Leaving(
             kinds=lambda pod: kinds.get(pod, {"kube-apiserver"}),
             members=lambda: self.members,  # type: ignore[arg-type, return-value]
+            established=lambda: self.established,
             api=lambda: self.api,  # type: ignore[arg-type, return-value]
             claims=lambda: self.claims,
             drain_timeout=100.0,
@@ -149,6 +151,12 @@ def test_a_member_that_etcd_counts_on_stays(members: Members, why: str) -> None:
     assert not answer.ready
     assert members.removed == []
     assert any(part in answer.reason for part in why.split("|")), answer.reason
+
+
+def test_whoever_was_to_found_etcd_may_go_before_etcd_has_worked() -> None:
+    alone = Members({}, unreachable=True)
+    assert Stage(alone, established=False).prepare(ETCD).ready
+    assert "nobody answers" in Stage(alone).prepare(ETCD).reason
 
 
 def test_a_node_is_cordoned_and_drained() -> None:

@@ -29,6 +29,7 @@ from kubedcos.state.records import (
     RecoveryRecord,
     Replacement,
     ReservationRecord,
+    StepRecord,
     TaskRecord,
 )
 
@@ -59,7 +60,7 @@ def test_a_majority() -> None:
 
 def test_one_of_three_members_may_go_and_no_second_one() -> None:
     found = world(*(member(index) for index in range(3)))
-    assert invariants.quorum_objection(found, POD, 1) == ""
+    assert invariants.quorum_objection(SPEC, found, POD, 1) == ""
     for broken in (
         member(0, ready=False),
         member(0, kill_asked=True),
@@ -67,11 +68,11 @@ def test_one_of_three_members_may_go_and_no_second_one() -> None:
         member(0, ended_at=1.0),
     ):
         found.commit([broken])
-        told = invariants.quorum_objection(found, POD, 1)
+        told = invariants.quorum_objection(SPEC, found, POD, 1)
         assert told == (
             "etcd needs 2 of 3 healthy members; without etcd-1 there would be 1 (etcd-2)"
         )
-        assert invariants.quorum_objection(found, POD, 0) == ""
+        assert invariants.quorum_objection(SPEC, found, POD, 0) == ""
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,15 @@ def test_one_of_three_members_may_go_and_no_second_one() -> None:
 def test_a_member_that_is_held_down_is_none_to_count_on(record: RecoveryRecord) -> None:
     found = world(*(member(index) for index in range(3)))
     found.commit([record])
-    assert "would be 1 (etcd-2)" in invariants.quorum_objection(found, POD, 1)
+    assert "would be 1 (etcd-2)" in invariants.quorum_objection(SPEC, found, POD, 1)
+
+
+def test_who_has_never_stood_is_waited_for_by_nobody() -> None:
+    found = world(member(0, ready=False, state="TASK_GONE_BY_OPERATOR", ended_at=1.0))
+    assert invariants.quorum_objection(SPEC, found, POD, 0) == ""
+    found.commit([StepRecord("deploy", "etcd", "etcd-0:[peer]", 1.0, was_complete=True)])
+    assert "would be 0 (none)" in invariants.quorum_objection(SPEC, found, POD, 0)
+    assert invariants.quorum_objection(SPEC, found, POD, 1) == ""
 
 
 def test_only_as_many_members_are_ended_as_a_quorum_can_spare() -> None:
@@ -124,6 +133,10 @@ def test_each_breach_is_named() -> None:
     found = world(*(member(index, kill_asked=True) for index in range(3)))
     found.commit([member(1, task_id="t0"), PodRecord("etcd", 0, AGENTS[0], "r-0")])
     found.tasks["etcd-7/peer"] = member(2)
+    found.commit(
+        StepRecord("deploy", "etcd", f"etcd-{index}:[peer]", was_complete=True)
+        for index in range(3)
+    )
     twice = TaskSpec("second", "etcd", 1.0, 1, 1)
     found.commit([replace(member(0), task_id="t9", spec=twice, agent=AGENTS[1])])
     told = {(breach.invariant, breach.text) for breach in invariants.broken(SPEC, found)}
