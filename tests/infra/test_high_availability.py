@@ -67,7 +67,7 @@ def _done(kubernetes: Kubernetes, verb: str, name: str) -> bool:
 def test_the_end_of_one_is_no_end_of_service(
     hosts: dict[str, Host], mesos: Mesos, kubernetes: Kubernetes, kind: str
 ) -> None:
-    before = {task["id"] for task in mesos.running(kubernetes.name, kind)}
+    before = {task["id"] for task in mesos.running(kubernetes.name, kind, mesos.look())}
     host = agents(mesos, kubernetes, kind)[0]
     killed = hosts[host].run(f"pkill -KILL -x {kind[:15]}")
     assert killed.rc == 0, killed.stderr
@@ -80,7 +80,7 @@ def test_the_end_of_one_is_no_end_of_service(
             until(look, f"{verb} {name} with one {kind} less", seconds=patience)
 
     def back() -> bool:
-        now = {task["id"] for task in mesos.running(kubernetes.name, kind)}
+        now = {task["id"] for task in mesos.running(kubernetes.name, kind, mesos.look())}
         return len(now) == len(before) and now != before
 
     until(back, f"{kind} on {host} runs again", seconds=180)
