@@ -104,3 +104,11 @@ def test_a_complete_cluster_is_left_alone_by_a_restart() -> None:
         await stage.close()
 
     play(story)
+
+
+def test_the_effects_chosen_are_before_and_after_things_are_done() -> None:
+    assert crash_points(1, 9, every=True) == tuple(range(1, 10))
+    for last in (20, 61, 150, 400):
+        chosen = crash_points(1, last, every=False)
+        assert len(chosen) <= 24
+        assert {limit % 2 for limit in chosen} == {0, 1}
