@@ -13,7 +13,8 @@ from kubedcos.api import inspection, metrics, refusals, sdk
 from kubedcos.api.access import Access
 from kubedcos.api.bodies import json_object
 from kubedcos.api.change_routes import add_change_routes
-from kubedcos.api.hosting import Clusters, Unknown
+from kubedcos.api.hosted import Unknown
+from kubedcos.api.hosting import Clusters
 from kubedcos.api.refusals import MOST_BODY_BYTES, RESPONSES
 from kubedcos.api.support import House
 from kubedcos.errors import Problem

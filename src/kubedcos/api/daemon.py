@@ -16,7 +16,8 @@ import uvicorn
 from kubedcos import log
 from kubedcos.api import app, capacity, leading
 from kubedcos.api.front import Front
-from kubedcos.api.hosting import Clusters, MakeWorkload
+from kubedcos.api.hosted import MakeWorkload
+from kubedcos.api.hosting import Clusters
 from kubedcos.api.identity import Identity
 from kubedcos.api.leading import Leadership
 from kubedcos.api.leftovers import keep_collecting

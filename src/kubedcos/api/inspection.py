@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from kubedcos.api.hosting import Clusters, Hosted, Unknown
+from kubedcos.api.hosted import Hosted, Unknown
+from kubedcos.api.hosting import Clusters
 from kubedcos.api.sdk import pod_view
 from kubedcos.api.sdk_views import short_task
 from kubedcos.api.support import House, gather

@@ -25,7 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kubedcos import __version__
 from kubedcos.api.access import Access
-from kubedcos.api.hosting import Clusters, Hosted
+from kubedcos.api.hosted import Hosted
+from kubedcos.api.hosting import Clusters
 from kubedcos.api.refusals import RESPONSES
 from kubedcos.scheduler.life import Life
 from kubedcos.scheduler.tally import Spread, Tally

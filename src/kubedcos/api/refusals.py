@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kubedcos.api.hosting import Unknown
+from kubedcos.api.hosted import Unknown
 from kubedcos.config.changes import ChangeRefused
 from kubedcos.config.problems import dotted
 from kubedcos.errors import ExitCode, InvalidInput, KubedcosError, Problem

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from kubedcos.api import sdk_views
 from kubedcos.api.access import Access
-from kubedcos.api.hosting import Clusters, Hosted, Unknown
+from kubedcos.api.hosted import Hosted, Unknown
+from kubedcos.api.hosting import Clusters
 from kubedcos.api.refusals import RESPONSES
 from kubedcos.errors import InvalidInput, Problem, Refused
 from kubedcos.plan.interruption import Verb

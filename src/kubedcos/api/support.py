@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from kubedcos import __version__
-from kubedcos.api.hosting import Clusters, Hosted
+from kubedcos.api.hosted import Hosted
+from kubedcos.api.hosting import Clusters
 from kubedcos.errors import KubedcosError
 from kubedcos.redaction import Redactor
 from kubedcos.scheduler.views import moment

@@ -12,7 +12,8 @@ from typing import Any
 
 from kubedcos.api import configurations
 from kubedcos.api.configurations import Configurations
-from kubedcos.api.hosting import Clusters, Hosted
+from kubedcos.api.hosted import Hosted
+from kubedcos.api.hosting import Clusters
 from kubedcos.config import changes as rules
 from kubedcos.config import cluster as options_file
 from kubedcos.config.changes import ChangeRefused, OptionChange

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 from cryptography import x509
 
-from kubedcos.api.hosting import Links
+from kubedcos.api.hosted import Links
 from kubedcos.api.identity import Identity
 from kubedcos.api.settings import DaemonSettings
 from kubedcos.clock import Clock

@@ -1,4 +1,4 @@
-"""The scheduler of one cluster: keeps a subscription, feeds cycles, and answers questions.
+"""The scheduler of one cluster: keeps a subscription, feeds cycles; `desk` answers questions.
 
 Everything runs in one event loop; nothing here is safe from another thread.
 """
@@ -9,12 +9,11 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kubedcos.clock import Clock
-from kubedcos.errors import Refused
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import (
     Backoff,
@@ -25,16 +24,13 @@ from kubedcos.mesos.client import (
     SubscriptionLost,
 )
 from kubedcos.mesos.detector import NoMaster
-from kubedcos.plan.interruption import Target, Verb
-from kubedcos.plan.tree import Plan
-from kubedcos.scheduler import life, staging, steering, translate, views, why
+from kubedcos.scheduler import life, staging, translate, views
 from kubedcos.scheduler.cycle import Cycle
 from kubedcos.scheduler.departures import DepartureResult, Departures
+from kubedcos.scheduler.desk import Desk
 from kubedcos.scheduler.events import EventHandler, Outbox
-from kubedcos.scheduler.operations import PodOperations
 from kubedcos.scheduler.probing import Prober, ProbeResult
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
-from kubedcos.scheduler.steering import Operator, Steered
 from kubedcos.scheduler.tally import Counted, Tally
 from kubedcos.scheduler.task_updates import lost
 from kubedcos.scheduler.workload import Workload
@@ -54,7 +50,7 @@ class Wake:
 Item = wire.Event | ProbeResult | DepartureResult | Wake | BaseException
 
 
-class Scheduler:
+class Scheduler(Desk):
     """Stages one service on Mesos and keeps it as its plans say.
 
     Args:
@@ -82,33 +78,25 @@ class Scheduler:
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         backoff: Backoff | None = None,
     ) -> None:
-        self._workload = workload
         self._connector = connector
-        self._settings = settings
-        self._clock = clock
         self._pace = pace or Pace()
         self._backoff = backoff or Backoff()
-        self.world = World(store, workload.spec, clock.time)
+        world = World(store, workload.spec, clock.time)
         self.tally = Tally()
-        self._cycle = Cycle(workload, self.world, settings, clock, self._pace, new_id, self.tally)
+        cycle = Cycle(workload, world, settings, clock, self._pace, new_id, self.tally)
+        super().__init__(
+            workload, world, settings, clock, cycle, lambda: self._inbox.put_nowait(Wake())
+        )
         self._events = EventHandler(self._cycle)
         self._inbox: asyncio.Queue[Item] = asyncio.Queue()
         self._prober = Prober(workload, clock, self._pace, self._inbox.put_nowait)
         self._departures = Departures(workload, clock, self._pace, self._inbox.put_nowait)
-        self._operations = PodOperations(
-            workload.spec, self.world, settings, clock, lambda: self._inbox.put_nowait(Wake())
-        )
         self._connection: Connection | None = None
         self._sentence = "not started"
         self._error = ""
         self._deleted = asyncio.Event()
         self._begun = False
         self._reconciled = False
-
-    @property
-    def name(self) -> str:
-        """Name of the cluster and of its framework."""
-        return self._workload.spec.name
 
     @property
     def is_complete(self) -> bool:
@@ -159,13 +147,13 @@ class Scheduler:
             self.world.commit(
                 [replace(cluster, deleting=True, deleting_since=now, delete_wait=seconds)]
             )
-        self._inbox.put_nowait(Wake())
+        self._wake()
         await self._deleted.wait()
 
     def wait_for_lost(self, wait: float) -> None:
         """Change how long a deletion waits for lost agents, in seconds since it was asked for."""
         self.world.commit([replace(self.world.cluster, delete_wait=wait)])
-        self._inbox.put_nowait(Wake())
+        self._wake()
 
     def snapshot(self) -> dict[str, Any]:
         """How the cluster stands, as plain data: see `views` for its parts."""
@@ -196,115 +184,6 @@ class Scheduler:
             deleting=self.world.cluster.deleting,
             doing=self._error or self._sentence,
         )
-
-    @property
-    def refusals(self) -> Mapping[str, int]:
-        """What was not done, by the invariant that it would have broken."""
-        return self._cycle.refusals
-
-    def plans(self) -> tuple[Plan, ...]:
-        """All plans as they stand."""
-        return self._cycle.plans()
-
-    def plan_list(self) -> list[views.View]:
-        """All plans with their progress."""
-        return views.plan_list(self._cycle.plans())
-
-    def plan_show(self, name: str) -> views.View:
-        """One plan as a tree.
-
-        Raises:
-            KeyError: no such plan.
-        """
-        for plan in self._cycle.plans():
-            if plan.name == name:
-                return views.plan_view(plan, self.world)
-        raise KeyError(name)
-
-    def plan_why(self, name: str) -> views.View:
-        """What the waiting steps of a plan wait for, with every stage's verdicts.
-
-        Raises:
-            KeyError: no such plan.
-        """
-        for plan in self._cycle.plans():
-            if plan.name == name:
-                return why.plan_why(plan, self.world)
-        raise KeyError(name)
-
-    def pod_list(self) -> list[views.View]:
-        """All pod instances."""
-        return views.pod_list(self._workload.spec, self.world)
-
-    def pod_show(self, instance: str) -> views.View:
-        """One pod instance in detail.
-
-        Raises:
-            KeyError: no such pod instance.
-        """
-        return views.pod_view(self._workload.spec, self.world, instance)
-
-    def pod_restart(self, instance: str, *, force: bool = False) -> views.View:
-        """Restart a pod instance in place: see `PodOperations.restart`."""
-        return self._operations.restart(instance, force=force)
-
-    def pod_replace(self, instance: str) -> views.View:
-        """Move a pod instance elsewhere: see `PodOperations.replace`."""
-        return self._operations.replace(instance)
-
-    def pod_pause(
-        self, instance: str, tasks: Sequence[str] = (), *, force: bool = False
-    ) -> views.View:
-        """End tasks and keep them from running: see `PodOperations.pause`."""
-        return self._operations.pause(instance, tasks, force=force)
-
-    def pod_resume(self, instance: str, tasks: Sequence[str] = ()) -> views.View:
-        """Let paused tasks run again: see `PodOperations.resume`."""
-        return self._operations.resume(instance, tasks)
-
-    def plan_steer(
-        self, verb: Verb, plan: str, phase: str = "", step: str = "", *, operator: Operator
-    ) -> Steered:
-        """Pause, resume, restart, complete, start or stop a plan, a phase or a step.
-
-        The wish and the action are stored in one write; the next cycle heeds it.
-
-        Raises:
-            NoSuchElement: there is no such plan, phase or step.
-            InvalidInput: the verb is of whole plans, and more than a plan is named.
-            Refused: the cluster is being deleted.
-            StateError: nothing was stored.
-        """
-        target, now = Target(plan, phase, step), self._clock.time()
-        if self.world.cluster.deleting:
-            sentence = f"{self.name} is being deleted; its plans take no more wishes"
-            self.note_action(operator, f"plan {verb} {target}", f"refused: {sentence}")
-            raise Refused(sentence)
-        done = steering.steer(self.world, self._cycle.plans(), verb, target, operator, now)
-        told = {"cluster": self.name, "operator": operator.who, "why": operator.why}
-        _log.info("%s: %s", self.name, done.sentence, extra=told)
-        self._inbox.put_nowait(Wake())
-        return done
-
-    def note_action(self, operator: Operator, what: str, outcome: str) -> None:
-        """Store what an operator did, or was refused, apart from its effect.
-
-        Raises:
-            StateError: it was not stored.
-        """
-        steering.note(self.world, operator, what, outcome, self._clock.time())
-
-    def action_list(self) -> list[views.View]:
-        """What operators did, the latest first; the oldest are forgotten."""
-        return views.action_list(self.world)
-
-    def pod_describe(self, instance: str) -> views.View:
-        """One pod instance in detail, with its last offers and what befell it.
-
-        Raises:
-            KeyError: no such pod instance.
-        """
-        return {**self.pod_show(instance), **views.pod_history(self.world, instance)}
 
     async def _subscription(self) -> None:
         """One subscription from its beginning to its end, and the wait after it."""

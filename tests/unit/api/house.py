@@ -10,7 +10,8 @@ from typing import Any
 import httpx2
 
 from kubedcos.api import app as application
-from kubedcos.api.hosting import Clusters, Links
+from kubedcos.api.hosted import Links
+from kubedcos.api.hosting import Clusters
 from kubedcos.api.support import House as Home
 from kubedcos.clock import SystemClock
 from kubedcos.config.cluster import ClusterOptions

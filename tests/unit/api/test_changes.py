@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kubedcos.api.hosting import Clusters, Links
+from kubedcos.api.hosted import Links
+from kubedcos.api.hosting import Clusters
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.kubernetes import components

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from kubedcos.api import updating
-from kubedcos.api.hosting import Clusters, Links
+from kubedcos.api.hosted import Links
+from kubedcos.api.hosting import Clusters
 from kubedcos.api.updating import Terms
 from kubedcos.clock import SystemClock
 from kubedcos.config.cluster import ClusterOptions
