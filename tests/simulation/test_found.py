@@ -14,6 +14,7 @@ import pytest
 
 from .drill import run
 from .faults import (
+    AgentCut,
     AgentDrained,
     AgentGone,
     ClockJumps,
@@ -121,10 +122,23 @@ OPEN = (
         Setting(local=5, nodes=1, ready_after=8.0, replace_after=100.0, delete=37.0),
         (Messages(at=3.03, lasts=49.9, trouble=Trouble(lose_calls=0.3)),),
     ),
+    # Mesos takes more than a minute to notice that an agent is out of reach. Until then its member
+    # counts as one that works; only asking the members themselves before one ends would tell.
+    Found(
+        "a restart while a member is out of reach and Mesos has not noticed",
+        1179,
+        Setting(
+            etcd=3, nodes=1, local=4, remote=3, runs_after=3.0, ready_after=8.0, replace_after=100.0
+        ),
+        (
+            AgentCut(at=39.15, lasts=35.7, host="a1"),
+            Operator(at=57.59, lasts=29.4, verb="restart", pod="etcd-2"),
+        ),
+    ),
 )
 
 
-@pytest.mark.xfail(strict=True, reason="a release that was lost looks done")
+@pytest.mark.xfail(strict=True, reason="known and not mended; each says why")
 @pytest.mark.parametrize("found", OPEN, ids=lambda found: f"{found.seed}: {found.name}")
 def test_found_and_open(found: Found) -> None:
     assert run(Schedule(found.seed, found.setting, found.faults)).findings == ()
