@@ -135,6 +135,13 @@ OPEN = (
             Operator(at=57.59, lasts=29.4, verb="restart", pod="etcd-2"),
         ),
     ),
+    # It may not return to what it leaves, although the agent is reactivated and no other is free.
+    Found(
+        "a node that moves from a drained agent and has nowhere else to go",
+        1421,
+        Setting(nodes=3, local=2, remote=1, ready_after=0.0, replace_after=100.0),
+        (AgentDrained(at=59.37, lasts=222.3, host="a2", gone=False),),
+    ),
 )
 
 
