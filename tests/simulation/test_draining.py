@@ -10,6 +10,7 @@ import pytest
 
 from kubedcos.model.service import ServiceSpec
 
+from .crash_points import crash_points
 from .stage import Crash, Effects, Stage, play, service
 from .test_changes import down, launches, numbered, settled, staged, target
 
@@ -191,6 +192,5 @@ def test_killed_at_effects_of_an_update_that_empties_nodes_it_continues() -> Non
 
     total = play(lambda: story(None))
     assert total > 30
-    # Every third is cheap; the writes of emptying and taking back are among them in both nodes.
-    for limit in range(1, total - 5, 3):
+    for limit in crash_points(1, total - 6):
         play(lambda limit=limit: story(limit))
