@@ -162,6 +162,34 @@ def test_a_scale_down_that_is_taken_back_gives_the_node_back() -> None:
     play(story)
 
 
+def test_an_update_and_a_scale_down_together_have_no_more_nodes_out_of_use_than_one() -> None:
+    async def story() -> None:
+        stage = await staged(emptied(numbered(range(4), 1)))
+        both = replace(
+            emptied(numbered(range(2))), outdated={(1, "kube-node", "kubelet"): "other options"}
+        )
+        stage.workload.stays = {f"kube-node-{index}": "2 pods end" for index in range(4)}
+        await stage.change(both)
+        await asyncio.sleep(20)
+        assert len(stage.workload.cordoned) == 1
+        stage.workload.stays.clear()
+        seen: set[str] = set()
+        async with asyncio.timeout(900):
+            while not (settled(stage) and len(seen) == 4):
+                await asyncio.sleep(0.05)
+                here = {name for name in stage.workload.cordoned if alive(stage, name)}
+                seen |= here
+                assert len(here | down(stage)) <= 1
+        await stage.close()
+
+    play(story)
+
+
+def alive(stage: Stage, instance: str) -> bool:
+    """Whether the scheduler has any record of it."""
+    return any(task.pod_instance == instance for task in stage.scheduler.world.tasks.values())
+
+
 def began(stage: Stage) -> float:
     [record] = [s for s in stage.scheduler.world.steps.values() if s.plan == "decommission"]
     assert record.started_at is not None

@@ -99,6 +99,15 @@ def began(leaving: Leaving, world: World) -> float | None:
     return record.started_at if record is not None else None
 
 
+def under_way(spec: ServiceSpec, world: World) -> tuple[Leaving, ...]:
+    """Who is being drained or ended right now; those out of reach serve nobody anyway."""
+    return tuple(
+        leaving
+        for leaving in surplus(spec, world)
+        if not leaving.out_of_reach and (began(leaving, world) is not None or leaving.ending)
+    )
+
+
 def taken_back(spec: ServiceSpec, world: World) -> tuple[StepRecord, ...]:
     """Records of leavings that began, of pod instances that the service asks for again."""
     begun = [record for record in world.steps.values() if record.plan == DECOMMISSION]

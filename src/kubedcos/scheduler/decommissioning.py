@@ -8,6 +8,7 @@ from kubedcos.clock import Clock
 from kubedcos.scheduler import decommission
 from kubedcos.scheduler.departures import Side
 from kubedcos.scheduler.moves import Mover
+from kubedcos.scheduler.rollout import held_down
 from kubedcos.scheduler.settings import Pace
 from kubedcos.scheduler.task_updates import lost
 from kubedcos.scheduler.workload import Departure, Workload
@@ -46,6 +47,9 @@ class Decommissioner:
         turn = decommission.next_to_leave(decommission.surplus(self.workload.spec, self.world))
         if turn is not None and not turn.ending:
             if decommission.began(turn, self.world) is None:
+                if down := held_down(self.workload.spec, self.world, turn.pod):
+                    self.world.leaving[turn.pod_instance] = f"waits for {', '.join(down[:3])}"
+                    return done
                 self.world.commit([decommission.beginning(turn, now)])
             if self._has_said(turn, Side.PREPARE):
                 self.world.ask_to_end(turn.alive)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from kubedcos.model.service import Goal, ServiceSpec, StepSpec
 from kubedcos.plan.tree import Phase, Plan, Step, front_keys
+from kubedcos.scheduler.decommission import under_way
 from kubedcos.scheduler.staging import outdated
 from kubedcos.scheduler.task_updates import OUT_OF_REACH
 from kubedcos.scheduler.world import World
@@ -68,6 +69,25 @@ def stale(spec: ServiceSpec, world: World) -> bool:
     return any(outdated(spec, task) and not task.kill_asked for task in world.alive)
 
 
+def held_down(spec: ServiceSpec, world: World, pod: str) -> tuple[str, ...]:
+    """Pod instances in whose stead another of a pod must not leave: an update has them down.
+
+    Empty as long as fewer are down than an update may have.
+    """
+    for phase in (phase for plan in spec.plans for phase in plan.phases):
+        instances = {step.pod_instance: step for step in phase.steps}
+        if not any(step.pod == pod for step in phase.steps):
+            continue
+        down = sorted(
+            name
+            for name, step in instances.items()
+            if world.recovery_of(step.pod, step.index).emptying is not None
+            or any(task.kill_asked for task in world.of_pod(name))
+        )
+        return tuple(down) if len(down) >= phase.at_once else ()
+    return ()
+
+
 def _of_phase(
     spec: ServiceSpec, phase: Phase, front: Sequence[Step], world: World
 ) -> tuple[list[Turn], dict[str, str]]:
@@ -83,7 +103,10 @@ def _of_phase(
         if (begun := world.recovery_of(step.spec.pod, step.spec.index).emptying) is not None
     }
     moving = {step.spec.pod_instance for step in phase.steps if _moves(step.spec, world)}
-    away = down | moving | {name for name in emptying if not old.get(name)}
+    # A node that leaves is one less, too: both limits count together.
+    pods = {step.spec.pod for step in phase.steps}
+    going = {found.pod_instance for found in under_way(spec, world) if found.pod in pods}
+    away = down | moving | going | {name for name in emptying if not old.get(name)}
     turns: list[Turn] = []
     waiting: dict[str, str] = {}
     for step in sorted(front, key=lambda step: _rank(step.spec.pod_instance, down, emptying)):
