@@ -87,6 +87,12 @@ def play(playbook: str, inventory: Path, *extra: str) -> Done:
     return Done(done.returncode, done.stdout + done.stderr)
 
 
+SIZES = (
+    Edit(MESOS, "mesos_agent_cpus: 0", "mesos_agent_cpus: 16"),
+    Edit(MESOS, "mesos_agent_mem_mb: 0", "mesos_agent_mem_mb: 2000"),
+    Edit(HOSTS, "zone: madrid-2", "zone: madrid-2\n          mesos_agent_mem_mb: 8000"),
+)
+"""One agent with much memory among others with little."""
 MISTAKES = {
     "networks": Mistakes(
         [
@@ -217,26 +223,23 @@ MISTAKES = {
             "clusters[3]  [clusters-invalid]\n    seen    'text'",
         ],
     ),
-    "more than agents have": Mistakes(
+    "more nodes than agents": Mistakes(
+        [clusters("[{name: k, node: {count: 7}}]"), *SIZES],
+        ["cluster k: node  [nodes-exceed-agents]\n    seen    5 of 7 find an agent; kube-node-5 "],
+    ),
+    "nodes too large for most agents": Mistakes(
+        [clusters("[{name: j, node: {count: 3, mem_mb: 3000}}]"), *SIZES],
         [
-            clusters(
-                "[{name: k, node: {count: 7}}, {name: j, node: {count: 3, mem_mb: 3000}},"
-                " {name: i, node: {cpus: 64}}, {name: h, apiserver: {mem_mb: 9000}}]"
-            ),
-            Edit(MESOS, "mesos_agent_cpus: 0", "mesos_agent_cpus: 16"),
-            Edit(MESOS, "mesos_agent_mem_mb: 0", "mesos_agent_mem_mb: 2000"),
-            Edit(HOSTS, "zone: madrid-2", "zone: madrid-2\n          mesos_agent_mem_mb: 8000"),
+            "cluster j: node  [nodes-exceed-agents]\n    seen    1 of 3 find an agent; ",
+            "    fix     What binds is mem: it rules out 5 of 6 agents.",
         ],
+    ),
+    "more than any agent has": Mistakes(
+        [clusters("[{name: i, node: {cpus: 64}, apiserver: {mem_mb: 9000}}]"), *SIZES],
         [
-            "cluster k: node  [nodes-exceed-agents]\n    seen    7 nodes for 6 agents",
-            (
-                "cluster j: node  [nodes-exceed-agents]\n"
-                "    seen    3 nodes; 1 of 6 agents could hold one\n"
-                "    wanted  3 agents with 3192 mem or more\n"
-                "    fix     The limit that binds is mem: "
-            ),
-            "cluster i: node  [resources-unoffered]\n    seen    64.2 cpus each; ",
-            "cluster h: apiserver  [resources-unoffered]\n    seen    9000 mem each; ",
+            "cluster i: node  [resources-unoffered]\n",
+            "cluster i: apiserver  [resources-unoffered]",
+            "    seen    kube-apiserver-0 needs 9000 MB of memory ",
         ],
     ),
 }

@@ -165,7 +165,7 @@ def test_a_replaced_node_is_drained_and_lives_elsewhere(
         t for t in tasks if mesos.agent_hosts[t["slave_id"]] == kubernetes.inventory.host_at(name)
     ]
     instance = here[0]["name"].removesuffix("-kubelet")
-    framework.run("pod", "replace", instance)
+    framework.run("pod", "replace", instance, "--yes")
 
     def moved() -> bool:
         found = of_pod(mesos, framework.name, instance)
