@@ -276,9 +276,10 @@ class MasterLink:
         return True
 
     async def unregister(self) -> None:
-        """Tell the master that the agent goes for good; best effort."""
-        if self.master is None or self.session is None or self.agent.info is None:
-            return
+        """Tell the master that the agent goes for good, as soon as it knows us."""
+        # The answer to a registration may be on its way.
+        while self.master is None or self.session is None or self.agent.info is None:  # noqa: ASYNC110  rare
+            await asyncio.sleep(0.05)
         call = AgentCall("UNREGISTER", agent_id=self.agent.info.id)
         with contextlib.suppress(OSError, SessionLost, Redirected, msgspec.DecodeError):
             await self._post(self.master, call, self.session)

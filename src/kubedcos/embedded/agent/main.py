@@ -43,6 +43,9 @@ from kubedcos.mesos.messages import AgentInfo
 
 log = logging.getLogger("kubedcos.embedded.agent")
 
+UNREGISTER_SECONDS = 5.0
+"""How long an agent that leaves for good tries to tell its master so."""
+
 
 class Fatal(KubedcosError):
     """The agent ends with status 1 and this text, as Mesos' EXIT does."""
@@ -237,11 +240,17 @@ class _Process:
             agent.end_all()
             loop.create_task(_stop_when_ended(agent, self._patience() + 10, stop))  # noqa: RUF006
 
-        def unregister() -> None:
-            log.info("Unregistering and shutting down (SIGUSR1)")
-            loop.create_task(link.unregister())  # noqa: RUF006
+        async def leave() -> None:
+            # Said before anything ends: without tasks the process would be gone first.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(UNREGISTER_SECONDS):
+                    await link.unregister()
             end_for_good("")
             self.status = 0
+
+        def unregister() -> None:
+            log.info("Unregistering and shutting down (SIGUSR1)")
+            loop.create_task(leave())  # noqa: RUF006
 
         agent.on_shutdown = end_for_good
         loop.add_signal_handler(signal.SIGUSR1, unregister)
