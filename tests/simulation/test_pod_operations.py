@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -52,6 +53,8 @@ def test_a_restart_runs_an_addon_once_more() -> None:
             lambda: [n for _, n, _ in stage.mesos.launches].count("bindings-0-apply") == 2, 60
         )
         await stage.until_complete()
+        launches = Counter(name for _, name, _ in stage.mesos.launches)
+        assert {name for name, times in launches.items() if times > 1} == {"bindings-0-apply"}
         _sound(stage)
         await stage.close()
 

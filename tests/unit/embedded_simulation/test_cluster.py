@@ -100,10 +100,13 @@ def test_an_agent_out_of_reach_is_unreachable_and_returns_with_its_tasks() -> No
 def test_an_agent_whose_process_ended_is_disconnected_at_once() -> None:
     async def story() -> None:
         cluster, framework, [agent] = await started()
+        known = agent.id
         cluster.stop(agent)
         await framework.until(lambda: framework.events[-1].type == "RESCIND", 1)
         cluster.heal(agent)
         await framework.until(lambda: framework.events[-1].type == "OFFERS", 5)
+        assert agent.id == known
+        assert len(cluster.engine.state.agents) == 1
         await cluster.engine.close()
 
     play(story)
@@ -118,6 +121,8 @@ def test_tasks_that_an_agent_lost_are_dropped() -> None:
         cluster.stop(agent)
         cluster.heal(agent)
         await framework.until(lambda: "TASK_DROPPED" in framework.states("t"))
+        assert framework.states("t")[-1] == "TASK_DROPPED"
+        assert cluster.engine.state.used().scalar("cpus") == 0
         await cluster.engine.close()
 
     play(story)
