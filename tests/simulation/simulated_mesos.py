@@ -224,6 +224,15 @@ class SimulatedMesos:
         """The agent is out of reach, and nobody has noticed yet."""
         self.cluster.cut(self._real[hostname])
 
+    def is_cut_off(self, offer_ids: Iterable[wire.OfferID]) -> bool:
+        """Whether nothing passes at this moment between the master and the agent of the offers."""
+        offers = (self.engine.state.offers.get(offer_id.value) for offer_id in offer_ids)
+        ids = {offer.agent_id for offer in offers if offer is not None}
+        return any(
+            real.id is not None and real.id.value in ids and not real.reachable
+            for real in self._real.values()
+        )
+
     def lose_agent(self, hostname: str) -> None:
         """The agent is out of reach, and the master gives it up; its tasks may run on."""
         self.cut(hostname)

@@ -184,8 +184,8 @@ class Watcher:
         if left := sorted(set(mesos.live) - strangers):
             self.find(f"{left} are left")
         # What is on agents that stayed away is written down, and collected by the clusters' host.
-        # What Mesos took an UNRESERVE for looks released although an agent that is cut off at that
-        # moment keeps it; only operations with feedback would tell.
+        # What Mesos took an UNRESERVE for, while the agent was cut off, looks released although that
+        # agent keeps it; only operations with feedback would tell. Nothing else may be left.
         noted = self._store.read(records.LEFTOVERS, records.LEFTOVER)
         ids = {_reservation_id(part) for part in mesos.reserved()} - set(noted) - self._unreserved
         if ids:
@@ -199,8 +199,9 @@ class Watcher:
             for info in operation.launch.task_infos if operation.launch else ():
                 if info.task_id.value not in self._store.tasks.values():
                     self.find(f"{info.task_id.value} is launched without a stored intent")
-            for part in operation.unreserve.resources if operation.unreserve else ():
-                self._unreserved.add(_reservation_id(part))
+            if self._mesos.is_cut_off(body.offer_ids):
+                for part in operation.unreserve.resources if operation.unreserve else ():
+                    self._unreserved.add(_reservation_id(part))
             for part in operation.reserve.resources if operation.reserve else ():
                 if _reservation_id(part) not in self._store.reservations:
                     self.find(f"{part.name} is reserved without a stored owner")
