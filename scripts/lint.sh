@@ -1,12 +1,12 @@
 #!/bin/sh
-# Every linter, one after the other; all of them run, and one that complains fails the whole.
+# Every linter, one after the other; all of them run, and the last line names those that complained.
 set -u
 cd "$(dirname "$0")/.."
-status=0
+failed=""
 
 check() {
   printf '  %s\n' "$*" >&2
-  "$@" || status=1
+  "$@" || failed="${failed}${failed:+, }$*"
 }
 
 check ruff check --quiet .
@@ -15,4 +15,7 @@ check mypy
 check lint-imports --no-logo
 check yamllint --strict .
 check ansible-lint --offline -q
-exit "${status}"
+if [ -n "${failed}" ]; then
+  printf 'lint: failed: %s\n' "${failed}" >&2
+  exit 1
+fi

@@ -184,8 +184,8 @@ class Watcher:
         if left := sorted(set(mesos.live) - strangers):
             self.find(f"{left} are left")
         # What is on agents that stayed away is written down, and collected by the clusters' host.
-        # What Mesos took an UNRESERVE for, while the agent was cut off, looks released although that
-        # agent keeps it; only operations with feedback would tell. Nothing else may be left.
+        # An UNRESERVE that Mesos took while the agent was cut off looks done although that agent
+        # keeps the reservation; only operations with feedback would tell. Nothing else may be left.
         noted = self._store.read(records.LEFTOVERS, records.LEFTOVER)
         ids = {_reservation_id(part) for part in mesos.reserved()} - set(noted) - self._unreserved
         if ids:
