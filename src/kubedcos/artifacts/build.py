@@ -6,15 +6,18 @@ the next one; content with a wrong sum stops everything, because somebody should
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from kubedcos.artifacts.download import Downloader, Unavailable
 from kubedcos.artifacts.gobuild import GoToolchain
 from kubedcos.artifacts.manifest import Artifact, Manifest
 from kubedcos.artifacts.obtain import Compiler, Obtainer, Records, group_label
-from kubedcos.artifacts.programs import ProgramFailed
+from kubedcos.artifacts.programs import ProgramFailed, end_all
 from kubedcos.artifacts.progress import Progress, Silent
 from kubedcos.artifacts.sources import (
     DEFAULT_SOURCES,
@@ -25,6 +28,12 @@ from kubedcos.artifacts.sources import (
 )
 from kubedcos.artifacts.store import Record, Store, sha256_of
 from kubedcos.errors import KubedcosError
+
+AT_ONCE: Final = 2
+"""Components made at the same time: one compiles while the other downloads or links.
+
+Linking Kubernetes takes over a gigabyte, so that more would not fit the smallest machine.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class Builder:
     downloader: Downloader = field(default_factory=Downloader)
     compiler: Compiler | None = None
     _obtainer: Obtainer = field(init=False)
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.compiler = self.compiler or GoToolchain(
@@ -80,7 +90,9 @@ class Builder:
         )
 
     def build(self, wanted: Iterable[Artifact]) -> Outcome:
-        """Make every artefact of `wanted` available.
+        """Make every artefact of `wanted` available, several at the same time.
+
+        The first failure ends what is under way; what is finished stays.
 
         Args:
             wanted: artefacts in the manifest's order, with all that they are made from.
@@ -90,20 +102,49 @@ class Builder:
             KubedcosError: no source could give an artefact; the text names each and its reason.
         """
         plan = tuple(wanted)
+        names = {artifact.name for artifact in plan}
         records: dict[str, Record] = {}
-        made: list[str] = []
-        for group in _groups(plan):
-            for artifact in group:
-                if present := self.present(artifact, records):
-                    records[artifact.name] = present
-            missing = [a for a in group if a.name not in records]
-            if missing:
-                made += self._make(missing, plan, records)
+        made: set[str] = set()
+        waiting = list(_groups(plan))
+        running: set[Future[list[str]]] = set()
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="artefacts") as pool:
+            try:
+                while waiting or running:
+                    for group in tuple(waiting):
+                        needs = {need for artifact in group for need in artifact.needs}
+                        if (needs & names) - set(records):
+                            continue
+                        waiting.remove(group)
+                        if missing := self._missing(group, records):
+                            running.add(pool.submit(self._make, missing, plan, records))
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        made.update(future.result())
+            except BaseException:
+                self._end(running)
+                raise
         compiled = any(
             artifact.label in made and records[artifact.name].source == SourceKind.GO
             for artifact in plan
         )
-        return Outcome(tuple(records[a.name] for a in plan), tuple(made), compiled)
+        labels = tuple(artifact.label for artifact in plan if artifact.label in made)
+        return Outcome(tuple(records[a.name] for a in plan), labels, compiled)
+
+    def _missing(self, group: Sequence[Artifact], records: dict[str, Record]) -> list[Artifact]:
+        """Those that are not here; the records of the others are noted."""
+        for artifact in group:
+            if present := self.present(artifact, records):
+                records[artifact.name] = present
+        return [artifact for artifact in group if artifact.name not in records]
+
+    def _end(self, running: Iterable[Future[list[str]]]) -> None:
+        """Give up what is under way."""
+        self._stopped.set()
+        self.downloader.stop()
+        left = {future for future in running if not future.cancel()}
+        while left:
+            end_all()
+            left = wait(left, timeout=0.2).not_done
 
     def prune(self) -> int:
         """Remove Go's caches, unless a build is using them.
@@ -178,7 +219,7 @@ class Builder:
             labels = [artifact.label for artifact in left]
             reasons: dict[str, list[str]] = {artifact.name: [] for artifact in left}
             for kind in self.sources:
-                if left:
+                if left and not self._stopped.is_set():
                     left = self._try(kind, left, plan, records, reasons)
             for artifact in left:
                 why = "".join(f"\n  {reason}" for reason in reasons[artifact.name])

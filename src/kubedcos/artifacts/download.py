@@ -37,6 +37,7 @@ class Downloader:
     def __init__(self, client: httpx2.Client | None = None) -> None:
         self._client = client
         self._unreachable: dict[str, str] = {}
+        self._stopped = False
 
     def fetch(self, url: str, target: Path, sha256: str) -> None:
         """Download `url` to `target` and check its sum.
@@ -57,6 +58,8 @@ class Downloader:
                     raise Unavailable(f"{url}: answered {answer.status_code}")
                 with target.open("wb") as stream:
                     for block in answer.iter_bytes(1 << 20):
+                        if self._stopped:
+                            raise Unavailable(f"{url}: the download was stopped")
                         digest.update(block)
                         stream.write(block)
         except (httpx2.HTTPError, socket.gaierror) as error:
@@ -65,6 +68,10 @@ class Downloader:
             raise Unavailable(f"{url}: {reason}") from error
         if digest.hexdigest() != sha256:
             raise ChecksumMismatch(url, sha256, digest.hexdigest())
+
+    def stop(self) -> None:
+        """Give up what other threads are downloading."""
+        self._stopped = True
 
     def _http(self) -> httpx2.Client:
         import httpx2  # noqa: PLC0415

@@ -109,7 +109,9 @@ class Obtainer:
             sorted(packages.values()),
             work,
             what=f"building {group_label(batch)}",
-            on_wait=lambda: self.progress.note("another run is installing the Go toolchain"),
+            on_wait=lambda: self.progress.note(
+                "waiting for the Go toolchain, which is being installed"
+            ),
         )
         records = []
         for artifact in batch:

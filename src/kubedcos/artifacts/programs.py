@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -40,6 +42,10 @@ _NETWORK_SIGNS = (
 )
 _DISK_SIGNS = ("no space left on device", "disk quota exceeded")
 _MEMORY_SIGNS = ("signal: killed", "cannot allocate memory", "out of memory")
+
+
+_lock = threading.Lock()
+_running: set[subprocess.Popen[str]] = set()
 
 
 class ProgramFailed(KubedcosError):
@@ -118,11 +124,16 @@ def run(
         )
     except FileNotFoundError as error:
         raise ProgramFailed(f"{what} failed: {error.filename} is not installed") from error
+    with _lock:
+        _running.add(process)
     try:
         output, errors = process.communicate()
     except BaseException:
         _end(process)
         raise
+    finally:
+        with _lock:
+            _running.discard(process)
     if process.returncode != 0:
         if log:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +142,15 @@ def run(
             errors += f"\nended by signal: {signal.Signals(-process.returncode).name}"
         raise ProgramFailed(explain(what, errors or output, log))
     return output
+
+
+def end_all() -> None:
+    """Have every program end that other threads are running now; their `run` raises then."""
+    with _lock:
+        found = tuple(_running)
+    for process in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

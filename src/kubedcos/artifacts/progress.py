@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,13 +46,14 @@ class Silent:
 
 
 class StreamProgress:
-    """Lines on a stream; on a terminal one line that counts."""
+    """Lines on a stream; on a terminal one line that counts, for everything that is under way."""
 
     def __init__(self, stream: TextIO, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._monotonic = monotonic
         self._live = stream.isatty()
         self._lock = threading.Lock()
+        self._under_way: dict[str, float] = {}
 
     def note(self, text: str) -> None:
         """Say one sentence on a line of its own."""
@@ -66,6 +68,7 @@ class StreamProgress:
         text = f"{which} of {total}  {label}"
         start = self._monotonic()
         ended = threading.Event()
+        self._under_way[text] = start
         self._show(text, 0.0)
         ticker = threading.Thread(
             target=self._tick, args=(text, start, ended), name="progress", daemon=True
@@ -78,6 +81,7 @@ class StreamProgress:
         finally:
             ended.set()
             ticker.join()
+            del self._under_way[text]
             self.note(f"{text}  {spell_duration(self._monotonic() - start)}  {end}")
 
     def _tick(self, text: str, start: float, ended: threading.Event) -> None:
@@ -85,7 +89,18 @@ class StreamProgress:
             self._show(text, self._monotonic() - start)
 
     def _show(self, text: str, seconds: float) -> None:
-        line = f"{text}  {spell_duration(seconds)}"
         with self._lock:
-            self._stream.write(f"\r\x1b[K{line}" if self._live else f"{line}\n")
+            if self._live:
+                self._stream.write(f"\r\x1b[K{self._line(text, seconds)}")
+            else:
+                self._stream.write(f"{text}  {spell_duration(seconds)}\n")
             self._stream.flush()
+
+    def _line(self, text: str, seconds: float) -> str:
+        """All that is under way, cut to the terminal's width: a longer line could not be erased."""
+        now = seconds + self._under_way[text]
+        parts = [
+            f"{other}  {spell_duration(now - start)}"
+            for other, start in tuple(self._under_way.items())
+        ]
+        return "  |  ".join(parts)[: shutil.get_terminal_size().columns - 1]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from kubedcos.artifacts.build import Builder
+from kubedcos.artifacts.download import Downloader, Unavailable
 from kubedcos.artifacts.manifest import Artifact, Manifest, load
-from kubedcos.artifacts.programs import ProgramFailed
+from kubedcos.artifacts.programs import ProgramFailed, environment, run
 from kubedcos.artifacts.sources import SourceKind
 from kubedcos.artifacts.store import ChecksumMismatch, Store
 from kubedcos.errors import KubedcosError
@@ -41,8 +44,10 @@ def test_one_component_is_built_in_one_go(
     make_builder: MakeBuilder, lab: tuple[Artifact, ...], compiler: FakeCompiler
 ) -> None:
     make_builder().build(lab)
-    assert compiler.calls[0] == ("etcd", ("etcd.test/etcdctl", "etcd.test/server/v3"))
-    assert compiler.calls[1] == ("kubernetes-1.36.3", ("k8s.test/cmd/kubelet",))
+    assert sorted(compiler.calls) == [
+        ("etcd", ("etcd.test/etcdctl", "etcd.test/server/v3")),
+        ("kubernetes-1.36.3", ("k8s.test/cmd/kubelet",)),
+    ]
 
 
 def test_a_mismatch_stops_with_both_sums_and_keeps_nothing(
@@ -50,7 +55,7 @@ def test_a_mismatch_stops_with_both_sums_and_keeps_nothing(
 ) -> None:
     compiler.content = lambda _: b"something else"
     with pytest.raises(ChecksumMismatch) as caught:
-        make_builder().build(lab)
+        make_builder().build([artifact for artifact in lab if artifact.component == "etcd"])
     assert sha(b"something else") in str(caught.value)
     assert sha(compiled("etcd.test/server/v3")) in str(caught.value)
     assert not (store.root / "sha256").exists()
@@ -58,10 +63,15 @@ def test_a_mismatch_stops_with_both_sums_and_keeps_nothing(
 
 
 def test_an_interrupted_run_continues(
-    make_builder: MakeBuilder, lab: tuple[Artifact, ...], compiler: FakeCompiler
+    make_builder: MakeBuilder, lab: tuple[Artifact, ...], compiler: FakeCompiler, store: Store
 ) -> None:
+    deadline = time.monotonic() + 10
+
     def interrupted(package: str) -> bytes:
         if "kubelet" in package:
+            while not all(store.recall(artifact) for artifact in lab[:2]):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
             raise KeyboardInterrupt
         return compiled(package)
 
@@ -69,13 +79,50 @@ def test_an_interrupted_run_continues(
     with pytest.raises(KeyboardInterrupt):
         make_builder().build(lab)
     compiler.content = compiled
+    compiler.calls.clear()
     outcome = make_builder().build(lab)
-    assert outcome.made == ("kubelet 1.36.3", "image-etcd 1")
-    assert [module for module, _ in compiler.calls] == [
-        "etcd",
-        "kubernetes-1.36.3",
-        "kubernetes-1.36.3",
-    ]
+    assert "kubelet 1.36.3" in outcome.made
+    assert [module for module, _ in compiler.calls] == ["kubernetes-1.36.3"]
+
+
+def test_two_components_are_made_at_the_same_time(
+    make_builder: MakeBuilder, lab: tuple[Artifact, ...], compiler: FakeCompiler
+) -> None:
+    together = threading.Barrier(2, timeout=10)
+
+    def content(package: str) -> bytes:
+        if package in {"etcd.test/etcdctl", "k8s.test/cmd/kubelet"}:
+            together.wait()
+        return compiled(package)
+
+    compiler.content = content
+    assert len(make_builder().build(lab).made) == 4
+
+
+def test_a_failure_ends_what_else_is_under_way(
+    make_builder: MakeBuilder, lab: tuple[Artifact, ...], compiler: FakeCompiler, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def content(package: str) -> bytes:
+        if "kubelet" in package:
+            fifo.read_text()
+            return b"something else"
+        if "etcdctl" in package:
+            run(
+                ["sh", "-c", f"echo > {fifo}; exec sleep 600"],
+                what="building etcd",
+                cwd=tmp_path,
+                env=environment(),
+            )
+        return compiled(package)
+
+    compiler.content = content
+    started = time.monotonic()
+    with pytest.raises(ChecksumMismatch, match="kubelet"):
+        make_builder().build(lab)
+    assert time.monotonic() - started < 60
 
 
 def test_two_runs_at_once_build_once(
@@ -166,6 +213,14 @@ def test_a_dead_host_is_asked_once(
     outcome = make_builder(order, "http://mirror.test").build(manifest.all[:3])
     assert len(outcome.made) == 3
     assert len(web.asked) == 1
+
+
+def test_a_download_that_was_stopped_leaves_nothing(web: Web, tmp_path: Path) -> None:
+    web.files["https://releases.test/etcd"] = RELEASED
+    downloader = Downloader(web.client())
+    downloader.stop()
+    with pytest.raises(Unavailable, match="stopped"):
+        downloader.fetch("https://releases.test/etcd", tmp_path / "etcd", sha(RELEASED))
 
 
 def test_the_mirror_is_asked_by_sum(

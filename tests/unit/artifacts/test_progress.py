@@ -57,5 +57,14 @@ def test_a_terminal_gets_one_line_that_is_rewritten() -> None:
     assert "1:01  done" in stream.getvalue()
 
 
+def test_a_terminal_sees_all_that_is_under_way_in_one_line() -> None:
+    stream = Terminal()
+    progress = StreamProgress(stream, Ticks(0.0, 5.0, 65.0))
+    with progress.working("etcd", 1, 3, 9), progress.working("kubernetes", 4, 9, 9):
+        pass
+    shown = stream.getvalue().split("\r\x1b[K")[2]
+    assert shown == "artefacts 1-3 of 9  etcd  0:05  |  artefacts 4-9 of 9  kubernetes  0:00"
+
+
 def test_durations() -> None:
     assert [spell_duration(s) for s in (0, 9.9, 60, 3599)] == ["0:00", "0:09", "1:00", "59:59"]
