@@ -93,6 +93,13 @@ def same_status(ours: Json, theirs: Json) -> None:
     assert differences(_settled(ours), _settled(theirs)) == []
 
 
+def same_but_for_the_signal(ours: Json, theirs: Json) -> None:
+    """As `same_status`; the command may have ended by TERM or by the KILL right behind it."""
+    start = "Command terminated with signal "
+    assert ours["message"] in {start + "Terminated", start + "Killed"}
+    same_status(ours | {"message": theirs["message"]}, theirs)
+
+
 def _settled(status: Json) -> Json:
     # The container's process is told or not, by the phase of its start.
     copy = json.loads(json.dumps(status))

@@ -13,10 +13,11 @@ import pytest
 from .client import Framework, Http, launch, subscribed, task
 from .engine import Cluster, free_port, start_agent, start_master, wait_for
 from .recordings import book, differences, same_status, status_of, story
+from .sandbox import READY, until_ready
 
 Json = dict[str, Any]
 
-DEAF = "trap '' TERM; while true; do sleep 1; done"
+DEAF = f"trap '' TERM; {READY}while true; do sleep 1; done"
 DURABLE = {"failover_timeout": 600.0}
 STORY = "drain-framework-side.jsonl"
 SHORTENED = "drain-http-command-executor.jsonl"
@@ -45,12 +46,17 @@ def drained(master: Http, agent_id: str) -> None:
 
 
 def running(framework: Framework, *tasks: tuple[str, str, float]) -> str:
-    """Tasks (name, command, seconds of grace) up to TASK_RUNNING; the id of their agent."""
+    """Tasks (name, command, seconds of grace) up to TASK_RUNNING; the id of their agent.
+
+    A command that says ``ready`` has done so.
+    """
     offer = framework.offers()[0]
     made = [task(offer, name, command, kill_policy=policy(g)) for name, command, g in tasks]
     framework.accept([offer], [launch(*made)])
-    for name, _, _ in tasks:
-        framework.status(name, "TASK_RUNNING")
+    for name, command, _ in tasks:
+        status = framework.status(name, "TASK_RUNNING")
+        if READY in command:
+            until_ready(framework, status)
     return offer["agent_id"]["value"]
 
 
@@ -96,7 +102,7 @@ def same_agent(ours: Json, theirs: Json) -> None:
 )
 def test_a_drain_kills_tasks_and_withdraws_offers(master: Http) -> None:
     with subscribed(master, "drained", **DURABLE) as framework, reactivated(master):
-        agent_id = running(framework, ("d-polite", "sleep 600", 3), ("d-deaf", DEAF, 2))
+        agent_id = running(framework, ("d-polite", READY + "sleep 600", 3), ("d-deaf", DEAF, 2))
         held = next(
             offer
             for event in iter(lambda: framework.wait_type("OFFERS"), None)

@@ -9,6 +9,7 @@ import pytest
 from .client import Framework, Http, launch, scalar, subscribed, task
 from .engine import wait_for
 from .recordings import differences, events, recorded, same_status, status_of
+from .sandbox import READY, until_ready
 
 
 def started(framework: Framework, task_id: str, command: str, **changes: Any) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def test_a_task_that_fails(framework: Framework) -> None:
 
 @pytest.mark.contract(calls="KILL")
 def test_a_killed_task_says_killing_and_killed(framework: Framework) -> None:
-    started(framework, "killed", "sleep 100")
+    until_ready(framework, started(framework, "killed", READY + "exec sleep 100"))
     assert framework.call("KILL", kill={"task_id": {"value": "killed"}}).status == 202
     assert framework.status("killed")["state"] == "TASK_KILLING"
     ours = framework.status("killed")

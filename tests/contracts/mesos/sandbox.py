@@ -1,0 +1,35 @@
+"""What a task has written so far, by the endpoints of its agent."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from .client import Framework, Http, Json
+from .engine import wait_for
+
+READY = "echo ready; "
+"""In front of a command that `until_ready` waits for."""
+
+
+def agent_at(master: Http, agent_id: str) -> Http:
+    """The endpoints of an agent that the master knows."""
+    slaves = master.get("/slaves").json["slaves"]
+    pid = next(slave["pid"] for slave in slaves if slave["id"] == agent_id)
+    return Http(pid.partition("@")[2], master.credential, master.tls)
+
+
+def until_ready(framework: Framework, status: Json) -> None:
+    """Wait until the task of this TASK_RUNNING has written ``ready``.
+
+    Mesos tells TASK_RUNNING when it forked its launcher, not when the command runs. A TERM before
+    that ends the launcher, which then says ``exited with status 1`` (`launch.cpp`, `signalHandler`)
+    or knows nothing of the command's trap.
+    """
+    agent = agent_at(framework.master, status["agent_id"]["value"])
+    executor, container = status["executor_id"]["value"], status["container_status"]["container_id"]
+    nested = f"containers/{container['value']}/" if "parent" in container else ""
+    path = f"/frameworks/{framework.id}/executors/{executor}/runs/latest/{nested}stdout"
+    wait_for(
+        lambda: b"ready\n" in agent.get(f"/files/download?path={quote(path)}").body,
+        f"task {status['task_id']['value']} runs its command",
+    )
