@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from kubedcos.mesos import messages as wire
@@ -23,6 +22,9 @@ from kubedcos.scheduler.task_updates import TaskUpdate
 from kubedcos.scheduler.workload import Command, Launch
 
 _NANOSECONDS = 1_000_000_000
+_MORE_CPUS_THAN_A_HOST_HAS = 10_000.0
+"""Not infinity: Mesos writes that into `/state` as it is, where JSON has no such number, and
+Mesos-DNS, browsers and others then read nothing of it."""
 
 
 def framework_info(settings: FrameworkSettings, framework_id: str) -> wire.FrameworkInfo:
@@ -227,7 +229,7 @@ def task_info(
         labels=_labels(labels.items()),
         discovery=_discovery(task),
         # Mesos takes `limits` since 1.11.
-        limits=None if spec.cpu_is_limit else {"cpus": wire.Scalar(math.inf)},
+        limits=None if spec.cpu_is_limit else {"cpus": wire.Scalar(_MORE_CPUS_THAN_A_HOST_HAS)},
     )
 
 

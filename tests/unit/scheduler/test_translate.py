@@ -141,7 +141,7 @@ def test_a_task_carries_all_that_makes_it_findable() -> None:
 def test_a_task_whose_cpus_are_no_limit_has_none_of_them() -> None:
     unlimited = replace(LAUNCH, spec=replace(LAUNCH.spec, cpu_is_limit=False))
     info = sent(translate.task_info(unlimited, COMMAND, (), cluster="k8s", role="lab"))
-    assert info["limits"] == {"cpus": {"value": "Infinity"}}
+    assert info["limits"] == {"cpus": {"value": 10_000.0}}
     assert "limits" not in sent(translate.task_info(LAUNCH, COMMAND, (), cluster="k8s", role="lab"))
 
 
