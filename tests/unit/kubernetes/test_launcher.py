@@ -417,6 +417,40 @@ def test_cgroup_v2_processes_move_into_a_leaf(
     assert (base / "cgroup.subtree_control").read_text() == "+memory"
 
 
+def test_cgroup_v2_controllers_come_from_the_top(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Mesos with cgroups/cpu and cgroups/mem shares out cpu and memory alone."""
+    base = tmp_path / "mesos/c1"
+    base.mkdir(parents=True)
+    have = "cpuset cpu io memory hugetlb pids rdma"
+    for path, controllers, shared in (
+        (tmp_path, have, "cpu io memory pids"),
+        (tmp_path / "mesos", "cpu io memory pids", "cpu memory"),
+        (base, "cpu memory", "cpu memory"),
+    ):
+        (path / "cgroup.controllers").write_text(controllers + "\n")
+        (path / "cgroup.subtree_control").write_text(shared + "\n")
+    (base / "cgroup.procs").write_text("")
+
+    def write(path: str, text: str) -> None:
+        """As the kernel does: what a cgroup shares out is what those below it have."""
+        file, controller = Path(path), text.removeprefix("+")
+        assert file.name == "cgroup.subtree_control"
+        assert controller in (file.parent / "cgroup.controllers").read_text().split()
+        file.write_text(file.read_text() + f" {controller}")
+        for child in file.parent.glob("*/cgroup.controllers"):
+            child.write_text(child.read_text() + f" {controller}")
+
+    mountinfo = "30 20 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    cgroups = on_host(monkeypatch, tmp_path, mountinfo, "0::/mesos/c1/leaf\n")
+    monkeypatch.setattr(supervise_node, "write", write)
+    cgroups.prepare()
+    for_pods = set((base / "cgroup.subtree_control").read_text().split())
+    assert for_pods == {"cpuset", "cpu", "memory", "hugetlb", "pids"}
+    assert "rdma" not in (tmp_path / "cgroup.subtree_control").read_text()
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [("/var/lib/kubedcos/k", "xfs"), ("/var/lib/kubedcosx", "ext4"), ("/", "ext4")],

@@ -37,6 +37,8 @@ SPARE_MEMORY = 64 * MEBIBYTE
 STEP_MEMORY = 8 * MEBIBYTE
 """Smaller changes of the pods' limit are not worth it."""
 LOOK_SECONDS = 1.0
+KUBELET_CONTROLLERS = ("cpu", "cpuset", "hugetlb", "memory", "pids")
+"""Without one of these in its cgroup v2, where the kernel has it, a kubelet does not start."""
 TUNABLES = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -207,18 +209,33 @@ class Cgroups:
                     remove_cgroup(path.rstrip("/"))
 
     def _prepare_unified(self) -> None:
-        """Processes may only be in leaves: move ours into one, then share controllers out."""
+        """Processes may only be in leaves: move ours into one, then share controllers out.
+
+        From the top on: Mesos shares out what its own isolators use, and a kubelet needs more.
+        """
         base = self.mounts[""] + self.root
         leaf = os.path.join(base, "kubedcos")
         if read(os.path.join(base, "cgroup.procs")).strip():
             os.makedirs(leaf, exist_ok=True)
             for pid in read(os.path.join(base, "cgroup.procs")).split():
                 write(os.path.join(leaf, "cgroup.procs"), pid)
-        for controller in read(os.path.join(base, "cgroup.controllers")).split():
-            try:
-                write(os.path.join(base, "cgroup.subtree_control"), f"+{controller}")
-            except OSError as error:
-                say(f"controller {controller} cannot be shared out: {error.strerror}")
+        path = self.mounts[""]
+        for part in self.root.strip("/").split("/"):
+            self._share_out(path, set(KUBELET_CONTROLLERS))
+            path = os.path.join(path, part)
+        self._share_out(base, set(read(os.path.join(base, "cgroup.controllers")).split()))
+
+    @staticmethod
+    def _share_out(path: str, wanted: set[str]) -> None:
+        """Let the cgroups below `path` have these controllers, as far as it has them itself."""
+        there = read_or_nothing(os.path.join(path, "cgroup.controllers")).split()
+        shared = read_or_nothing(os.path.join(path, "cgroup.subtree_control")).split()
+        for controller in there:
+            if controller in wanted and controller not in shared:
+                try:
+                    write(os.path.join(path, "cgroup.subtree_control"), f"+{controller}")
+                except OSError as error:
+                    say(f"{path} cannot share {controller} out: {error.strerror}")
 
     def pods(self) -> str:
         """Folder of the cgroup that all pods are below."""
