@@ -72,6 +72,21 @@ def test_default_role_reserves() -> None:
     assert len(found.resources.reserved("public")) == 4
 
 
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "authenticatee=org_example_Other",
+        "container_logger=org_apache_mesos_LogrotateContainerLogger",
+        "http_authenticators=org_example_Other",
+        "nvidia_gpu_devices=0",
+        "secret_resolver=org_example_Other",
+        "volume_gid_range=[10000-20000]",
+    ],
+)
+def test_what_a_task_or_a_caller_would_miss_is_refused(flag: str) -> None:
+    assert f"flag --{flag.partition('=')[0]}" in problem(f"--{flag}")
+
+
 @pytest.mark.parametrize(("total", "offered"), [(8192, 7168), (2048, 1024), (1500, 750)])
 def test_memory_that_is_offered(total: int, offered: int) -> None:
     assert offered_memory(total) == offered

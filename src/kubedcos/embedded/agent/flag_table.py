@@ -1,7 +1,7 @@
 """The flags of Mesos' agent, with Mesos' defaults, and what the embedded agent makes of them.
 
-Three groups: honoured; without any effect here (log files, Docker, profiling: a value changes
-nothing that a task could notice); refused unless they have a value that changes nothing.
+Three groups: honoured; without any effect here (Docker, images, profiling: a value changes nothing
+that a task could notice); refused unless they have a value that changes nothing.
 """
 
 from __future__ import annotations
@@ -84,11 +84,9 @@ _WITHOUT_EFFECT: Final = tuple(
     for name, default in {
         "appc_simple_discovery_uri_prefix": "http://",
         "appc_store_dir": "/tmp/mesos/store/appc",  # noqa: S108
-        "authenticatee": "crammd5",
         "authentication_backoff_factor": "1secs",
         "authentication_timeout_max": "1mins",
         "authentication_timeout_min": "5secs",
-        "container_logger": None,
         "docker": "docker",
         "docker_config": None,
         "docker_ignore_runtime": "false",
@@ -103,7 +101,6 @@ _WITHOUT_EFFECT: Final = tuple(
         "docker_volume_chown": "false",
         "gc_non_executor_container_sandboxes": "false",
         "hadoop_home": None,
-        "http_authenticators": "basic",
         "http_heartbeat_interval": "30secs",
         "image_gc_config": None,
         "image_provider": None,
@@ -114,7 +111,6 @@ _WITHOUT_EFFECT: Final = tuple(
         "launcher_dir": "/usr/libexec/mesos",
         "logbufsecs": "0",
         "memory_profiling": "false",
-        "nvidia_gpu_devices": None,
         "oversubscribed_resources_interval": "15secs",
         "perf_duration": "10secs",
         "perf_events": None,
@@ -122,19 +118,19 @@ _WITHOUT_EFFECT: Final = tuple(
         "qos_correction_interval_min": "0ns",
         "revocable_cpu_low_priority": "true",
         "sandbox_directory": "/mnt/mesos/sandbox",
-        "secret_resolver": None,
         "strict": "true",
         "systemd_enable_support": "true",
         "systemd_runtime_directory": "/run/systemd/system",
-        "volume_gid_range": None,
     }.items()
 )
 
 _REFUSED: Final = (
     Flag("authenticate_http_executors", "bool", "false", harmless=("false",)),
+    Flag("authenticatee", "text", "crammd5", harmless=("crammd5",)),
     Flag("authorizer", "text", "local", harmless=("local",)),
     Flag("cgroups_net_cls_primary_handle", harmless=()),
     Flag("cgroups_net_cls_secondary_handles", harmless=()),
+    Flag("container_logger", harmless=()),
     Flag(
         "containerizers",
         "text",
@@ -147,14 +143,18 @@ _REFUSED: Final = (
     Flag("domain_socket_location", "path", harmless=ANY),
     Flag("firewall_rules", harmless=()),
     Flag("hooks", harmless=()),
+    Flag("http_authenticators", "text", "basic", harmless=("basic",)),
     Flag("http_executor_domain_sockets", "bool", "false", harmless=("false", "true")),
     Flag("modules", harmless=()),
     Flag("modules_dir", "path", harmless=()),
+    Flag("nvidia_gpu_devices", harmless=()),
     Flag("qos_controller", harmless=()),
     Flag("resource_estimator", harmless=()),
     Flag("resource_provider_config_dir", "path", harmless=()),
     Flag("seccomp_config_dir", "path", harmless=()),
     Flag("seccomp_profile_name", harmless=()),
+    Flag("secret_resolver", harmless=()),
+    Flag("volume_gid_range", harmless=()),
     Flag("xfs_kill_containers", "bool", "false", harmless=("false",)),
     Flag("xfs_project_range", "text", harmless=ANY),
 )
