@@ -166,6 +166,19 @@ def join(cgroups: Cgroups, name: str, command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sh", "-c", "; ".join([*lines, command])])
 
 
+def test_what_is_killed_for_a_limit_below_the_containers_own_does_not_count(
+    unified_tree: Cgroups,
+) -> None:
+    unified_tree.prepare()
+    unified_tree.create("c1", Limits.of_task(1, 480, {}))
+    own = unified_tree.plan.hierarchies()[0].mount / unified_tree.root / "c1"
+    (own / "memory.events").write_text("oom 3\noom_kill 2\n")
+    (own / "memory.events.local").write_text("oom 0\noom_kill 0\n")
+    assert unified_tree.oom_kills("c1") == 0
+    (own / "memory.events.local").write_text("oom 1\noom_kill 0\n")
+    assert unified_tree.oom_kills("c1") == 1
+
+
 @real
 def test_everything_in_a_container_goes_with_it(cgroups: Cgroups) -> None:
     cgroups.create("c1", Limits.of_task(0.5, 64, {}))

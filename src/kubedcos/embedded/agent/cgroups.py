@@ -96,12 +96,17 @@ class Cgroups:
         return {"version": self.plan.version, "directory": directory}
 
     def oom_kills(self, container_id: str) -> int:
-        """How many processes of the container the kernel has killed for want of memory."""
+        """How often the kernel killed for the container's own limit of memory.
+
+        With cgroup v2 ``memory.events`` has the kills below it, too, which are a kubelet's affair.
+        """
         hierarchy = self.plan.hierarchy("memory")
         if hierarchy is None:
             return 0
-        name = "memory.oom_control" if self.plan.version == 1 else "memory.events"
-        return _fields(self._directory(hierarchy, container_id) / name).get("oom_kill", 0)
+        name, field = "memory.events.local", "oom"
+        if self.plan.version == 1:
+            name, field = "memory.oom_control", "oom_kill"
+        return _fields(self._directory(hierarchy, container_id) / name).get(field, 0)
 
     def containers(self) -> set[str]:
         """Names of all containers that have a cgroup in any hierarchy of ours."""
