@@ -218,6 +218,30 @@ def test_a_framework_that_is_shut_down_hears_nothing(
     play(story)
 
 
+def test_a_task_that_is_shut_down_has_the_time_of_its_kill_policy(
+    play: Play, agent_process: Any, wire: SimpleNamespace
+) -> None:
+    """`Slave::getExecutorInfo`: not that of `executor_shutdown_grace_period`, here a second."""
+    command = "trap 'sleep 2; echo bye; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
+
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        policy = {"grace_period": {"nanoseconds": 10**10}}
+        slow = wire.task("t", command, kill_policy=policy)
+        await master.send("RUN_TASKS", framework=wire.framework(), tasks=[slow])
+        await master.until_state("t", "TASK_RUNNING")
+        async with asyncio.timeout(15):
+            while agent_process.sandbox_file("t", "stdout") != "ready\n":  # noqa: ASYNC110  a file
+                await asyncio.sleep(0.02)
+        await master.send("SHUTDOWN_FRAMEWORK", framework_id=FRAMEWORK_ID)
+        for pid in agent_process.journal_pids():
+            await until_dead(pid)
+        assert agent_process.sandbox_file("t", "stdout") == "ready\nbye\n"
+
+    play(story)
+
+
 def test_sessions(play: Play, agent_process: Any) -> None:
     async def story(master: Any) -> None:
         agent_process.start(master)

@@ -7,6 +7,7 @@ import pytest
 
 from kubedcos.embedded.agent.container_rules import (
     Place,
+    executor_grace,
     executor_name,
     launch_description,
     limits_of,
@@ -91,6 +92,14 @@ def test_the_executor_gets_its_share() -> None:
     assert (round(limits.cpus, 3), limits.memory_mb) == (1.6, 128)
 
 
+def test_an_executor_has_time_for_its_tasks_grace() -> None:
+    """`Slave::getExecutorInfo`: the kill policy and two seconds."""
+    policy = {"kill_policy": {"grace_period": {"nanoseconds": 30_000_000_000}}}
+    assert executor_grace(task(), 5.0) == 5.0
+    assert executor_grace(task(**policy), 5.0) == 32.0
+    assert environment()["MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD"] == "5secs"
+
+
 def environment(**more: Any) -> dict[str, str]:
     place = Place("S0", "10.0.0.1", 5051, "c-1", "/sandbox")
     return task_environment(
@@ -99,7 +108,7 @@ def environment(**more: Any) -> dict[str, str]:
         place,
         {"PATH": "/bin", "HOME": "/root"},
         recovery_timeout="15mins",
-        shutdown_grace="5secs",
+        shutdown_grace=5.0,
         http_command_executor=False,
     )
 
@@ -131,7 +140,7 @@ def test_a_container_with_networks_of_its_own_has_its_own_address() -> None:
         place,
         {},
         recovery_timeout="15mins",
-        shutdown_grace="5secs",
+        shutdown_grace=5.0,
         http_command_executor=False,
     )
     assert seen["MESOS_CONTAINER_IP"] == "9.0.0.2"

@@ -112,6 +112,13 @@ def test_check_status_is_in_every_status_from_the_first_one() -> None:
     assert healthy["check_status"] == result
 
 
+def test_shutdown_comes_when_the_agent_says() -> None:
+    life = running(kill_grace=3.0)
+    life.shutdown(10.0, 28.0)
+    assert life.signal_due(10.0) == TERM
+    assert life.next_deadline() == 38.0
+
+
 def test_shutdown_is_not_later_than_the_agent_says() -> None:
     life = running(kill_grace=60.0)
     life.kill(0.0)

@@ -16,7 +16,7 @@ import msgspec
 
 from kubedcos.clock import Clock
 from kubedcos.embedded.agent import volumes
-from kubedcos.embedded.agent.container_rules import limits_of
+from kubedcos.embedded.agent.container_rules import EXECUTOR_MARGIN, executor_grace, limits_of
 from kubedcos.embedded.agent.containers import Containers
 from kubedcos.embedded.agent.draining import TOO_LATE, Draining
 from kubedcos.embedded.agent.executor.journal import JournalReader
@@ -361,8 +361,15 @@ class Agent:
         executors = self.groups.executors.values()
         return all(run.ended for run in self.live()) and all(e.ended for e in executors)
 
+    @property
+    def patience(self) -> float:
+        """Seconds that ending everything may take."""
+        usual = self.settings.flags.seconds("executor_shutdown_grace_period")
+        graces = [executor_grace(run.task, usual) for run in self.live() if run.group is None]
+        return max([usual, *graces]) + SHUTDOWN_SLACK
+
     def _end(self, runs: Iterable[TaskRun]) -> None:
-        grace = self.settings.flags.seconds("executor_shutdown_grace_period")
+        usual = self.settings.flags.seconds("executor_shutdown_grace_period")
         for run in runs:
             if run.group is not None:
                 continue
@@ -370,7 +377,8 @@ class Agent:
             if run.ended:
                 self.settle(run)
             elif run.launching is None or not run.launching.cancel():
-                run.send({"shutdown": grace})
+                grace = executor_grace(run.task, usual)
+                run.send({"shutdown": grace - EXECUTOR_MARGIN})
                 self.spawn(self._end_after(run, grace + SHUTDOWN_SLACK))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -20,6 +20,8 @@ from kubedcos.mesos.messages import CommandInfo, ContainerInfo, FrameworkInfo, T
 from kubedcos.mesos.resources import Resources
 
 _HERE = "the embedded agent does not support "
+EXECUTOR_MARGIN = 2.0
+"""Seconds between the last KILL of a command task and the end of its executor's container."""
 
 
 def refusal(task: TaskInfo, isolation: frozenset[str]) -> tuple[str, str, str] | None:
@@ -74,6 +76,17 @@ def limits_of(task: TaskInfo) -> Limits:
     return Limits.of_task(resources.scalar("cpus"), resources.scalar("mem"), wanted)
 
 
+def executor_grace(task: TaskInfo, usual: float) -> float:
+    """Seconds that a command task's executor has to end, as in `Slave::getExecutorInfo`.
+
+    Args:
+        task: the task, whose kill policy counts.
+        usual: `executor_shutdown_grace_period`, for tasks without one.
+    """
+    grace = task.kill_policy.grace_period if task.kill_policy else None
+    return usual if grace is None else grace.nanoseconds / 1e9 + EXECUTOR_MARGIN
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a container lives; all texts as the task sees them.
@@ -101,7 +114,7 @@ def task_environment(
     inherited: Mapping[str, str],
     *,
     recovery_timeout: str,
-    shutdown_grace: str,
+    shutdown_grace: float,
     http_command_executor: bool,
 ) -> dict[str, str]:
     """The environment of a command task, as Mesos' command executor passes it on.
@@ -112,7 +125,7 @@ def task_environment(
         place: where it runs.
         inherited: see `Settings.executor_environment`.
         recovery_timeout: the flag's text.
-        shutdown_grace: text of `executor_shutdown_grace_period`.
+        shutdown_grace: see `executor_grace`.
         http_command_executor: the flag.
     """
     assert task.command is not None
@@ -127,7 +140,7 @@ def task_environment(
         "MESOS_CONTAINER_IP": place.container_ip or place.agent_ip,
         "MESOS_DIRECTORY": place.sandbox,
         "MESOS_EXECUTOR_ID": task.task_id.value,
-        "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": shutdown_grace,
+        "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": f"{shutdown_grace:g}secs",
         "MESOS_FRAMEWORK_ID": framework.id.value if framework.id else "",
         "MESOS_HTTP_COMMAND_EXECUTOR": "1" if http_command_executor else "0",
         "MESOS_SANDBOX": place.sandbox,
@@ -167,7 +180,7 @@ def launch_description(
         "command": msgspec.to_builtins(task.command),
         "checkpoint": framework.checkpoint,
         "recovery_timeout": recovery_timeout,
-        "shutdown_grace": shutdown_grace,
+        "shutdown_grace": shutdown_grace - EXECUTOR_MARGIN,
         "reports_killing": "TASK_KILLING_STATE" in capabilities,
         "kill_policy_of_call_counts": kill_policy_of_call_counts,
         "kill_grace": DEFAULT_KILL_GRACE if grace is None else grace.nanoseconds / 1e9,

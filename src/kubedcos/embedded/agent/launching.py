@@ -8,6 +8,7 @@ from kubedcos.embedded.agent import volumes
 from kubedcos.embedded.agent.container_rules import (
     Place,
     container_of,
+    executor_grace,
     launch_description,
     limits_of,
     refusal,
@@ -100,13 +101,14 @@ class Launcher:
             container_ip=run.container_ip if attached else "",
             user=user,
         )
+        grace = executor_grace(task, flags.seconds("executor_shutdown_grace_period"))
         environment = task_environment(
             task,
             run.framework,
             place,
             around.settings.executor_environment,
             recovery_timeout=flags.required("recovery_timeout"),
-            shutdown_grace=flags.required("executor_shutdown_grace_period"),
+            shutdown_grace=grace,
             http_command_executor=flags.boolean("http_command_executor"),
         )
         description = launch_description(
@@ -116,7 +118,7 @@ class Launcher:
             environment,
             str(run.journal.path),
             recovery_timeout=flags.seconds("recovery_timeout"),
-            shutdown_grace=flags.seconds("executor_shutdown_grace_period"),
+            shutdown_grace=grace,
             kill_policy_of_call_counts=flags.boolean("http_command_executor"),
         )
         description |= made.rights() | {"enclosure": enclosure_of(made, attached)}

@@ -18,7 +18,7 @@ from pathlib import Path
 from kubedcos.clock import SystemClock
 from kubedcos.embedded import log_files
 from kubedcos.embedded.agent import group_store, reconfigure
-from kubedcos.embedded.agent.agent import SHUTDOWN_SLACK, Agent
+from kubedcos.embedded.agent.agent import Agent
 from kubedcos.embedded.agent.cgroup_layout import parse_mounts, plan_cgroups
 from kubedcos.embedded.agent.cgroups import Cgroups
 from kubedcos.embedded.agent.containers import Containers
@@ -215,12 +215,8 @@ class _Process:
     async def _clean_up(self, agent: Agent) -> None:
         """`--recover=cleanup`: end everything, and be a new agent next time."""
         agent.end_all()
-        await _all_ended(agent, self._patience() + 10)
+        await _all_ended(agent)
         self.store.forget_identity()
-
-    def _patience(self) -> float:
-        flags = self.settings.flags
-        return flags.seconds("executor_shutdown_grace_period") + SHUTDOWN_SLACK
 
     async def _serve(
         self,
@@ -238,7 +234,7 @@ class _Process:
         def end_for_good(_message: str) -> None:
             self.status = 1
             agent.end_all()
-            loop.create_task(_stop_when_ended(agent, self._patience() + 10, stop))  # noqa: RUF006
+            loop.create_task(_stop_when_ended(agent, stop))  # noqa: RUF006
 
         async def leave() -> None:
             # Said before anything ends: without tasks the process would be gone first.
@@ -266,7 +262,7 @@ class _Process:
             error = linking.exception()
             log.error("%s", error)
             agent.end_all()
-            await _all_ended(agent, self._patience() + 10)
+            await _all_ended(agent)
             self.status = 1
             done -= {linking}
         web.should_exit = True
@@ -292,16 +288,16 @@ async def _until(event: asyncio.Event) -> None:
     await event.wait()
 
 
-async def _all_ended(agent: Agent, seconds: float) -> None:
-    """Wait until no container is left, or so long."""
+async def _all_ended(agent: Agent) -> None:
+    """Wait until no container is left, or longer than that may take."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(agent.patience + 10):
             while not agent.all_ended:  # noqa: ASYNC110  rare
                 await asyncio.sleep(0.05)
 
 
-async def _stop_when_ended(agent: Agent, seconds: float, stop: asyncio.Event) -> None:
-    await _all_ended(agent, seconds)
+async def _stop_when_ended(agent: Agent, stop: asyncio.Event) -> None:
+    await _all_ended(agent)
     stop.set()
 
 

@@ -132,10 +132,12 @@ class Lifecycle:
         return [self._status("TASK_KILLING")] if self.rules.reports_killing else []
 
     def shutdown(self, now: float, grace: float) -> list[Status]:
-        """The agent ends the executor itself: no later than `grace` seconds from now."""
+        """The agent ends the executor itself: KILL comes `grace` seconds from now, or earlier."""
+        first = self.killing_since is None
         statuses = self.kill(now)
         if self.killing_since is not None:
-            self._grace = min(self._grace, now - self.killing_since + max(grace, 0.0))
+            left = now - self.killing_since + max(grace, 0.0)
+            self._grace = left if first else min(self._grace, left)
         return statuses
 
     def next_deadline(self) -> float | None:
