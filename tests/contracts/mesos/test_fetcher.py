@@ -41,7 +41,7 @@ def archives() -> dict[str, bytes]:
 class Web:
     """A web server that remembers what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
         self.asked: list[str] = []
         files, asked = archives(), self.asked
 
@@ -60,18 +60,21 @@ class Web:
             def log_message(self, *_: object) -> None:
                 """Nothing on stderr."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.server = ThreadingHTTPServer((host, 0), Handler)
+        self.url = f"http://{host}:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
 def web(cluster: Cluster) -> Iterator[Web]:
-    """Agents elsewhere could not reach it."""
+    """At the agents' own address: if they are elsewhere, they might not reach it."""
     agents = cluster.master.get("/slaves").json["slaves"]
-    if not all("@127." in agent["pid"] for agent in agents):
-        pytest.skip("the agents are on other machines than the tests' web server")
-    made = Web()
+    hosts = {agent["pid"].partition("@")[2].rpartition(":")[0] for agent in agents}
+    try:
+        [host] = hosts
+        made = Web(host)
+    except (ValueError, OSError):
+        pytest.skip(f"the agents are not on the tests' own machine: {', '.join(sorted(hosts))}")
     yield made
     made.server.shutdown()
     made.server.server_close()
