@@ -24,13 +24,13 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
-from urllib.parse import urljoin
 
 import httpx2
 import msgspec
 
 from kubedcos.errors import KubedcosError
 from kubedcos.mesos.detector import Detector, NoMaster
+from kubedcos.mesos.leading_master import JSON, LeadingMaster, address, refusal
 from kubedcos.mesos.messages import (
     Call,
     CallSubscribe,
@@ -43,9 +43,7 @@ from kubedcos.mesos.messages import (
 from kubedcos.mesos.recordio import RecordDecoder, RecordError
 
 _PATH: Final = "/api/v1/scheduler"
-_JSON: Final = "application/json"
 _STREAM_ID: Final = "Mesos-Stream-Id"
-_REDIRECTS: Final = 2
 _MISSED_HEARTBEATS: Final = 5
 _DEFAULT_HEARTBEAT_SECONDS: Final = 15.0
 
@@ -136,70 +134,35 @@ class HttpConnector:
         timeout_seconds: float = 10.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._detector = detector
-        self._auth = httpx2.BasicAuth(*credentials) if credentials else None
-        self._transport = transport
+        logins = (credentials,) if credentials else ()
+        self._leader = LeadingMaster(detector, logins, tls, transport, timeout_seconds)
         self._timeout = timeout_seconds
-        self._tls = tls
 
     async def connect(self, subscribe: CallSubscribe) -> Connection:
-        """Subscribe with the leading master, following redirects by hand.
-
-        An HTTP library drops credentials when the host changes, as it should in general; the
-        leader is a master as good as the one that named it.
-        """
+        """Subscribe with the leading master; calls go to whoever led then."""
         call = Call(type="SUBSCRIBE", subscribe=subscribe, framework_id=subscribe.framework_info.id)
-        reasons = []
-        for master in await self._detector.masters():
-            url = f"{'http' if self._tls is None else 'https'}://{master}{_PATH}"
-            for _ in range(_REDIRECTS + 1):
-                answer = await self._subscribe_at(url, call)
-                if isinstance(answer, HttpConnection):
-                    return answer
-                redirect, reason = answer
-                if not redirect:
-                    reasons.append(f"{master}: {reason}")
-                    break
-                url = redirect
-            else:
-                reasons.append(f"{master}: more than {_REDIRECTS} redirects")
-        raise NoMaster("no leading master: " + "; ".join(reasons))
-
-    async def _subscribe_at(self, url: str, call: Call) -> HttpConnection | tuple[str, str]:
-        """A connection, or where to go instead, or why not."""
         async with contextlib.AsyncExitStack() as stack:
-            client = await stack.enter_async_context(self._client())
-            headers = {"Content-Type": _JSON, "Accept": _JSON}
-            request = client.build_request("POST", url, content=encode(call), headers=headers)
-            try:
-                response = await asyncio.wait_for(client.send(request, stream=True), self._timeout)
-                stack.push_async_callback(response.aclose)
-                if response.status_code == 307:
-                    return urljoin(url, response.headers.get("Location", "")), "redirects nowhere"
-                if response.status_code != 200:
-                    text = (await response.aread()).decode(errors="replace").strip()
-                    return "", f"answered {response.status_code} {text}".strip()
-                stream = _EventStream(response)
-                first = await stream.next(self._timeout)
-            except (httpx2.HTTPError, TimeoutError, SubscriptionLost) as error:
-                return "", _describe(error)
-            if first.type != "SUBSCRIBED" or first.subscribed is None:
-                return "", f"sent {first.type} before SUBSCRIBED"
-            stream_id = response.headers.get(_STREAM_ID, "")
-            return HttpConnection(
-                first.subscribed, stream, client, url, stream_id, self._timeout, stack.pop_all()
+            response, client = await stack.enter_async_context(
+                self._leader.stream(_PATH, encode(call))
             )
-
-    def _client(self) -> httpx2.AsyncClient:
-        # No read timeout: the stream is silent between heartbeats, whose deadline we keep.
-        timeout = httpx2.Timeout(self._timeout, read=None)
-        return httpx2.AsyncClient(
-            transport=self._transport,
-            timeout=timeout,
-            auth=self._auth,
-            trust_env=False,
-            verify=True if self._tls is None else self._tls,
-        )
+            if response.status_code != 200:
+                raise NoMaster(refusal(response))
+            stream = _EventStream(response)
+            try:
+                first = await stream.next(self._timeout)
+            except SubscriptionLost as error:
+                raise NoMaster(f"{address(response)}: {error}") from error
+            if first.type != "SUBSCRIBED" or first.subscribed is None:
+                raise NoMaster(f"{address(response)} sent {first.type} before SUBSCRIBED")
+            return HttpConnection(
+                first.subscribed,
+                stream,
+                client,
+                str(response.url),
+                response.headers.get(_STREAM_ID, ""),
+                self._timeout,
+                stack.pop_all(),
+            )
 
 
 class HttpConnection:
@@ -219,7 +182,7 @@ class HttpConnection:
         self._stream = stream
         self._client = client
         self._url = url
-        self._headers = {"Content-Type": _JSON, "Accept": _JSON, _STREAM_ID: stream_id}
+        self._headers = {"Content-Type": JSON, "Accept": JSON, _STREAM_ID: stream_id}
         self._timeout = timeout_seconds
         self._resources = resources
         self._one_at_a_time = asyncio.Lock()

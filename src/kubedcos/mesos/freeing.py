@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
-from urllib.parse import quote, urljoin
+from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
 from kubedcos.errors import KubedcosError
-from kubedcos.mesos.detector import Detector, NoMaster
+from kubedcos.mesos.detector import Detector
+from kubedcos.mesos.leading_master import LeadingMaster
 
-_REDIRECTS: Final = 2
 Json = dict[str, Any]
 
 
@@ -48,11 +48,8 @@ class MasterOperator:
         timeout_seconds: float = 10.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._detector = detector
-        self._auth = httpx2.BasicAuth(*credentials) if credentials else None
-        self._transport = transport
-        self._timeout = timeout_seconds
-        self._tls = tls
+        logins = (credentials,) if credentials else ()
+        self._leader = LeadingMaster(detector, logins, tls, transport, timeout_seconds)
 
     async def agent(self, agent_id: str) -> Json | None:
         """A registered agent as `/slaves` has it; None when it is not registered now.
@@ -81,34 +78,7 @@ class MasterOperator:
         await self._ask("POST", "/api/v1", json.dumps(call).encode())
 
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """Ask the leader, following redirects by hand: a client drops credentials there."""
-        scheme = "http" if self._tls is None else "https"
-        reasons = []
-        headers = {"Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        async with httpx2.AsyncClient(
-            transport=self._transport,
-            timeout=self._timeout,
-            auth=self._auth,
-            trust_env=False,
-            verify=True if self._tls is None else self._tls,
-        ) as client:
-            for master in await self._detector.masters():
-                url = f"{scheme}://{master}{path}"
-                for _ in range(_REDIRECTS + 1):
-                    try:
-                        reply = await client.request(method, url, content=body, headers=headers)
-                    except httpx2.HTTPError as error:
-                        reasons.append(f"{master}: {error or type(error).__name__}")
-                        break
-                    if reply.status_code == 307:
-                        url = urljoin(url, reply.headers.get("Location", ""))
-                        continue
-                    if reply.status_code >= 500:
-                        reasons.append(f"{master}: answered {reply.status_code}")
-                        break
-                    if not reply.is_success:
-                        raise OperatorRefused(reply.status_code, reply.text.strip()[:500])
-                    return bytes(reply.content)
-        raise NoMaster("no leading master: " + "; ".join(reasons))
+        reply = await self._leader.ask(method, path, body)
+        if not reply.is_success:
+            raise OperatorRefused(reply.status_code, reply.text.strip()[:500])
+        return reply.content

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urljoin
 
 import httpx2
 import msgspec
@@ -14,12 +13,8 @@ from kubedcos.errors import KubedcosError
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.base_messages import Message
 from kubedcos.mesos.detector import Detector, NoMaster
+from kubedcos.mesos.leading_master import LeadingMaster, address, refusal
 from kubedcos.mesos.resources import Resources, upgraded
-
-_PATH = "/api/v1"
-_JSON = "application/json"
-_REDIRECTS = 3
-_NOT_FOR_US = (401, 403)
 
 
 class AgentsUnknown(KubedcosError):
@@ -85,11 +80,7 @@ class Operator:
         transport: httpx2.AsyncBaseTransport | None = None,
         timeout_seconds: float = 10.0,
     ) -> None:
-        self._detector = detector
-        self._logins = tuple(logins)
-        self._tls = tls
-        self._transport = transport
-        self._timeout = timeout_seconds
+        self._leader = LeadingMaster(detector, logins, tls, transport, timeout_seconds)
 
     async def site(self) -> Site:
         """All agents that are registered, active and not being drained.
@@ -106,47 +97,17 @@ class Operator:
         )
 
     async def _ask(self, call: str) -> _Answer:
+        content = msgspec.json.encode({"type": call})
         try:
-            masters = await self._detector.masters()
+            reply = await self._leader.ask("POST", "/api/v1", content)
         except NoMaster as error:
-            raise AgentsUnknown(str(error)) from error
-        reasons = []
-        async with httpx2.AsyncClient(
-            transport=self._transport,
-            timeout=self._timeout,
-            trust_env=False,
-            verify=True if self._tls is None else self._tls,
-        ) as client:
-            for master in masters:
-                url = f"{'http' if self._tls is None else 'https'}://{master}{_PATH}"
-                try:
-                    return await self._ask_one(client, url, call)
-                except (httpx2.HTTPError, AgentsUnknown, msgspec.DecodeError) as error:
-                    reasons.append(f"{master}: {error or type(error).__name__}")
-        raise AgentsUnknown(f"{call}: no master answers: " + "; ".join(reasons))
-
-    async def _ask_one(self, client: httpx2.AsyncClient, url: str, call: str) -> _Answer:
-        said = ""
-        for login in self._logins or (None,):
-            auth = httpx2.BasicAuth(*login) if login else httpx2.Auth()
-            at = url
-            for _ in range(_REDIRECTS + 1):
-                reply = await client.post(
-                    at,
-                    json={"type": call},
-                    headers={"Accept": _JSON, "Content-Type": _JSON},
-                    auth=auth,
-                )
-                # The leader is a master as good as the one that names it.
-                if reply.status_code != 307:
-                    break
-                at = urljoin(at, reply.headers.get("Location", ""))
-            if reply.status_code == 200:
-                return wire.decode(reply.content, _Answer)
-            said = f"answered {reply.status_code} {reply.text.strip()[:200]}".strip()
-            if reply.status_code not in _NOT_FOR_US:
-                break
-        raise AgentsUnknown(said)
+            raise AgentsUnknown(f"{call}: {error}") from error
+        if reply.status_code != 200:
+            raise AgentsUnknown(f"{call}: {refusal(reply)}")
+        try:
+            return wire.decode(reply.content, _Answer)
+        except msgspec.DecodeError as error:
+            raise AgentsUnknown(f"{call}: the answer of {address(reply)}: {error}") from error
 
 
 def _amounts(agent: _Agent) -> AgentAmounts:

@@ -75,12 +75,12 @@ def test_agents_that_take_no_tasks_are_left_out() -> None:
 def test_the_next_login_is_tried_where_one_may_not_ask() -> None:
     logins = (("framework", "s"), ("operator", "s"))
     assert asked(master(agent("a1")), login="operator", logins=logins).agents
-    with pytest.raises(AgentsUnknown, match="answered 403 not you"):
+    with pytest.raises(AgentsUnknown, match="GET_AGENTS: m2:5050 answered 403 not you"):
         asked(master(agent("a1")), login="other", logins=logins)
 
 
 def test_an_answer_that_makes_no_sense() -> None:
-    with pytest.raises(AgentsUnknown, match="m1:5050"):
+    with pytest.raises(AgentsUnknown, match="GET_AGENTS: the answer of m2:5050: Expected `array`"):
         asked({"GET_AGENTS": {"get_agents": {"agents": 7}}, "GET_MASTER": {}})
 
 
@@ -89,5 +89,5 @@ def test_no_master() -> None:
         async def masters(self) -> tuple[str, ...]:
             raise NoMaster("nobody leads")
 
-    with pytest.raises(AgentsUnknown, match="nobody leads"):
+    with pytest.raises(AgentsUnknown, match="GET_AGENTS: nobody leads"):
         asyncio.run(Operator(Nobody()).site())
