@@ -203,6 +203,7 @@ The pod {found.asker} in {found.asker_region} asked the web application in the o
 
 What to type next:
   .venv/bin/kubedcos plan show deploy               what was staged where, and when
+  .venv/bin/kubedcos logs etcd-0                    what a component says
   .venv/bin/kubedcos kubectl -- get nodes -o wide   the two nodes
   .venv/bin/kubedcos kubeconfig > demo.kubeconfig   for your own kubectl
   .venv/bin/kubedcos lab exec a1 -- bash            a shell on a host

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +17,7 @@ from kubedcos.errors import InvalidInput, KubedcosError
 
 _PIECE = 64 * 1024
 _POLL_SECONDS = 1.0
+_Piece = dict[str, Any]
 
 
 def command(
@@ -25,69 +28,133 @@ def command(
     task: Annotated[str, typer.Argument(help="Task of it; default: the only one.")] = "",
     cluster: ClusterOption = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
-    stderr: Annotated[bool, typer.Option("--stderr", help="What it says on stderr.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Only what it says on stdout.")] = False,
+    stderr: Annotated[bool, typer.Option("--stderr", help="Only what it says on stderr.")] = False,
     tail: Annotated[
-        int, typer.Option("--tail", min=-1, help="Lines from the end; -1: all there is.")
+        int,
+        typer.Option("--tail", min=-1, help="Lines from the end of each stream; -1: all there is."),
     ] = 100,
 ) -> None:
-    """Print what a task says. With --follow it goes on with the task that takes its place."""
+    """Print what a task says, on stdout and stderr, under a heading each if it uses both.
+
+    With --follow it goes on with the task that takes its place.
+    """
     client = connect()
-    name = cluster_name(client, cluster)
-    query = {"task": task, "file": "stderr" if stderr else "stdout"}
-    piece = _piece(client, name, pod, query, -1 if tail >= 0 else 0)
-    text = piece["data"]
-    _write(text if tail < 0 else _last_lines(text, tail, whole=piece["offset"] == 0))
+    log = _Log(client, cluster_name(client, cluster), pod, task)
+    files = tuple(
+        file
+        for file, chosen in (("stdout", stdout), ("stderr", stderr))
+        if chosen or stdout == stderr
+    )
+    first = {file: log.piece(file, -1 if tail >= 0 else 0) for file in files}
+    texts = {
+        file: piece["data"] if tail < 0 else _last_lines(piece["data"], tail, piece["offset"])
+        for file, piece in first.items()
+    }
+    screen = _Screen(headed=len(files) > 1 and all(texts.values()))
+    if not follow and not any(piece["data"] for piece in first.values()):
+        tell(f"{pod} has said nothing on {' or '.join(files)} so far")
+    last = {}
     try:
-        _go_on(client, (name, pod), query, piece, follow=follow)
+        for file, piece in first.items():
+            screen.show(file, texts[file])
+            last[file] = piece
+            for more in log.rest(piece):
+                screen.show(file, more["data"])
+                last[file] = more
+        if follow:
+            _follow(log, screen, last)
     except KeyboardInterrupt:
         tell("")
 
 
-def _go_on(
-    client: Client,
-    whose: tuple[str, str],
-    query: dict[str, str],
-    piece: dict[str, Any],
-    *,
-    follow: bool,
-) -> None:
-    """Print what comes after a piece: to the end, or for ever."""
-    while piece["data"] or follow:
-        if not piece["data"]:
-            time.sleep(_POLL_SECONDS)
-        before = piece
-        try:
-            piece = _piece(client, *whose, query, before["next_offset"])
-        except InvalidInput:
-            raise
-        except KubedcosError as error:
-            if not follow:
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """The output of one task, whichever Mesos task it is at the moment."""
+
+    client: Client
+    cluster: str
+    pod: str
+    task: str
+
+    def piece(self, file: str, offset: int) -> _Piece:
+        """What a stream has from an offset on; -1: its end."""
+        path = ("clusters", self.cluster, "pods", self.pod, "logs")
+        asked = {"task": self.task, "file": file, "offset": str(offset), "length": str(_PIECE)}
+        found: _Piece = self.client.get(*path, query=asked)
+        return found
+
+    def after(self, before: _Piece) -> _Piece:
+        """What comes after a piece: more of it, or the beginning of what the next task says."""
+        found = self.piece(before["file"], before["next_offset"])
+        if found["task_id"] != before["task_id"]:
+            found = self.piece(before["file"], 0)
+        return found
+
+    def rest(self, before: _Piece) -> Iterator[_Piece]:
+        """All that the same task has said by now after a piece."""
+        piece = before
+        while piece["data"]:
+            piece = self.after(piece)
+            if piece["task_id"] != before["task_id"]:
+                return
+            yield piece
+
+
+@dataclass(slots=True)
+class _Screen:
+    """Prints what streams say, with a heading where another one goes on, as `tail` does it.
+
+    Attributes:
+        headed: whether the first stream has a heading, too.
+    """
+
+    headed: bool
+    _file: str = ""
+
+    def show(self, file: str, text: str) -> None:
+        if not text:
+            return
+        if self._file and file != self._file:
+            sys.stdout.write(f"\n==> {file} <==\n")
+        elif self.headed and not self._file:
+            sys.stdout.write(f"==> {file} <==\n")
+        self._file = file
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _follow(log: _Log, screen: _Screen, last: dict[str, _Piece]) -> None:
+    """Print what is said from now on, for ever."""
+    task_ids = {piece["task_id"] for piece in last.values()}
+    said = dict.fromkeys(last, "")
+    while True:
+        quiet = True
+        for file, before in last.items():
+            try:
+                piece = log.after(before)
+            except InvalidInput:
                 raise
-            tell(str(error))
-            piece = {**before, "data": ""}
-            continue
-        if piece["task_id"] != before["task_id"]:
-            tell(f"-- {piece['task_id']} on {piece['hostname']} --")
-            piece = _piece(client, *whose, query, 0)
-        _write(piece["data"])
+            except KubedcosError as error:
+                # Nobody leads for a moment, or the task is just being launched anew.
+                if str(error) != said[file]:
+                    tell(str(error))
+                said[file] = str(error)
+                continue
+            said[file] = ""
+            if piece["task_id"] not in task_ids:
+                task_ids.add(piece["task_id"])
+                tell(f"-- {piece['task_id']} on {piece['hostname']} --")
+            last[file] = piece
+            screen.show(file, piece["data"])
+            quiet = quiet and not piece["data"]
+        if quiet:
+            time.sleep(_POLL_SECONDS)
 
 
-def _piece(
-    client: Client, cluster: str, pod: str, query: dict[str, str], offset: int
-) -> dict[str, Any]:
-    asked = {**query, "offset": str(offset), "length": str(_PIECE)}
-    found: dict[str, Any] = client.get("clusters", cluster, "pods", pod, "logs", query=asked)
-    return found
-
-
-def _last_lines(text: str, count: int, *, whole: bool) -> str:
-    """The last lines of a text; the first line of a cut text is none."""
+def _last_lines(text: str, count: int, offset: int) -> str:
+    """The last lines of a text; the first line of a text that does not begin a file is none."""
     lines = text.splitlines(keepends=True)
-    if not whole:
+    if offset:
         lines = lines[1:]
     return "".join(lines[-count:]) if count else ""
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -53,6 +55,24 @@ CLUSTER: dict[str, Any] = {
 
 
 @dataclass
+class Started:
+    """A command that goes on until it is interrupted."""
+
+    process: subprocess.Popen[str]
+
+    def lines(self, count: int) -> list[str]:
+        """The next lines of its output."""
+        assert self.process.stdout is not None
+        return [self.process.stdout.readline().removesuffix("\n") for _ in range(count)]
+
+    def interrupted(self) -> tuple[int, str]:
+        """Its exit status after ^C, and all that it said on stderr."""
+        self.process.send_signal(signal.SIGINT)
+        _, said = self.process.communicate()
+        return self.process.returncode, said
+
+
+@dataclass
 class Played:
     """Answers by method and path, and what was asked."""
 
@@ -60,6 +80,24 @@ class Played:
     asked: list[tuple[str, str, dict[str, list[str]], Any]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def started(self, *words: str) -> Iterator[Started]:
+        with subprocess.Popen(
+            [sys.executable, "-m", "kubedcos.cli.main", *words],
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            # A line that never comes ends the test all the same.
+            late = threading.Timer(60, process.kill)
+            late.start()
+            try:
+                yield Started(process)
+            finally:
+                late.cancel()
+                process.kill()
 
     def cli(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -202,19 +240,58 @@ def test_status_is_a_table_or_data_and_waits(played: Played) -> None:
     assert played.cli("status", "--wait", "soon").returncode == 2
 
 
-def test_a_log_is_printed_from_its_last_lines_on(played: Played) -> None:
-    text = "".join(f"line {number}\n" for number in range(10))
+LOGS = "/v1/clusters/k1/pods/etcd-0/logs"
+
+
+def play_logs(played: Played, task_id: str = "t__1", **said: str) -> None:
+    """Let the task have said this on its streams; `play_logs` again lets it say more."""
 
     def answer(query: dict[str, list[str]]) -> dict[str, Any]:
-        offset = int(query["offset"][0])
+        offset, file = int(query["offset"][0]), query.get("file", ["stdout"])[0]
+        text = said.get(file, "")
+        common = {"task": "server", "task_id": task_id, "hostname": "a1", "file": file}
         start = max(offset, 0)
-        common = {"task": "server", "task_id": "t__1", "hostname": "a1", "file": "stdout"}
         return {**common, "offset": start, "data": text[start:], "next_offset": len(text)}
 
-    played.answers["GET", "/v1/clusters/k1/pods/etcd-0/logs"] = 200, answer
+    played.answers["GET", LOGS] = 200, answer
+
+
+def numbered(word: str) -> str:
+    return "".join(f"{word} {number}\n" for number in range(10))
+
+
+def test_a_log_is_printed_from_its_last_lines_on(played: Played) -> None:
+    play_logs(played, stderr=numbered("line"))
     assert played.cli("logs", "etcd-0", "--tail", "2").stdout == "line 8\nline 9\n"
-    assert played.cli("logs", "etcd-0", "server", "--tail", "-1").stdout == text
+    assert played.cli("logs", "etcd-0", "server", "--tail", "-1").stdout == numbered("line")
     assert played.asked[-1][2]["task"] == ["server"]
+
+
+def test_both_streams_of_a_log_are_shown_under_headings(played: Played) -> None:
+    play_logs(played, stdout=numbered("out"), stderr=numbered("err"))
+    shown = played.cli("logs", "etcd-0", "--tail", "1").stdout
+    assert shown == "==> stdout <==\nout 9\n\n==> stderr <==\nerr 9\n"
+    assert played.cli("logs", "etcd-0", "--stdout", "--tail", "1").stdout == "out 9\n"
+    assert played.cli("logs", "etcd-0", "--stderr", "--tail", "1").stdout == "err 9\n"
+    assert played.cli("logs", "etcd-0", "--stdout", "--stderr", "--tail", "1").stdout == shown
+
+
+def test_a_task_that_has_said_nothing(played: Played) -> None:
+    play_logs(played)
+    done = played.cli("logs", "etcd-0")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "etcd-0 has said nothing on stdout or stderr so far" in done.stderr
+
+
+def test_both_streams_are_followed_and_the_task_that_comes_next(played: Played) -> None:
+    play_logs(played, stderr="err 1\n")
+    with played.started("logs", "etcd-0", "-f") as following:
+        assert following.lines(1) == ["err 1"]
+        play_logs(played, stdout="out 1\n", stderr="err 1\n")
+        assert following.lines(3) == ["", "==> stdout <==", "out 1"]
+        play_logs(played, task_id="t__2", stdout="", stderr="err 2\n")
+        assert following.lines(3) == ["", "==> stderr <==", "err 2"]
+        assert following.interrupted() == (0, "-- t__2 on a1 --\n\n")
 
 
 def test_the_doctor_writes_an_archive_without_the_token(played: Played, tmp_path: Path) -> None:
