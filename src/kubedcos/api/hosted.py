@@ -96,7 +96,13 @@ MakeWorkload = Callable[[ClusterOptions, Links], Awaitable[HostedWorkload]]
 
 
 class Unknown(InvalidInput):
-    """There is no such cluster, plan or pod."""
+    """There is no such cluster, plan, pod or configuration."""
+
+
+def no_such(kind: str, name: str, known: Sequence[str]) -> Unknown:
+    """What to raise for a name that nothing of its kind has."""
+    wanted = f"one of: {', '.join(known)}" if known else "nothing: there is none"
+    return Unknown([Problem(kind, repr(name), wanted, id=f"{kind}-unknown")])
 
 
 @dataclass(slots=True)

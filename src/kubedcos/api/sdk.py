@@ -1,4 +1,4 @@
-"""The DC/OS SDK's endpoints for plans, pods and state, so that its scripts work with a cluster.
+"""The DC/OS SDK's endpoints, so that its scripts work with a cluster.
 
 They are served at ``/v1/…`` for the only cluster, or the one named by ``?cluster=``, and at
 ``/v1/service/NAME/…``, where a DC/OS scheduler of several services has them. The verbs are also at
@@ -14,9 +14,9 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from kubedcos.api import sdk_views
+from kubedcos.api import sdk_configurations, sdk_views
 from kubedcos.api.access import Access
-from kubedcos.api.hosted import Hosted, Unknown
+from kubedcos.api.hosted import Hosted, Unknown, no_such
 from kubedcos.api.hosting import Clusters
 from kubedcos.api.refusals import RESPONSES
 from kubedcos.errors import InvalidInput, Problem, Refused
@@ -80,6 +80,7 @@ def routers(clusters: Clusters, access: Access) -> Sequence[APIRouter]:
         )
         if whole:
             _plan_reads(router, find)
+            sdk_configurations.add(router, find, clusters.store)
         _plan_verbs(router, find, operator)
         _pods(router, find, operator)
         _state(router, find)
@@ -295,7 +296,7 @@ def _state(router: APIRouter, find: _Find) -> None:
         """The zone of one task."""
         found = sdk_views.zones(hosted.scheduler.pod_list())
         if task not in found:
-            raise _unknown("task", task, list(found))
+            raise no_such("task", task, list(found))
         return found[task]
 
     @router.get("/state/properties")
@@ -308,7 +309,7 @@ def _state(router: APIRouter, find: _Find) -> None:
         """One of these."""
         found = _properties(hosted)
         if key not in found:
-            raise _unknown("property", key, sorted(found))
+            raise no_such("property", key, sorted(found))
         return found[key]
 
     @router.put("/state/refresh")
@@ -337,7 +338,7 @@ def plan_view(hosted: Hosted, name: str) -> dict[str, Any]:
         return hosted.scheduler.plan_show(name)
     except KeyError:
         known = [found["name"] for found in hosted.scheduler.plan_list()]
-        raise _unknown("plan", name, known) from None
+        raise no_such("plan", name, known) from None
 
 
 def pod_view(hosted: Hosted, name: str) -> dict[str, Any]:
@@ -350,9 +351,4 @@ def pod_view(hosted: Hosted, name: str) -> dict[str, Any]:
         return hosted.scheduler.pod_show(name)
     except KeyError:
         known = [found["name"] for found in hosted.scheduler.pod_list()]
-        raise _unknown("pod", name, known) from None
-
-
-def _unknown(kind: str, name: str, known: list[str]) -> Unknown:
-    wanted = "one of: " + ", ".join(known)
-    return Unknown([Problem(kind, repr(name), wanted, id=f"{kind}-unknown")])
+        raise no_such("pod", name, known) from None

@@ -107,6 +107,27 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(path: str, code: int
     serve(House(), story)
 
 
+@pytest.mark.parametrize("prefix", ["/v1", "/v1/service/k1"])
+def test_configurations_are_listed_and_shown_as_by_the_sdk(prefix: str) -> None:
+    async def story(ask: Ask, _: Clusters) -> None:
+        await one_cluster(ask)
+        first = (await ask("GET", "/v1/clusters/k1")).json()["options"]
+        second = {**first, "node": {**first["node"], "mem_mb": first["node"]["mem_mb"] + 512}}
+        assert (await ask("PUT", "/v1/clusters/k1", second)).status_code == 202
+
+        assert (await ask("GET", f"{prefix}/configurations")).json() == ["1", "2"]
+        assert (await ask("GET", f"{prefix}/configurations/targetId")).json() == ["2"]
+        assert (await ask("GET", f"{prefix}/configurations/target")).json() == second
+        assert (await ask("GET", f"{prefix}/configurations/1")).json() == first
+        assert (await ask("GET", f"{prefix}/configurations/2")).json() == second
+        for wrong in ("3", "01", "nonsense"):
+            answer = await ask("GET", f"{prefix}/configurations/{wrong}")
+            assert answer.status_code == 404, wrong
+            assert "one of: 1, 2" in answer.json()["error"]
+
+    serve(House(), story)
+
+
 def test_without_a_choice_several_clusters_are_named() -> None:
     async def story(ask: Ask, _: Clusters) -> None:
         none = await ask("GET", "/v1/plans")
