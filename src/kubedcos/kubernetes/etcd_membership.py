@@ -17,16 +17,8 @@ import msgspec
 import structlog
 
 from kubedcos.kubernetes.delivery import NotReady
-from kubedcos.kubernetes.etcd_members import (
-    EtcdMembers,
-    EtcdRefused,
-    EtcdUnreachable,
-    Member,
-    Move,
-    Seen,
-    WantedMember,
-    next_step,
-)
+from kubedcos.kubernetes.etcd_members import EtcdMembers, EtcdRefused, EtcdUnreachable, Member, Seen
+from kubedcos.kubernetes.etcd_reconfiguration import Move, WantedMember, next_step
 from kubedcos.kubernetes.vault import SecretStore
 from kubedcos.scheduler.workload import Readiness
 

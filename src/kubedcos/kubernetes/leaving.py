@@ -12,13 +12,8 @@ from kubedcos.clock import Clock
 from kubedcos.errors import KubedcosError
 from kubedcos.kubernetes import node_drain
 from kubedcos.kubernetes.approval import NodeClaim
-from kubedcos.kubernetes.etcd_members import (
-    EtcdMembers,
-    EtcdUnreachable,
-    Move,
-    WantedMember,
-    next_step,
-)
+from kubedcos.kubernetes.etcd_members import EtcdMembers, EtcdUnreachable
+from kubedcos.kubernetes.etcd_reconfiguration import Move, WantedMember, next_step
 from kubedcos.kubernetes.kube_api import ApiError, KubeApi
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.workload import Departure, Readiness

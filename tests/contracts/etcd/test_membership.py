@@ -9,14 +9,9 @@ import httpx2
 import pytest
 
 from kubedcos.kubernetes.delivery import NotReady
-from kubedcos.kubernetes.etcd_members import (
-    EtcdRefused,
-    EtcdUnreachable,
-    Move,
-    WantedMember,
-    next_step,
-)
+from kubedcos.kubernetes.etcd_members import EtcdRefused, EtcdUnreachable
 from kubedcos.kubernetes.etcd_membership import Applicant
+from kubedcos.kubernetes.etcd_reconfiguration import Move, WantedMember, next_step
 
 from .site import Site, site_with, until
 

@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedcos.kubernetes.etcd_members import (
-    EtcdMembers,
-    EtcdRefused,
-    EtcdUnreachable,
-    Member,
-    Move,
-    Seen,
-    WantedMember,
-    next_step,
-    quorum,
-)
+from kubedcos.kubernetes.etcd_members import EtcdMembers, EtcdRefused, EtcdUnreachable, Member, Seen
+from kubedcos.kubernetes.etcd_reconfiguration import Move, WantedMember, next_step, quorum
 
 from .fake_etcd import FakeEtcd, FakeMember
 
