@@ -17,7 +17,8 @@ from kubedcos.mesos.offer_messages import (
     OperationShrinkVolume,
     OperationVolumes,
 )
-from kubedcos.mesos.resources import SCALE, Resources, is_volume, text_of, thousandths
+from kubedcos.mesos.resources import Resources, is_volume, text_of
+from kubedcos.mesos.values import SCALE, thousandths
 
 
 class NotApplicable(ValueError):

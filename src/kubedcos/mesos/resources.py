@@ -1,8 +1,8 @@
 """Arithmetic on Mesos resources, as Mesos does it.
 
-Scalars are fixed point with three decimals. Ranges are sets of whole numbers. Two resources add
-up only if everything but the amount is equal: reservations, allocation, disk, and so on.
-Persistent volumes and whole disks (MOUNT, BLOCK) are never split or merged.
+Two resources add up only if everything but the amount is equal: reservations, allocation, disk,
+and so on; how amounts add up is in `values`. Persistent volumes and whole disks (MOUNT, BLOCK) are
+never split or merged.
 
 Only the form with a stack of `reservations` takes part in arithmetic; `upgraded` brings the form
 from before reservation refinement into it, `downgraded` back.
@@ -10,9 +10,8 @@ from before reservation refinement into it, `downgraded` back.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -25,57 +24,21 @@ from kubedcos.mesos.base_messages import (
     Scalar,
     Set,
 )
+from kubedcos.mesos.values import (
+    SCALE,
+    Amount,
+    Spans,
+    covers,
+    merged,
+    minus,
+    number_text,
+    plus,
+    spans_text,
+    thousandths,
+)
 
 if TYPE_CHECKING:
     from typing import Self
-
-MOST: Final = (1 << 63) - 1
-SCALE: Final = 1000
-"""Scalars are whole numbers of thousandths."""
-
-Spans = tuple[tuple[int, int], ...]
-"""Sorted, disjoint, not touching, both ends included."""
-Amount = int | Spans | frozenset[str]
-
-
-def thousandths(value: float) -> int:
-    """A scalar in fixed point, rounded as Mesos rounds; infinities as the most of 64 bits."""
-    try:
-        return round(value * SCALE)
-    except OverflowError:
-        return MOST if value > 0 else -MOST
-    except ValueError:  # no number
-        return 0
-
-
-def merged(spans: Iterable[tuple[int, int]]) -> Spans:
-    """Spans brought into normal form; empty ones vanish."""
-    result: list[tuple[int, int]] = []
-    for begin, end in sorted(span for span in spans if span[0] <= span[1]):
-        if result and begin <= result[-1][1] + 1:
-            result[-1] = (result[-1][0], max(end, result[-1][1]))
-        else:
-            result.append((begin, end))
-    return tuple(result)
-
-
-def without(spans: Spans, taken: Spans) -> Spans:
-    """Numbers of `spans` that are not in `taken`, in one pass: a task may name thousands."""
-    rest: list[tuple[int, int]] = []
-    position = 0
-    for low, high in spans:
-        while position < len(taken) and taken[position][1] < low:
-            position += 1
-        start, at = low, position
-        while at < len(taken) and taken[at][0] <= high:
-            if start < taken[at][0]:
-                rest.append((start, taken[at][0] - 1))
-            start = taken[at][1] + 1
-            at += 1
-        if start <= high:
-            rest.append((start, high))
-        position = max(position, at - 1)
-    return tuple(rest)
 
 
 def amount_of(resource: Resource) -> Amount:
@@ -130,48 +93,11 @@ def _kind(resource: Resource) -> Resource:
     return replace(resource, scalar=None, ranges=None, set=None)
 
 
-def _plus(one: Amount, other: Amount) -> Amount:
-    if isinstance(one, int) and isinstance(other, int):
-        return one + other
-    if isinstance(one, frozenset) and isinstance(other, frozenset):
-        return one | other
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return merged((*one, *other))
-    raise TypeError("amounts of different types")
-
-
-def united(amounts: Iterable[Amount]) -> Amount:
-    """Ranges or sets together; of a whole disk, which cannot add up, any."""
-    first, *others = amounts
-    if isinstance(first, tuple):
-        spans = (one for amount in (first, *others) if isinstance(amount, tuple) for one in amount)
-        return merged(spans)
-    if isinstance(first, frozenset):
-        return first.union(*(other for other in others if isinstance(other, frozenset)))
-    return first
-
-
-def _minus(one: Amount, other: Amount) -> Amount:
-    if isinstance(one, int) and isinstance(other, int):
-        return max(one - other, 0)
-    if isinstance(one, frozenset) and isinstance(other, frozenset):
-        return one - other
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return without(one, other)
-    raise TypeError("amounts of different types")
-
-
 def _add(amounts: dict[Resource, Amount], kind: Resource, amount: Amount) -> None:
     if not amount:
         return
     known = amounts.get(kind)
-    amounts[kind] = amount if known is None or is_exclusive(kind) else _plus(known, amount)
-
-
-def _covers(one: Amount, other: Amount) -> bool:
-    if isinstance(one, int) and isinstance(other, int):
-        return one >= other
-    return not _minus(other, one)
+    amounts[kind] = amount if known is None or is_exclusive(kind) else plus(known, amount)
 
 
 class Resources:
@@ -241,7 +167,7 @@ class Resources:
         for kind, amount in less._amounts.items():
             if kind not in amounts:
                 continue
-            rest = _minus(amounts[kind], amount)
+            rest = minus(amounts[kind], amount)
             if rest:
                 amounts[kind] = rest
             else:
@@ -252,7 +178,7 @@ class Resources:
         """Whether all of `other` can be taken from these at once."""
         wanted = other if isinstance(other, Resources) else Resources(other)
         return all(
-            kind in self._amounts and _covers(self._amounts[kind], amount)
+            kind in self._amounts and covers(self._amounts[kind], amount)
             for kind, amount in wanted.amounts()
         )
 
@@ -379,19 +305,6 @@ def downgraded(resource: Resource) -> Resource:
     if level.type == "DYNAMIC":
         dynamic = ReservationInfo(principal=level.principal, labels=level.labels)
     return replace(resource, role=level.role, reservation=dynamic, reservations=())
-
-
-def number_text(value: float) -> str:
-    """A scalar as Mesos writes it in texts: up to three decimals, none if whole."""
-    if not math.isfinite(value):
-        return str(value)
-    text = f"{round(value * SCALE) / SCALE:.3f}".rstrip("0").rstrip(".")
-    return text or "0"
-
-
-def spans_text(spans: Spans) -> str:
-    """Ranges as Mesos writes them in views: ``[1-2, 5-9]``."""
-    return "[" + ", ".join(f"{low}-{high}" for low, high in spans) + "]"
 
 
 def value_text(resource: Resource) -> str:

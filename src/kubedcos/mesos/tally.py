@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from kubedcos.mesos.base_messages import Resource
-from kubedcos.mesos.resources import Amount, Resources, is_exclusive, united
+from kubedcos.mesos.resources import Resources, is_exclusive
+from kubedcos.mesos.values import Amount, united
 
 NOTHING: Final = Resources()
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubedcos.mesos.resources import without
+from kubedcos.mesos.values import without
 
 from .driven import Driven, Json, check
 from .random_calls import (

@@ -31,14 +31,8 @@ from kubedcos.mesos.operations import (
     with_checkpointed,
 )
 from kubedcos.mesos.resource_text import parse_attributes, parse_resources
-from kubedcos.mesos.resources import (
-    Resources,
-    downgraded,
-    merged,
-    text_of,
-    upgraded,
-    without,
-)
+from kubedcos.mesos.resources import Resources, downgraded, text_of, upgraded
+from kubedcos.mesos.values import merged, without
 
 DYNAMIC = ReservationInfo(type="DYNAMIC", role="lab", principal="p")
 

@@ -11,15 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from kubedcos.mesos.messages import AgentInfo, Attribute, Resource
-from kubedcos.mesos.resources import (
-    Resources,
-    amount_of,
-    number_text,
-    spans_text,
-    value_text,
-    with_amount,
-    without,
-)
+from kubedcos.mesos.resources import Resources, amount_of, value_text, with_amount
+from kubedcos.mesos.values import number_text, spans_text, without
 
 _RULE: Final = "------------------------------------------------------------"
 

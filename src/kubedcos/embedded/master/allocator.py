@@ -26,7 +26,8 @@ from kubedcos.embedded.master.role_use import holdings, lineage
 from kubedcos.embedded.master.sorter import Sorter
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState, OfferRecord
 from kubedcos.mesos.messages import Resource
-from kubedcos.mesos.resources import SCALE, Resources, reservation_role, shrunk
+from kubedcos.mesos.resources import Resources, reservation_role, shrunk
+from kubedcos.mesos.values import SCALE
 
 
 @dataclass(frozen=True, slots=True)

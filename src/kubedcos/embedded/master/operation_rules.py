@@ -16,7 +16,8 @@ from kubedcos.embedded.master.resource_rules import persistence_fault, unique_fa
 from kubedcos.embedded.master.state import FrameworkRecord
 from kubedcos.mesos.messages import Operation, OperationReserve, Resource
 from kubedcos.mesos.operations import is_dynamically_reserved, without_persistence
-from kubedcos.mesos.resources import Resources, is_volume, reservation_role, text_of, thousandths
+from kubedcos.mesos.resources import Resources, is_volume, reservation_role, text_of
+from kubedcos.mesos.values import thousandths
 
 UNSUPPORTED_OPERATIONS: Final = frozenset({"CREATE_DISK", "DESTROY_DISK"})
 """They are for resource providers, which this engine does not have."""

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 
 from kubedcos.mesos.messages import Resource, Scalar
-from kubedcos.mesos.resources import SCALE, amount_of, number_text, thousandths
+from kubedcos.mesos.resources import amount_of
+from kubedcos.mesos.values import SCALE, number_text, thousandths
 
 Quantities = Mapping[str, int]
 """Thousandths by resource name."""

@@ -15,7 +15,7 @@ from kubedcos.embedded.master.quantities import (
     within,
 )
 from kubedcos.mesos.messages import Message, Resource, Scalar
-from kubedcos.mesos.resources import number_text
+from kubedcos.mesos.values import number_text
 
 _EXABYTE: Final = 1024**4
 """In megabytes."""

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from kubedcos.embedded.master.name_rules import id_fault, role_fault
 from kubedcos.mesos.messages import Resource
-from kubedcos.mesos.resources import reservation_role, text_of, thousandths, upgraded
+from kubedcos.mesos.resources import reservation_role, text_of, upgraded
+from kubedcos.mesos.values import thousandths
 
 _MOST: Final = (1 << 63) / 1000  # thousandths in 63 bits; Mesos overflows beyond
 

@@ -22,7 +22,8 @@ from kubedcos.mesos.messages import (
     Scalar,
     TaskInfo,
 )
-from kubedcos.mesos.resources import Resources, thousandths
+from kubedcos.mesos.resources import Resources
+from kubedcos.mesos.values import thousandths
 
 _MAX_TIMEOUT: Final = 9223372036.854776  # seconds in 63 bits of nanoseconds
 

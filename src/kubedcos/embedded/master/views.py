@@ -23,7 +23,8 @@ from kubedcos.mesos.messages import (
     Task,
     TaskStatus,
 )
-from kubedcos.mesos.resources import Resources, spans_text, value_text
+from kubedcos.mesos.resources import Resources, value_text
+from kubedcos.mesos.values import spans_text
 
 Json = dict[str, Any]
 
