@@ -24,6 +24,7 @@ from kubedcos.embedded.master import (
     operation_feedback,
     removal,
 )
+from kubedcos.embedded.master.agent_observer import AgentObserver
 from kubedcos.embedded.master.allocation_limits import AllocationPause, Whitelist
 from kubedcos.embedded.master.allocator import AllocationRules, allocate
 from kubedcos.embedded.master.changes import take_changes
@@ -58,7 +59,7 @@ from kubedcos.embedded.master.registry import (
 )
 from kubedcos.embedded.master.state import AgentRecord, MasterState
 from kubedcos.embedded.master.streams import Stream
-from kubedcos.embedded.protocol import MESOS_VERSION, MasterCall, Ping
+from kubedcos.embedded.protocol import MESOS_VERSION
 from kubedcos.embedded.timers import Timer
 from kubedcos.embedded.tls import Tls
 from kubedcos.embedded.verbosity import Verbosity
@@ -165,8 +166,7 @@ class Engine:
         self._allocation_pause: AllocationPause | None = None
         self._whitelist = Whitelist(options.whitelist)
         self._background: set[asyncio.Task[None]] = set()
-        self._observed: set[str] = set()
-        self._next_removal = 0.0
+        self._observer = AgentObserver(self)
 
     @property
     def elected(self) -> bool:
@@ -304,9 +304,7 @@ class Engine:
         self.channels[agent.id] = self._channel_to(
             agent, lambda: self.agent_disconnected(agent.id, session)
         )
-        if agent.id not in self._observed:
-            self._observed.add(agent.id)
-            self.spawn(self._observe(agent.id))
+        self._observer.observe(agent.id)
 
     def agent_disconnected(self, agent_id: str, session: str) -> None:
         """The link of that session broke, or a call of it failed."""
@@ -315,47 +313,6 @@ class Engine:
             _log.info("agent %s disconnected", agent.named())
             now = self.clock.time()
             self.perform(agents.disconnected(self.state, self.framework_rules, agent, now=now))
-
-    async def _observe(self, agent_id: str) -> None:
-        try:
-            await self._ping(agent_id)
-        finally:
-            self._observed.discard(agent_id)
-
-    async def _ping(self, agent_id: str) -> None:
-        """Ping an agent as long as it is registered; too many misses make it unreachable."""
-        timeout = self.options.agent_ping_timeout
-        while True:
-            started = self.clock.monotonic()
-            agent, channel = self.state.agents.get(agent_id), self.channels.get(agent_id)
-            if agent is None or channel is None:
-                return
-            ping = MasterCall(type="PING", ping=Ping(connected=agent.connected))
-            answered = await channel.ping(ping, timeout)
-            rest = timeout - (self.clock.monotonic() - started)
-            if rest > 0:
-                await self.clock.sleep(rest)
-            agent = self.state.agents.get(agent_id)
-            if agent is None:
-                return
-            agent.missed_pings = 0 if answered else agent.missed_pings + 1
-            lost = agent.missed_pings >= self.options.max_agent_ping_timeouts
-            if lost and self.clock.monotonic() >= self._next_removal:
-                self._next_removal = self.clock.monotonic() + self.options.removal_interval
-                if await self._lose(agent):
-                    return
-
-    async def _lose(self, agent: AgentRecord) -> bool:
-        """Give up an agent; False when it came back at the last moment."""
-
-        def decide() -> tuple[bool, Effects]:
-            if self.state.agents.get(agent.id) is not agent:
-                return False, []
-            _log.warning("agent %s is unreachable", agent.named())
-            now = self.clock.time()
-            return True, removal.unreachable(self.state, self.framework_rules, agent, now=now)
-
-        return await self.registrar.submit(decide)
 
     async def _tick(self) -> None:
         """What happens each allocation interval."""
