@@ -78,7 +78,7 @@ MASTER_ENDPOINTS: Final = (
     *("/files/debug", "/reserve", "/unreserve", "/create-volumes", "/destroy-volumes", "/quota"),
     *("/weights", "/maintenance/schedule", "/maintenance/status", "/machine/up", "/machine/down"),
     *("/logging/toggle", "/profiler/start", "/memory-profiler/start", "/system/stats.json"),
-    "/registrar(1)/registry",
+    *("/registrar(1)/registry", "/allocator/offer_constraints_debug"),
 )
 AGENT_ENDPOINTS: Final = (
     *("/api/v1", "/api/v1/executor", "/health", "/version", "/state", "/flags", "/containers"),

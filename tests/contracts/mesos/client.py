@@ -103,13 +103,20 @@ def _brief(event: Json) -> str:
 
 
 class Framework:
-    """A subscription and the calls that belong to it."""
+    """A subscription and the calls that belong to it.
+
+    Attributes:
+        who: the principal that it subscribed with, for a FrameworkInfo of the same framework.
+        asked: how many events there were when offers were accepted last.
+    """
 
     def __init__(self, master: Http, answer: Answer, response: Any, connection: Any) -> None:
         self.master = master
         self.answer = answer
         self.stream_id = answer.headers.get("mesos-stream-id", "")
         self.id = ""
+        self.who: Json = {}
+        self.asked = 0
         self.events: list[Json] = []
         self.ended = False
         self.arrived = threading.Condition()
@@ -208,6 +215,7 @@ class Framework:
             "operations": operations,
             "filters": {"refuse_seconds": refuse},
         }
+        self.asked = len(self.events)
         return self.call("ACCEPT", accept=body)
 
     def close(self) -> None:
@@ -286,6 +294,7 @@ def subscribed(
     if "id" in info:
         call["framework_id"] = info["id"]
     framework = open_subscription(master, call)
+    framework.who = {name: info[name] for name in ("principal",) if name in info}
     try:
         if framework.answer.status == 200:
             first = framework.wait(lambda event: event["type"] in {"SUBSCRIBED", "ERROR"})

@@ -43,8 +43,8 @@ def running(framework: Framework, *task_ids: str, command: str = "sleep 1000") -
     return framework.offers()[0]
 
 
-def reconciled(framework: Framework, task_id: str) -> dict[str, Any]:
-    framework.call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": task_id}}]})
+def reconciled(framework: Framework, task_id: str, **where: Any) -> dict[str, Any]:
+    framework.call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": task_id}, **where}]})
     return framework.status(task_id)
 
 
@@ -72,13 +72,19 @@ def test_an_agent_that_stays_away_makes_its_tasks_unreachable_until_it_returns(
     lab: Cluster,
 ) -> None:
     with subscribed(lab.master, "unreachable", **DURABLE) as framework:
-        running(framework, "re-cmd")
+        agent_id = running(framework, "re-cmd")["agent_id"]
         agent = lab.agents[0]
         agent.kill()
         theirs = status_of("agent-restart.jsonl", "re-cmd", "TASK_UNREACHABLE")
         same_status(framework.status("re-cmd", "TASK_UNREACHABLE"), theirs)
         assert "executor_id" not in framework.wait_type("FAILURE")["failure"]
-        assert reconciled(framework, "re-cmd")["state"] == "TASK_UNREACHABLE"
+        # Where the task was must be said, or the master looks nowhere.
+        assert reconciled(framework, "re-cmd")["state"] == "TASK_UNKNOWN"
+        told = reconciled(framework, "re-cmd", agent_id=agent_id)
+        assert (told["state"], list(told["unreachable_time"])) == (
+            "TASK_UNREACHABLE",
+            ["nanoseconds"],
+        )
         agent.start()
         theirs = next(
             status
@@ -89,6 +95,55 @@ def test_an_agent_that_stays_away_makes_its_tasks_unreachable_until_it_returns(
             == "REASON_AGENT_REREGISTERED"
         )
         same_status(framework.status("re-cmd", "TASK_RUNNING"), theirs)
+
+
+@pytest.mark.contract(behaviour="agent-loss old-frameworks")
+def test_an_old_client_hears_since_when_a_task_is_lost(lab: Cluster) -> None:
+    """`Master::__removeSlave` and `Master::reconcile`: TASK_LOST has an `unreachable_time`, too."""
+    capabilities = [{"type": "MULTI_ROLE"}, {"type": "RESERVATION_REFINEMENT"}]
+    with subscribed(lab.master, "old", capabilities=capabilities, **DURABLE) as framework:
+        agent_id = running(framework, "lost")["agent_id"]
+        lab.agents[0].kill()
+        for told in (
+            framework.status("lost", "TASK_LOST"),
+            reconciled(framework, "lost", agent_id=agent_id),
+        ):
+            assert told["state"] == "TASK_LOST"
+            assert list(told["unreachable_time"]) == ["nanoseconds"]
+
+
+@pytest.mark.contract(
+    behaviour="agent-loss agent-gone",
+    operator="MARK_AGENT_GONE",
+    events="UPDATE_OPERATION_STATUS",
+    operations="RESERVE",
+)
+def test_what_was_out_of_reach_is_gone_when_its_agent_is_marked_so(lab: Cluster) -> None:
+    """`Master::markGone` and `Master::sendBulkOperationFeedback`."""
+    with subscribed(lab.master, "far", principal="far", **DURABLE) as framework:
+        offer = running(framework, "far-1")
+        agent_id = offer["agent_id"]
+        reservation = {"type": "DYNAMIC", "role": "lab", "principal": "far"}
+        part = scalar("disk", 32, reservations=[reservation])
+        operation = {"id": {"value": "r"}, "type": "RESERVE", "reserve": {"resources": [part]}}
+        framework.accept([offer], [operation])
+        status = framework.wait_type("UPDATE_OPERATION_STATUS")["update_operation_status"]["status"]
+        assert status["state"] == "OPERATION_FINISHED"
+        lab.agents[0].kill()
+        status = framework.wait_type("UPDATE_OPERATION_STATUS")["update_operation_status"]["status"]
+        assert status == {
+            "state": "OPERATION_UNREACHABLE",
+            "operation_id": {"value": "r"},
+            "message": "Agent was marked unreachable",
+            "agent_id": agent_id,
+        }
+        framework.status("far-1", "TASK_UNREACHABLE")
+        gone(lab, agent_id)
+        theirs = status_of("agent-gone.jsonl", "gone-1", "TASK_GONE_BY_OPERATOR")
+        same_status(framework.status("far-1"), theirs)
+        shown = lab.master.get(f"/frameworks?framework_id={framework.id}").json["frameworks"][0]
+        assert shown["unreachable_tasks"] == []
+        assert [each["state"] for each in shown["completed_tasks"]] == ["TASK_GONE_BY_OPERATOR"]
 
 
 @pytest.mark.contract(behaviour="agent-loss")

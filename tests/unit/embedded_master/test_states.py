@@ -10,7 +10,7 @@ import pytest
 
 from kubedcos.embedded.master import agents
 from kubedcos.embedded.master.reconcile import reconcile
-from kubedcos.embedded.master.removal import Removal, mark_gone, remove_agent, unreachable
+from kubedcos.embedded.master.removal import mark_gone, unreachable, unregister
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord
 from kubedcos.embedded.protocol import StatusUpdate
 from kubedcos.mesos.messages import (
@@ -87,8 +87,7 @@ def replaced(world: World, agent: AgentRecord, framework: FrameworkRecord) -> No
 
 def removed(world: World, agent: AgentRecord, framework: FrameworkRecord) -> None:
     world.launch(framework, "t")
-    removal = Removal("TASK_LOST", "REASON_AGENT_REMOVED", "the agent unregistered")
-    world.perform(remove_agent(world.state, world.rules, agent, removal, now=world.now))
+    world.perform(unregister(world.state, world.rules, agent, now=world.now))
 
 
 def ask(world: World, framework: FrameworkRecord, agent_id: str | None = None) -> None:
@@ -173,7 +172,13 @@ WAYS: Final = (
         "REASON_AGENT_REMOVED",
         "Agent h removed: a new agent registered at the same address",
     ),
-    Way("TASK_LOST", removed, MASTER, "REASON_AGENT_REMOVED", "the agent unregistered"),
+    Way(
+        "TASK_LOST",
+        removed,
+        MASTER,
+        "REASON_AGENT_REMOVED",
+        "Agent h removed: the agent unregistered",
+    ),
     Way(
         "TASK_UNKNOWN",
         never_heard_of,

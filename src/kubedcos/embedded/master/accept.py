@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from kubedcos.embedded.approvals import EVERYTHING, Approver
 from kubedcos.embedded.master import operation_feedback
 from kubedcos.embedded.master.authorization import group_refusal, operation_refusal, task_refusal
+from kubedcos.embedded.master.counting import count_operation
 from kubedcos.embedded.master.effects import Effects, ToAgent
 from kubedcos.embedded.master.offers import refuse
 from kubedcos.embedded.master.operating import checkpoint_call
@@ -55,6 +56,7 @@ def decline(
         offer = state.offers.get(offer_id.value)
         if offer is not None and offer.framework_id == framework.id:
             del state.offers[offer.id]
+            framework.count("offers/declined")
             refuse(
                 framework,
                 offer,
@@ -92,6 +94,7 @@ def accept(
         reason = "REASON_AGENT_REMOVED" if agent is None else "REASON_AGENT_DISCONNECTED"
         words = "Agent removed" if agent is None else "Agent disconnected"
         return _refuse_all(framework, call, None, reason, now, message=words)
+    framework.count("offers/accepted", len(offers))
     carrying = _Accepting(state, framework, agent, offers[0].role, _union(offers), now, approver)
     for operation in call.operations:
         carrying.apply(operation)
@@ -256,6 +259,7 @@ class _Accepting:
             begun = operation_feedback.begun(self.state, self.framework, self.agent, wanted)
         else:
             operation_feedback.count_end(self.state, operation, "OPERATION_FINISHED")
+        count_operation(self.framework, operation)
         self.effects.append(checkpoint_call(self.agent, begun))
 
     def _error(self, operation: Operation, message: str) -> None:
@@ -295,6 +299,8 @@ class _Accepting:
                 continue
             self.available -= info.resources
             self._enter(info)
+            # One for each task, as Mesos sends each by itself.
+            count_operation(self.framework, operation)
             started.append(info)
         if started:
             call = RunTasks(framework=self.framework.info, tasks=tuple(started))
@@ -343,6 +349,7 @@ class _Accepting:
         self.available -= taken
         for member in members:
             self._enter(member, executor.executor_id)
+        count_operation(self.framework, operation)
         self.effects.append(call)
 
     def _with_allocation(self, holder: _Holder) -> _Holder:
@@ -357,7 +364,6 @@ class _Accepting:
         return None
 
     def _enter(self, info: TaskInfo, executor_id: ExecutorID | None = None) -> None:
-        self.state.count("messages_launch_tasks")
         user = info.command.user if info.command and info.command.user else None
         self.state.tasks[(self.framework.id, info.task_id.value)] = Task(
             name=info.name,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from kubedcos.embedded.master.changes import AgentChange, Changes
 from kubedcos.embedded.master.effects import Effect, ToFramework, ToStream
 from kubedcos.embedded.master.state import FrameworkRecord, MasterState
-from kubedcos.mesos.messages import TERMINAL_STATES, Call, Event, TaskStatus
+from kubedcos.mesos.messages import TERMINAL_STATES, Call, Event, Operation, TaskStatus
 
 _MADE_UP = frozenset({"REASON_RECONCILIATION", "REASON_AGENT_REREGISTERED"})
 """Reasons of statuses that only tell again what is known."""
@@ -24,7 +24,8 @@ def count(state: MasterState, changes: Changes, effects: Iterable[Effect]) -> No
         ended = task.now.state in TERMINAL_STATES
         lived = task.before is None or task.before.state not in TERMINAL_STATES
         if ended and lived and status is not None:
-            _count_end(state, task.framework, task.now.state, status)
+            _count_end(state, task.now.state, status)
+            task.framework.count(f"tasks/terminal/{task.now.state.lower()}")
     known = {(task.framework.id, task.now.task_id.value) for task in changes.tasks}
     for effect in effects:
         framework = _receiver(state, effect)
@@ -36,7 +37,8 @@ def count(state: MasterState, changes: Changes, effects: Iterable[Effect]) -> No
             key = (framework.id, status.task_id.value)
             refused = status.source == "SOURCE_MASTER" and status.reason not in _MADE_UP
             if refused and key not in known and key not in state.tasks:
-                _count_end(state, framework, status.state, status)
+                # Of a task that never was, the framework's own metrics do not tell.
+                _count_end(state, status.state, status)
 
 
 def _receiver(state: MasterState, effect: Effect) -> FrameworkRecord | None:
@@ -64,12 +66,9 @@ def _count_agent(state: MasterState, change: AgentChange, addresses: set[tuple[s
             state.count(f"slave_removals/reason_{'registered' if replaced else 'unregistered'}")
 
 
-def _count_end(
-    state: MasterState, framework: FrameworkRecord, task_state: str, status: TaskStatus
-) -> None:
+def _count_end(state: MasterState, task_state: str, status: TaskStatus) -> None:
     name = task_state.lower()
     state.count(name.replace("task_", "tasks_", 1))
-    framework.count(f"tasks/terminal/{name}")
     if status.reason is not None and status.source is not None:
         state.count(f"{name}/{status.source.lower()}/{status.reason.lower()}")
 
@@ -79,21 +78,17 @@ def count_call(state: MasterState, framework: FrameworkRecord, call: Call) -> No
     kind = (call.type or "").lower()
     framework.count("calls")
     framework.count(f"calls/{kind}")
-    accept, decline = call.accept, call.decline
-    if accept is not None and call.type == "ACCEPT":
-        valid = _valid(state, framework, (offer.value for offer in accept.offer_ids))
-        framework.count("offers/accepted" if accept.operations else "offers/declined", valid)
-        for operation in accept.operations:
-            framework.count("operations")
-            framework.count(f"operations/{(operation.type or 'unknown').lower()}")
-    elif decline is not None and call.type == "DECLINE":
-        valid = _valid(state, framework, (offer.value for offer in decline.offer_ids))
-        framework.count("offers/declined", valid)
+    if call.accept is not None and call.type == "ACCEPT":
+        for operation in call.accept.operations:
+            if operation.type == "LAUNCH" and operation.launch is not None:
+                wanted = "launch_tasks" if operation.launch.task_infos else "decline_offers"
+                state.count(f"messages_{wanted}")
 
 
-def _valid(state: MasterState, framework: FrameworkRecord, offer_ids: Iterable[str]) -> int:
-    offers = (state.offers.get(offer_id) for offer_id in offer_ids)
-    return sum(offer is not None and offer.framework_id == framework.id for offer in offers)
+def count_operation(framework: FrameworkRecord, operation: Operation) -> None:
+    """Count an operation that is carried out: a LAUNCH once for each of its tasks."""
+    framework.count("operations")
+    framework.count(f"operations/{(operation.type or 'unknown').lower()}")
 
 
 def _count_event(framework: FrameworkRecord, event: Event) -> None:

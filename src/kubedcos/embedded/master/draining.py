@@ -105,13 +105,15 @@ def reactivate(state: MasterState, agent_id: str) -> Effects:
 def settle(state: MasterState, rules: FrameworkRules, *, now: float) -> Effects:
     """Agents that have nothing left of what they were to be drained of are drained, or gone.
 
-    A task counts until its framework has acknowledged its end.
+    A task or an operation counts until its framework has acknowledged its end.
     """
     effects: Effects = []
     for agent_id, wanted in list(state.drains.items()):
         if wanted.drained or agent_id not in state.agents:
             continue
         if any(True for _ in state.tasks_of(agent_id=agent_id)):
+            continue
+        if any(each.agent_id == agent_id for each in state.operations.values()):
             continue
         if wanted.config.mark_gone:
             effects += mark_gone(state, rules, agent_id, now=now) or []

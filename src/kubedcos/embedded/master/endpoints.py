@@ -25,10 +25,8 @@ from kubedcos.embedded.master import (
 from kubedcos.embedded.master.authorization import require, require_call
 from kubedcos.embedded.master.engine import Engine
 from kubedcos.embedded.master.operator_calls import Caller
-from kubedcos.embedded.master.registry import registry_of
+from kubedcos.embedded.master.registry_view import registry_view
 from kubedcos.embedded.master.responses import empty, json_answer, not_allowed, text
-from kubedcos.embedded.master.views import Json
-from kubedcos.embedded.protojson import to_json
 from kubedcos.embedded.verbosity import duration_fault
 from kubedcos.mesos.messages import FrameworkID
 
@@ -137,39 +135,23 @@ def _toggle(engine: Engine, request: Request, _body: bytes, caller: Caller) -> R
     return text(status, said) if said else empty(status)
 
 
-def _registry(engine: Engine) -> Json:
-    """The registry as Mesos' registrar shows it."""
-    state = engine.state
-    registry = registry_of(state)
-    down = [{"info": {"id": to_json(each.id), "mode": each.mode}} for each in registry.machines]
-    weights = [
-        {"info": {"role": role, "weight": weight}} for role, weight in registry.weights.items()
-    ]
-    return {
-        "machines": {"machines": down} if down else {},
-        "master": {"info": to_json(state.info)},
-        "slaves": {
-            "slaves": [
-                {
-                    "deactivated": info.id is not None and info.id.value in registry.deactivated,
-                    "info": to_json(info) | {"resources": views.full(info.resources)},
-                }
-                for info in registry.admitted
-            ]
-        },
-        "schedules": [to_json(registry.schedule)],
-        **({"weights": weights} if weights else {}),
-        **_gone("unreachable", state.unreachable),
-        **_gone("gone", state.gone),
+def _constraints(engine: Engine, request: Request, _body: bytes, caller: Caller) -> Response:
+    """Which agents are kept from which roles of a framework by its own constraints."""
+    agents = engine.state.agents.values()
+    frameworks = {
+        framework.id: {
+            "suppressed_roles": sorted(framework.suppressed),
+            "excluded_by_attribute_constraints": {
+                role: [
+                    each.id for each in agents if framework.constraints.excludes(role, each.info)
+                ]
+                for role in sorted(framework.roles)
+            },
+        }
+        for framework in engine.state.frameworks.values()
+        if caller.approver.view_framework(framework.info.user or "")
     }
-
-
-def _gone(name: str, known: Mapping[str, float]) -> Json:
-    listed = [
-        {"id": {"value": agent_id}, "timestamp": {"nanoseconds": int(time * 1e9)}}
-        for agent_id, time in known.items()
-    ]
-    return {name: {"slaves": listed}} if listed else {}
+    return json_answer({"frameworks": frameworks}, request)
 
 
 def _teardown(engine: Engine, _request: Request, body: bytes, caller: Caller) -> Response:
@@ -207,10 +189,11 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     "/metrics/snapshot": Endpoint(_metrics),
     **{f"/files/{name}": _file(name) for name in file_answers.NAMES},
     **{f"/files/{name}.json": _file(name) for name in file_answers.NAMES},
+    "/allocator/offer_constraints_debug": Endpoint(_constraints),
     "/logging/toggle": Endpoint(_toggle, READWRITE),
     "/system/stats.json": _open(lambda _, request: json_answer(system_statistics(), request)),
     "/registrar(1)/registry": Endpoint(
-        lambda engine, request, _body, _caller: json_answer(_registry(engine), request)
+        lambda engine, request, _body, _caller: json_answer(registry_view(engine.state), request)
     ),
     "/quota": Endpoint(
         operator_quota.quota_endpoint, READWRITE, leader=True, methods=("GET", "POST", "DELETE")

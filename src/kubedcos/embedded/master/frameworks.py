@@ -116,7 +116,7 @@ def subscribe(
         effects += _return(state, framework, info, now)
     framework.stream_id = stream_id
     framework.principal = principal
-    framework.suppressed = set(call.suppressed_roles)
+    _suppress_only(state, framework, call.suppressed_roles)
     framework.constraints = agents
     framework.failover_deadline = None
     event = Subscribed(FrameworkID(framework.id), HEARTBEAT_INTERVAL, state.info)
@@ -182,9 +182,24 @@ def _return(
     )
     framework.reregistered_time = now
     framework.recovered = False
-    framework.filters.clear()
     state.count("messages_reregister_framework")
     return effects
+
+
+def _suppress_only(
+    state: MasterState, framework: FrameworkRecord, suppressed: tuple[str, ...]
+) -> None:
+    """Suppress these roles and no others.
+
+    What was refused is forgotten of roles that are wanted again, or no longer the framework's. Of
+    the others it holds on, even if another instance takes over while this one is connected.
+    """
+    wanted_again = framework.suppressed - set(suppressed)
+    framework.suppressed = set(suppressed)
+    for key in list(framework.filters):
+        if key[0] in wanted_again or key[0] not in framework.roles:
+            del framework.filters[key]
+    forget_filters(state, framework.id)
 
 
 def _tell_agents(state: MasterState, framework: FrameworkRecord) -> Effects:
@@ -325,7 +340,7 @@ def update(
     if fault is not None:
         raise Refusal(fault, 403)
     framework.info = info
-    framework.suppressed = set(call.suppressed_roles)
+    _suppress_only(state, framework, call.suppressed_roles)
     framework.constraints = agents
     gone = [
         offer

@@ -170,6 +170,22 @@ def _unknown(state: MasterState, asked: ReconcileOperation) -> OperationStatus:
     )
 
 
+def lost(state: MasterState, agent_id: str, became: str, message: str) -> Effects:
+    """An agent is out of reach or gone: frameworks hear of their operations there, once."""
+    effects: Effects = []
+    for record in state.operations.values():
+        if record.agent_id == agent_id:
+            status = OperationStatus(
+                state=became,
+                operation_id=record.info.id,
+                message=message,
+                agent_id=AgentID(agent_id),
+            )
+            count_end(state, record.info, became)
+            effects.append(_event(record.framework_id, status))
+    return effects
+
+
 def forgotten(
     state: MasterState, *, framework_id: str | None = None, agent_id: str | None = None
 ) -> None:

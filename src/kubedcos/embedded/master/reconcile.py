@@ -44,30 +44,32 @@ def answer(
     *,
     now: float,
 ) -> TaskStatus | None:
-    """What is known of one task; `None` while agents that may have it are still recovering."""
+    """What is known of one task; `None` while agents that may have it are still recovering.
+
+    Of a task that is out of reach only those hear who name its agent, as with Mesos.
+    """
     task = state.tasks.get((framework.id, task_id.value))
     if task is not None:
         words = "Reconciliation: Latest task state"
         return known_task(task, words, "REASON_RECONCILIATION", now=now)
     if (agent_id is None and state.recovered) or (agent_id and agent_id.value in state.recovered):
         return None
-    lost = framework.unreachable_tasks.get(task_id.value)
-    place = agent_id or (lost.agent_id if lost is not None else None)
+    where = agent_id.value if agent_id is not None else None
     known, words, since = "TASK_UNKNOWN", "Reconciliation: Task is unknown", None
-    if agent_id is not None and agent_id.value in state.agents:
+    if where in state.agents:
         known, words = "TASK_GONE", "Reconciliation: Task is unknown to the agent"
-    elif place is not None and place.value in state.unreachable:
+    elif where in state.unreachable:
         known, words = "TASK_UNREACHABLE", "Reconciliation: Task is unreachable"
-        since = state.unreachable[place.value]
-    elif agent_id is not None and agent_id.value in state.gone:
+        since = state.unreachable[where]
+    elif where in state.gone:
         known, words = "TASK_GONE_BY_OPERATOR", "Reconciliation: Task is gone"
     return unknown_task(
         task_id,
         state_for(framework, known),
         words,
         now=now,
-        agent_id=place if known == "TASK_UNREACHABLE" else agent_id,
-        unreachable_since=since if known == state_for(framework, known) else None,
+        agent_id=agent_id,
+        unreachable_since=since,
     )
 
 

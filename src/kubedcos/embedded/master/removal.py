@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from kubedcos.embedded.master import operation_feedback
 from kubedcos.embedded.master.effects import DropAgent, Effects, SaveRegistry, ToAgent, ToFramework
@@ -19,6 +20,8 @@ from kubedcos.embedded.master.statuses import (
 from kubedcos.embedded.master.task_groups import forget_executors
 from kubedcos.embedded.protocol import MasterCall, Shutdown
 from kubedcos.mesos.messages import AgentID, Event, Failure, Task
+
+_GONE: Final = "Agent has been marked gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,13 @@ def remove_agent(
             "REASON_AGENT_REMOVED" if lost and by_operator else removal.reason,
             removal.message,
             now=now,
-            unreachable_since=None if lost else removal.unreachable_since,
+            unreachable_since=removal.unreachable_since,
         )
         ended = with_status(task, status, told)
-        if removal.unreachable_since is None:
+        if removal.unreachable_since is None and not lost:
             complete(state, rules, framework, ended)
         else:
+            # For old clients Mesos does not tell apart what is gone and what is out of reach.
             del state.tasks[(framework.id, task.task_id.value)]
             _keep_unreachable(rules, framework, ended)
         effects.append(update_event(framework.id, status))
@@ -98,7 +102,10 @@ def unreachable(
         unreachable_since=now,
         translate=True,
     )
-    return remove_agent(state, rules, agent, removal, now=now)
+    lost = operation_feedback.lost(
+        state, agent.id, "OPERATION_UNREACHABLE", "Agent was marked unreachable"
+    )
+    return [*lost, *remove_agent(state, rules, agent, removal, now=now)]
 
 
 def unregister(
@@ -107,7 +114,8 @@ def unregister(
     """UNREGISTER: the agent goes for good and takes its tasks along."""
     state.count("messages_unregister_slave")
     forget_drain(state, agent.id)
-    removal = Removal("TASK_LOST", "REASON_AGENT_REMOVED", "the agent unregistered")
+    words = f"Agent {agent.info.hostname} removed: the agent unregistered"
+    removal = Removal("TASK_LOST", "REASON_AGENT_REMOVED", words)
     return remove_agent(state, rules, agent, removal, now=now)
 
 
@@ -121,17 +129,37 @@ def mark_gone(
     if agent is None and agent_id not in state.unreachable and agent_id not in state.recovered:
         return None
     state.gone[agent_id] = now
+    state.recovered.pop(agent_id, None)
     if state.unreachable.pop(agent_id, None) is not None:
         forget_drain(state, agent_id)
-    state.recovered.pop(agent_id, None)
+        return [*_end_unreachable(state, rules, agent_id, now=now), SaveRegistry()]
     if agent is None:
         return [SaveRegistry()]
-    message = "Agent has been marked gone"
-    order = MasterCall(type="SHUTDOWN", shutdown=Shutdown(message))
+    order = MasterCall(type="SHUTDOWN", shutdown=Shutdown(_GONE))
     removal = Removal(
-        "TASK_GONE_BY_OPERATOR", "REASON_AGENT_REMOVED_BY_OPERATOR", message, translate=True
+        "TASK_GONE_BY_OPERATOR", "REASON_AGENT_REMOVED_BY_OPERATOR", _GONE, translate=True
     )
-    return [ToAgent(agent_id, order), *remove_agent(state, rules, agent, removal, now=now)]
+    lost = operation_feedback.lost(state, agent_id, "OPERATION_GONE_BY_OPERATOR", _GONE)
+    removed = remove_agent(state, rules, agent, removal, now=now)
+    return [ToAgent(agent_id, order), *lost, *removed]
+
+
+def _end_unreachable(
+    state: MasterState, rules: FrameworkRules, agent_id: str, *, now: float
+) -> Effects:
+    """Tasks that were out of reach are gone with their agent, and their frameworks hear of it."""
+    effects: Effects = []
+    for framework in state.frameworks.values():
+        told = state_for(framework, "TASK_GONE_BY_OPERATOR")
+        by_operator = told == "TASK_GONE_BY_OPERATOR"
+        reason = "REASON_AGENT_REMOVED_BY_OPERATOR" if by_operator else "REASON_AGENT_REMOVED"
+        for task in list(framework.unreachable_tasks.values()):
+            if task.agent_id.value == agent_id:
+                status = removed_task(task, told, reason, _GONE, now=now)
+                del framework.unreachable_tasks[task.task_id.value]
+                complete(state, rules, framework, with_status(task, status, told))
+                effects.append(update_event(framework.id, status))
+    return effects
 
 
 def not_recovered(state: MasterState, *, now: float) -> Effects:
