@@ -72,8 +72,14 @@ def ensemble(
     zk = request.config.getoption("--mesos-zk", default=None)
     if zk is not None:
         others = Ensemble(zk.removeprefix("zk://"), _credential(request.config))
-        yield others
-        others.stop()
+        try:
+            if len(others.nodes()) < 2:
+                pytest.skip(
+                    f"needs several masters in ZooKeeper, at {zk} are {len(others.nodes())}"
+                )
+            yield others
+        finally:
+            others.stop()
         return
     if request.config.getoption("--mesos-master", default=None) is not None:
         pytest.skip("needs --mesos-zk, the place of the masters in ZooKeeper")

@@ -97,15 +97,16 @@ class Story:
         status: Json = found
         return status
 
-    def offer(self, agent_id: Json, *, told: int) -> Json:
-        """The next offer of that agent after so many events."""
+    def offer(self, agent_id: Json) -> Json:
+        """The next offer of that agent since offers were accepted last."""
 
         def mine(event: Json) -> list[Json]:
             offers: list[Json] = event.get("offers", {}).get("offers", [])
             return [offer for offer in offers if offer["agent_id"] == agent_id]
 
         def wanted(event: Json) -> bool:
-            return self._framework.events.index(event) >= told and bool(mine(event))
+            later = self._framework.events[self._framework.asked :]
+            return any(event is each for each in later) and bool(mine(event))
 
         return mine(self._framework.wait(wanted))[0]
 

@@ -12,7 +12,9 @@ from .engine import Cluster, wait_for
 from .recordings import book, differences, recorded
 
 # Facts about the build that the embedded engine does not have, and times of a restart.
-BUILD = ("git_sha", "git_branch", "reregistered_time", "capabilities")
+BUILD = ("git_sha", "git_branch", "git_tag", "reregistered_time", "capabilities")
+# There when a flag of the same name is.
+BY_FLAG = ("cluster", "log_dir", "external_log_file")
 
 
 def departures(ours: Any, theirs: Any) -> list[str]:
@@ -80,6 +82,8 @@ def test_state_has_the_recorded_shape(master: Http) -> None:
     for view in (ours, theirs):
         for part in ("flags", "frameworks", "completed_frameworks"):
             del view[part]
+        for part in BY_FLAG:
+            view.pop(part, None)
     assert departures(ours, theirs) == []
     assert ours["leader"] == ours["pid"]
 
@@ -110,6 +114,8 @@ WRONG = [
     endpoints="/files/browse /files/read /files/download", recordings="v0-endpoints.json"
 )
 def test_a_wrong_request_is_answered_as_recorded(master: Http, entry: dict[str, Any]) -> None:
+    if "/master/log" in entry["path"] and "/master/log" in master.get("/files/debug").text:
+        pytest.skip("this master has a log file, the recorded one had none")
     request = entry.get("request")
     body = request.encode() if isinstance(request, str) else None
     path = quote(entry["path"], safe="/?=&.")

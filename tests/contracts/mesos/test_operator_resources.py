@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from .client import Answer, Framework, Http, launch, scalar, subscribed, task
+from .engine import wait_for
 from .recordings import book, differences
 
 Json = dict[str, Any]
@@ -47,7 +48,15 @@ def replayed(master: Http, place: Place, entry: Json) -> Answer:
     body = value.encode() if isinstance(value, str) else None
     if isinstance(value, dict):
         body = json.dumps(value).encode()
-    return master.request(entry["method"], path, body, entry.get("request_headers") or {})
+    answer = master.request(entry["method"], path, body, entry.get("request_headers") or {})
+    if answer.status == 202:
+        # It is queued for the agent; GROW and SHRINK count when they are done.
+        wait_for(lambda: not pending(master), "the agent has done it")
+    return answer
+
+
+def pending(master: Http) -> bool:
+    return "operations" in master.operator("GET_OPERATIONS").json["get_operations"]
 
 
 def same(ours: Answer, theirs: Json, place: Place) -> None:

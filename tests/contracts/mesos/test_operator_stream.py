@@ -81,9 +81,8 @@ def test_a_framework_and_its_tasks_from_first_to_last(master: Http) -> None:
             updates(stream, settled)
             assert seen["st-fin"] == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
             framework.call("REVIVE")
-            info = framework_info("renamed", id={"value": framework.id}, failover_timeout=60.0)
-            if master.credential:
-                info["principal"] = master.credential[0]
+            same = {"id": {"value": framework.id}, "failover_timeout": 60.0, **framework.who}
+            info = framework_info("renamed", **same)
             answer = framework.call("UPDATE_FRAMEWORK", update_framework={"framework_info": info})
             assert answer.status == 200
             updated = told(stream)

@@ -51,21 +51,22 @@ def test_a_reservation_is_refined_used_and_taken_back_level_by_level(
         team.call("DECLINE", decline={"offer_ids": others, "filters": {"refuse_seconds": 100}})
         team.call("REVIVE", revive={"roles": ["eng/dev"]})
         # What is reserved for the parent is offered to the child.
-        offer = told.offer(agent_id, told=0)
+        offer = told.offer(agent_id)
         assert offer["allocation_info"] == {"role": "eng/dev"}
         assert reserved(offer) == ["cpus eng 1.0", "mem eng 128.0"]
         told.operate(offer, "op-1", "op-4")
-        offer = told.offer(agent_id, told=len(team.events))
+        offer = told.offer(agent_id)
         refined = ["cpus eng 0.5", "cpus eng>eng/dev 0.5", "mem eng 128.0"]
         assert reserved(offer) == refined
         told.operate(offer, "bad-0", "bad-1", "bad-2", "bad-3", "bad-4")
-        offer = told.offer(agent_id, told=len(team.events))
+        offer = told.offer(agent_id)
         assert reserved(offer) == refined
         used = named(resources_of_the_task(), principal(master))
-        team.accept([offer], [launch(task(offer, "ref", "exit 0", resources=used))])
+        # What is left over stays away, and comes with the rest in one offer.
+        team.accept([offer], [launch(task(offer, "ref", "exit 0", resources=used))], refuse=100)
         team.status("ref", "TASK_FINISHED")
-        told.operate(told.offer(agent_id, told=len(team.events)), "op-5", "op-6")
-        assert reserved(told.offer(agent_id, told=len(team.events))) == []
+        told.operate(told.offer(agent_id), "op-5", "op-6")
+        assert reserved(told.offer(agent_id)) == []
     finally:
         released(master, agent_id, {"eng", "eng/dev"})
 
@@ -114,13 +115,14 @@ def test_an_old_client_reserves_in_the_old_form_and_the_new_one_is_understood(ma
         agent_id = offer["agent_id"]
         try:
             framework.accept([offer], operations(recording, "RESERVE", name))
-            offer = told.offer(agent_id, told=len(framework.events))
+            offer = told.offer(agent_id)
             assert reserved_in([offer]) in recorded
             used = [r for r in offer["resources"] if r.get("role") == "lab"]
-            framework.accept([offer], [launch(task(offer, "old", "exit 0", resources=used))])
+            ends = launch(task(offer, "old", "exit 0", resources=used))
+            framework.accept([offer], [ends], refuse=100)
             framework.status("old", "TASK_FINISHED")
-            offer = told.offer(agent_id, told=len(framework.events))
+            offer = told.offer(agent_id)
             framework.accept([offer], operations(recording, "UNRESERVE", name))
-            assert reserved_in([told.offer(agent_id, told=len(framework.events))]) == []
+            assert reserved_in([told.offer(agent_id)]) == []
         finally:
             released(master, agent_id, {"lab"})

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from .client import Framework, Http, launch, scalar, subscribed, task
+from .operating import PRINCIPAL, named, principal
 from .recordings import book, events
 
-PRINCIPAL = "lab-principal"
 RESERVED = {
     "reservations": [
         {
@@ -44,11 +44,16 @@ def offered(framework: Framework) -> dict[str, Any]:
     return offer
 
 
+def mine(framework: Framework, value: dict[str, Any]) -> dict[str, Any]:
+    """What names the recorded principal, with the framework's own."""
+    found: dict[str, Any] = named(value, principal(framework.master))
+    return found
+
+
 @pytest.fixture
 def owner(master: Http) -> Iterator[Framework]:
     """A framework with a principal; what it reserved is free again at the end."""
-    changes = {} if master.credential else {"principal": PRINCIPAL}
-    with subscribed(master, "owner", **changes) as framework:
+    with subscribed(master, "owner", principal=principal(master)) as framework:
         yield framework
     for slave in master.get("/slaves").json["slaves"]:
         for resource in slave["reserved_resources_full"].get("lab", []):
@@ -69,10 +74,10 @@ def owner(master: Http) -> Iterator[Framework]:
 def test_reserve_create_and_launch_in_one_accept_and_back(owner: Framework) -> None:
     offer = owner.offers()[0]
     cpus, mem, disk = (
-        scalar(name, amount, **RESERVED)
+        mine(owner, scalar(name, amount, **RESERVED))
         for name, amount in (("cpus", 0.2), ("mem", 64), ("disk", 64))
     )
-    volume = disk | DISK
+    volume = disk | mine(owner, DISK)
     command = "echo x >> data/f; test $(wc -l < data/f) = 1"
     owner.accept(
         [offer],
@@ -90,6 +95,7 @@ def test_reserve_create_and_launch_in_one_accept_and_back(owner: Framework) -> N
         for event in events("reservations.jsonl", "OFFERS")
         if (found := held(event)) is not None
     )
+    recorded = mine(owner, recorded)
     by_name = {r["name"]: r for r in recorded["resources"] if "reservations" in r}
     assert {r["name"]: r for r in reserved} == by_name
 
@@ -113,7 +119,7 @@ def test_reserve_create_and_launch_in_one_accept_and_back(owner: Framework) -> N
 @pytest.mark.contract(operations="RESERVE")
 def test_reservations_outlive_their_framework(owner: Framework, master: Http) -> None:
     offer = owner.offers()[0]
-    disk = scalar("disk", 64, **RESERVED)
+    disk = mine(owner, scalar("disk", 64, **RESERVED))
     owner.accept([offer], [{"type": "RESERVE", "reserve": {"resources": [disk]}}])
     offered(owner)
     owner.call("TEARDOWN")
@@ -137,7 +143,7 @@ def test_reservations_outlive_their_framework(owner: Framework, master: Http) ->
 def test_a_wrong_operation_changes_nothing_and_the_next_one_runs(
     owner: Framework, operation: dict[str, Any]
 ) -> None:
-    offer = owner.offers()[0]
+    offer, operation = owner.offers()[0], mine(owner, operation)
     owner.accept([offer], [operation, launch(task(offer, "after", "exit 0"))])
     owner.status("after", "TASK_FINISHED")
 

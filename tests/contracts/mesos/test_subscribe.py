@@ -11,6 +11,7 @@ import pytest
 from .client import Http, framework_info, open_subscription, subscribed
 from .engine import Cluster, wait_for
 from .recordings import book, differences, events
+from .releases import FOREIGN_ROLE, in_its_words, is_1_11
 
 MISTAKES = [
     entry
@@ -43,10 +44,13 @@ def test_each_variant_of_subscribe_is_answered_as_recorded(
     try:
         assert framework.answer.status == 200
         recorded = entry["events"][0]
+        text = recorded.get("error", {}).get("message", "")
+        if FOREIGN_ROLE in text and is_1_11(cluster.master):
+            pytest.skip("1.11 takes constraints of roles that are not the framework's")
         first = framework.wait(lambda _: True)
         assert first["type"] == recorded["type"]
         if first["type"] == "ERROR":
-            assert first["error"]["message"] == recorded["error"]["message"]
+            assert first["error"]["message"] == in_its_words(cluster.master, text)
             framework.wait_end()
     finally:
         framework.close()
