@@ -430,6 +430,56 @@ def test_what_ran_in_a_region_that_is_cut_off_is_not_replaced() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("last_after", [60, 240])
+@pytest.mark.parametrize("others", [2, 6])
+def test_agents_of_a_region_that_was_cut_off_may_return_one_by_one(
+    others: int, last_after: float
+) -> None:
+    async def story() -> None:
+        places = [*agents(others)[:others], *agents(2)[2:]]
+        stage = Ensemble(spec(members=1, nodes=4), places)
+        stage.start()
+        await stage.until_whole()
+        before = {task.info.task_id.value: task.agent.hostname for task in stage.live.values()}
+        assert {"b1", "b2"} <= set(before.values())
+        for host in ("b1", "b2"):
+            stage.mesos.lose_agent(host)
+        await asyncio.sleep(1800)
+        stage.mesos.return_agent("b1")
+        await asyncio.sleep(last_after)
+        assert stage.status("recovery") != "COMPLETE"
+        stage.mesos.return_agent("b2")
+        await stage.until_whole()
+        assert before == {t.info.task_id.value: t.agent.hostname for t in stage.live.values()}
+        stage.sound()
+        await stage.close()
+
+    play(story)
+
+
+def test_an_agent_that_does_not_come_back_with_its_region_is_replaced() -> None:
+    async def story() -> None:
+        places = [*agents(6)[:6], *agents(3)[3:]]
+        stage = Ensemble(spec(members=1, nodes=6), places)
+        stage.start()
+        await stage.until_whole()
+        assert {"b1", "b2", "b3"} <= {task.agent.hostname for task in stage.live.values()}
+        for host in ("b1", "b2", "b3"):
+            stage.mesos.lose_agent(host)
+        await asyncio.sleep(1800)
+        for host in ("b1", "b3"):
+            stage.mesos.return_agent(host)
+        await asyncio.sleep(120)
+        reasons = [step["reason"] for step in stage.recovery().values()]
+        assert any("region dc-b was cut off until" in reason for reason in reasons), reasons
+        await stage.until_whole()
+        assert "b2" not in {task.agent.hostname for task in stage.live.values()}
+        stage.sound()
+        await stage.close()
+
+    play(story)
+
+
 def test_a_replacement_survives_a_scheduler_that_is_killed_in_the_middle() -> None:
     async def story() -> None:
         stage = Ensemble()

@@ -18,7 +18,7 @@ from kubedcos.scheduler.invariants import has_stood, quorum_of
 from kubedcos.scheduler.task_updates import OUT_OF_REACH
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.world import World
-from kubedcos.state.records import RecoveryRecord, Replacement, TaskRecord
+from kubedcos.state.records import AgentRecord, RecoveryRecord, Replacement, TaskRecord
 
 DRAINING: Final = "AGENT_DRAINING"
 """Mesos' reason for killing the tasks of an agent that an operator drains."""
@@ -28,6 +28,10 @@ _AT_ONCE: Final = 600.0
 limited rate (``--agent_removal_rate_limit``), so that one cut shows as losses over minutes."""
 _STALE: Final = 24 * 3600.0
 """An agent that was lost so many seconds ago says nothing about the network of today."""
+_SETTLES: Final = 300.0
+"""Agents of a network that was mended return one by one, for each tries to register but once a
+minute (Mesos' ``REGISTER_RETRY_INTERVAL_MAX``): that some are back says nothing about the rest
+before so many seconds have passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ def assess(
             continue
         hold = without_quorum.get(loss.pod.name, "")
         if not hold and not loss.going:
-            hold = held or _cut_off(world, loss.agent)
+            hold = held or _cut_off(world, loss.agent, now)
         reason = _due(loss, now, hold)
         if reason and (not loss.runs or has_elsewhere(loss.pod, loss.index, loss.agent)):
             move = Replacement(reason, now, agent=loss.agent)
@@ -131,24 +135,28 @@ def assess(
 def vanished(world: World, now: float) -> str:
     """Why replacing pauses itself; empty unless more than a third of the agents vanished at once.
 
-    A single machine is never a partition.
+    A single machine is never a partition. Those that have just returned still count.
     """
-    lost = sorted(
-        found.lost_at
-        for found in world.agents.values()
-        if found.lost_at is not None and now - found.lost_at < _STALE
-    )
+    away = [at for found in world.agents.values() if (at := _away_since(found, now)) is not None]
+    lost = sorted(at for at in away if now - at < _STALE)
     at_once = max(
         (bisect_right(lost, first + _AT_ONCE) - place for place, first in enumerate(lost)),
         default=0,
     )
-    known = sum(found.lost_at is None for found in world.agents.values()) + len(lost)
+    known = len(world.agents) - len(away) + len(lost)
     if at_once < 2 or 3 * at_once <= known:
         return ""
     return (
         f"{at_once} of {known} agents vanished at once, which looks like a broken network; nothing"
         " is replaced until they are back or marked gone in Mesos, or by `kubedcos pod replace`"
     )
+
+
+def _away_since(found: AgentRecord, now: float) -> float | None:
+    """Since when an agent is lost, or was until just now; None if it is there."""
+    if found.lost_at is not None or found.returned_at is None:
+        return found.lost_at
+    return found.was_lost_at if 0 <= now - found.returned_at < _SETTLES else None
 
 
 def _losses(spec: ServiceSpec, world: World, now: float) -> Iterator[Loss]:
@@ -233,11 +241,22 @@ def _quorums_lost(spec: ServiceSpec, world: World, losses: Sequence[Loss]) -> di
     return found
 
 
-def _cut_off(world: World, agent: Agent) -> str:
-    """Why an agent's whole region counts as cut off; empty if some agent of it is there."""
+def _cut_off(world: World, agent: Agent, now: float) -> str:
+    """Why an agent's whole region counts as cut off; empty if some agent of it is there for good.
+
+    It ends as it began, agent by agent, and nobody is to be given up for being the last.
+    """
     region = [found for found in world.agents.values() if found.agent.region == agent.region]
-    if not agent.region or len(region) < 2 or any(found.lost_at is None for found in region):
+    if not agent.region or len(region) < 2:
         return ""
+    if any(_away_since(found, now) is None for found in region):
+        return ""
+    back = [found.returned_at for found in region if found.lost_at is None and found.returned_at]
+    if back:
+        return (
+            f"region {agent.region} was cut off until {moment(min(back))}: what ran there is not"
+            f" replaced before {moment(min(back) + _SETTLES)}"
+        )
     return (
         f"region {agent.region} is cut off: none of its {len(region)} agents is in reach; what ran"
         " there is not replaced"

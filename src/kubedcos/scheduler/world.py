@@ -320,7 +320,7 @@ class World:
 
     def _returned(self, known: AgentRecord, at: float) -> AgentRecord:
         self.heard.returned.add(known.agent.id)
-        return replace(known, lost_at=None, returned_at=at)
+        return replace(known, lost_at=None, returned_at=at, was_lost_at=known.lost_at)
 
     def maintained(self, lead: float, now: float) -> dict[str, float]:
         """Agents that are to be maintained within `lead` seconds, and from when on.

@@ -343,6 +343,7 @@ class AgentRecord:
     Attributes:
         lost_at: since when it is out of reach; None while it is there.
         returned_at: when it was back after it had been out of reach; None if it never was.
+        was_lost_at: since when it had been out of reach then.
     """
 
     agent: Agent
@@ -350,3 +351,4 @@ class AgentRecord:
     seen_at: float = 0.0
     lost_at: float | None = None
     returned_at: float | None = None
+    was_lost_at: float | None = None
