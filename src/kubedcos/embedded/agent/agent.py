@@ -6,7 +6,6 @@ Everything runs in one event loop. What is slow (fetching, ending containers) ru
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Coroutine, Iterable
@@ -16,7 +15,7 @@ import msgspec
 
 from kubedcos.clock import Clock
 from kubedcos.embedded.agent import volumes
-from kubedcos.embedded.agent.container_rules import EXECUTOR_MARGIN, executor_grace, limits_of
+from kubedcos.embedded.agent.command_tasks import CommandTasks
 from kubedcos.embedded.agent.containers import Containers
 from kubedcos.embedded.agent.draining import TOO_LATE, Draining
 from kubedcos.embedded.agent.executor.journal import JournalReader
@@ -24,7 +23,7 @@ from kubedcos.embedded.agent.fetching.fetcher import Fetcher
 from kubedcos.embedded.agent.group_store import StoredExecutor
 from kubedcos.embedded.agent.groups import Groups
 from kubedcos.embedded.agent.isolators.disk import DiskWatch, Exceeded, Watched
-from kubedcos.embedded.agent.launching import Launcher, LaunchRefused, Surroundings, launch_failed
+from kubedcos.embedded.agent.launching import Launcher, Surroundings
 from kubedcos.embedded.agent.paths import Run
 from kubedcos.embedded.agent.sandbox_gc import SandboxGc
 from kubedcos.embedded.agent.settings import Settings
@@ -42,13 +41,9 @@ from kubedcos.mesos.messages import (
     NetworkInfo,
     Resource,
     TaskInfo,
-    TaskStatus,
 )
 
 log = logging.getLogger("kubedcos.embedded.agent")
-
-SHUTDOWN_SLACK = 1.0
-"""Seconds that an executor gets beyond the grace period before its container is ended anyway."""
 
 
 class Agent:
@@ -56,6 +51,7 @@ class Agent:
 
     Attributes:
         runs: tasks by framework and task id, ended ones until their end is acknowledged.
+        commands: what is done with tasks that have a command.
         groups: the executors of task groups; their tasks are in `runs`, too.
         completed: ended and acknowledged, newest last.
         frameworks: by id, those with tasks here.
@@ -88,6 +84,7 @@ class Agent:
         self.launcher = Launcher(Surroundings(settings, store.layout, containers, fetcher))
         self.runs: dict[tuple[str, str], TaskRun] = {}
         self.draining = Draining(self)
+        self.commands = CommandTasks(self)
         self.groups = Groups(self)
         self._background: set[asyncio.Task[None]] = set()
         self.completed: list[TaskRun] = []
@@ -152,8 +149,7 @@ class Agent:
         self.store.save_task(self.agent_id, run, task)
         taskrun = self._taskrun(run, task, framework)
         self.runs[taskrun.key] = taskrun
-        taskrun.launching = asyncio.create_task(self.launcher.start(taskrun))
-        self.spawn(self._launch(taskrun, taskrun.launching))
+        self.commands.launch(taskrun)
 
     def save_framework(self, framework: FrameworkInfo) -> None:
         """The framework has tasks here."""
@@ -174,78 +170,6 @@ class Agent:
         made.told = self.draining.tell_of(made)
         return made
 
-    async def _launch(self, run: TaskRun, launching: asyncio.Task[None]) -> None:
-        """From a task that was taken on to a running executor, or to the reason why not."""
-        try:
-            await launching
-        except asyncio.CancelledError:
-            state, reason = "TASK_KILLED", "REASON_TASK_KILLED_DURING_LAUNCH"
-            failure = (state, reason, "Killed before delivery to the executor")
-        except LaunchRefused as error:
-            failure = error.status
-            self.count("slave/container_launch_errors")
-        except Exception as error:
-            log.exception("Launching task %s", run.run.executor_id)
-            failure = launch_failed(f"{type(error).__name__}: {error}").status
-        else:
-            run.launching = None
-            run.watching = asyncio.create_task(self._watch(run))
-            return
-        run.launching = None
-        run.held = run.from_agent(self.clock.time(), *failure)
-        await self._finish(run)
-
-    async def _watch(self, run: TaskRun) -> None:
-        """Follow a container's executor until it is gone, then end the container."""
-        connection = await self.containers.connect(run.run.container_id)
-        if connection is not None:
-            reader, run.channel = connection
-            run.recovered = False
-            for line in run.unsent:
-                run.channel.write(line)
-            run.unsent.clear()
-            with contextlib.suppress(ConnectionError):
-                while await reader.read(4096):
-                    self._take_in(run)
-            run.channel.close()
-            run.channel = None
-        self._take_in(run)
-        await self._finish(run)
-
-    def _take_in(self, run: TaskRun) -> None:
-        run.read_journal()
-        self.changed()
-
-    async def _finish(self, run: TaskRun) -> None:
-        """End the container; only then tell the framework, so that what it held is free."""
-        oom_kills = self.containers.cgroups.oom_kills(run.run.container_id)
-        try:
-            await self.containers.destroy(self.agent_id, run.run)
-        except KubedcosError as error:
-            self.count("containerizer/mesos/container_destroy_errors")
-            log.error("Destroying container %s: %s", run.run.container_id, error)  # noqa: TRY400
-        if not run.silent and not run.stream.terminated:
-            status = run.told(self._terminal_status(run, oom_kills))
-            run.stream.add(status)
-            self.count("slave/tasks_" + status.state.removeprefix("TASK_").lower())
-        run.ended = True
-        self.settle(run)
-        self.changed()
-
-    def _terminal_status(self, run: TaskRun, oom_kills: int) -> TaskStatus:
-        now = self.clock.time()
-        if run.memory is not None:
-            return run.memory_exceeded(now, run.memory)
-        if run.held is not None:
-            return run.held
-        if oom_kills:
-            report = self.killed_by_limit(limits_of(run.task).hard_memory)
-            return run.memory_exceeded(now, report)
-        message = "Executor terminated"
-        if run.recovered:
-            message = "Abnormal executor termination: unknown container"
-        return run.from_agent(now, "TASK_FAILED", "REASON_EXECUTOR_TERMINATED", message)
-
     def killed_by_limit(self, limit: int | None) -> dict[str, Any]:
         """What an executor would have reported that the kernel killed, too."""
         version = self.containers.cgroups.plan.version
@@ -259,35 +183,20 @@ class Agent:
             return
         if run.group is not None:
             self.groups.kill(run, policy)
-            return
-        if run.launching is not None and run.launching.cancel():
-            return
-        grace = policy.grace_period if policy is not None else None
-        run.send({"kill": None if grace is None else grace.nanoseconds / 1e9})
-
-    # Disk
-
-    def watched(self, run: TaskRun) -> Watched:
-        """A command task's container as the disk isolator sees it."""
-        sandbox = self.store.layout.sandbox(self.agent_id, run.run)
-        return Watched(run.run.container_id, sandbox, ((sandbox, run.task.resources),))
+        else:
+            self.commands.kill(run, policy)
 
     async def watch_disk(self) -> None:
         """Measure what containers use, and end those that use too much."""
         if self.disk is not None:
-            await self.disk.run(self.clock, self._all_watched, self._disk_exceeded)
+            await self.disk.run(self.clock, self._watched, self._disk_exceeded)
 
-    def _all_watched(self) -> list[Watched]:
-        alone = [run for run in self.live() if run.group is None and not run.ended]
-        return [*map(self.watched, alone), *self.groups.watched()]
+    def _watched(self) -> list[Watched]:
+        return [*self.commands.watched(), *self.groups.watched()]
 
     def _disk_exceeded(self, container_id: str, exceeded: Exceeded) -> None:
-        if self.groups.limit_exceeded(container_id, exceeded):
-            return
-        for run in self.live():
-            if run.run.container_id == container_id and run.held is None and not run.ended:
-                run.held = run.disk_exceeded(self.clock.time(), exceeded)
-                self.spawn(self.end_container(run.run))
+        if not self.groups.limit_exceeded(container_id, exceeded):
+            self.commands.limit_exceeded(container_id, exceeded)
 
     async def end_container(self, run: Run) -> None:
         """End a container that exceeded a limit; who follows its executor sees the end."""
@@ -353,7 +262,11 @@ class Agent:
     def end_all(self, framework_id: str | None = None) -> None:
         """End all tasks, or those of a framework, without a word to anyone."""
         self.groups.end(framework_id)
-        self._end(run for run in self.live() if framework_id in (None, run.run.framework_id))
+        self.commands.end(
+            run
+            for run in self.live()
+            if run.group is None and framework_id in (None, run.run.framework_id)
+        )
 
     @property
     def all_ended(self) -> bool:
@@ -364,22 +277,7 @@ class Agent:
     @property
     def patience(self) -> float:
         """Seconds that ending everything may take."""
-        usual = self.settings.flags.seconds("executor_shutdown_grace_period")
-        graces = [executor_grace(run.task, usual) for run in self.live() if run.group is None]
-        return max([usual, *graces]) + SHUTDOWN_SLACK
-
-    def _end(self, runs: Iterable[TaskRun]) -> None:
-        usual = self.settings.flags.seconds("executor_shutdown_grace_period")
-        for run in runs:
-            if run.group is not None:
-                continue
-            run.silent = True
-            if run.ended:
-                self.settle(run)
-            elif run.launching is None or not run.launching.cancel():
-                grace = executor_grace(run.task, usual)
-                run.send({"shutdown": grace - EXECUTOR_MARGIN})
-                self.spawn(self._end_after(run, grace + SHUTDOWN_SLACK))
+        return self.commands.patience()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` beside everything else; the loop itself keeps only weak references."""
@@ -387,13 +285,6 @@ class Agent:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
-
-    async def _end_after(self, run: TaskRun, seconds: float) -> None:
-        """End a container whose executor did not end in time."""
-        if run.watching is not None:
-            await asyncio.wait({run.watching}, timeout=seconds)
-        if not run.ended:
-            await self.containers.destroy(self.agent_id, run.run)
 
     async def checkpoint_resources(self, resources: tuple[Resource, ...]) -> None:
         """Reservations and volumes from now on; raises VolumeError when a disk refuses."""
@@ -463,8 +354,8 @@ class Agent:
             self.frameworks[entry.run.framework_id] = entry.framework
             if not run.ended:
                 log.info("Recovering container %s", entry.run.container_id)
-                run.watching = asyncio.create_task(self._watch(run))
-        self._end([run for run in self.live() if run.silent])
+                self.commands.follow(run)
+        self.commands.end([run for run in self.live() if run.silent])
         self.groups.recover(executors)
         self.draining.recover()
 

@@ -215,7 +215,7 @@ def statistics_of(agent: Agent, run: TaskRun, now: float) -> Json:
     if flags.boolean("network_cni_metrics"):
         values |= network_statistics(run.executor_pid, len(run.networks))
     if agent.disk is not None:
-        values |= agent.disk.statistics(agent.watched(run))
+        values |= agent.disk.statistics(agent.commands.watched_of(run))
     return values
 
 
