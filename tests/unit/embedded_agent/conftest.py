@@ -23,11 +23,13 @@ from kubedcos.embedded.agent.cgroups import Cgroups
 from kubedcos.embedded.agent.executor.kernel import MNT_DETACH, unmount
 from kubedcos.embedded.agent.executor.mount_table import mount_table
 from kubedcos.embedded.post import post
-from kubedcos.embedded.protocol import AGENT_PATH, LINK_PATH, SESSION_HEADER
+from kubedcos.embedded.protocol import AGENT_PATH, LINK_INTERVAL, LINK_PATH, SESSION_HEADER
 
 from .container_lab import Lab
 
 Json = dict[str, Any]
+PATIENCE = 60.0
+"""Seconds that anything may take while other suites have the machine."""
 
 
 class FakeMaster:
@@ -73,11 +75,8 @@ class FakeMaster:
         first, *lines = head.strip().split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
         if first.split()[1] == LINK_PATH:
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n\n")
             self._links.append(writer)
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await reader.read()
-            writer.close()
+            await self._hold_link(reader, writer)
             return
         call = json.loads(await reader.readexactly(int(headers["content-length"])))
         status, body = self.status, self._answer(call) if self.status == 200 else b"no"
@@ -94,6 +93,16 @@ class FakeMaster:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    async def _hold_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Write into the link as a master does: an agent gives up one that is silent."""
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            while not reader.at_eof():
+                writer.write(b"\n")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(), LINK_INTERVAL)
+        writer.close()
+
     def _answer(self, call: Json) -> bytes:
         if call["type"] not in ("REGISTER", "REREGISTER"):
             return b"{}"
@@ -101,8 +110,10 @@ class FakeMaster:
         self.address = (part["address"], part["agent_info"].get("port", 5051))
         self._sessions += 1
         self.session = f"session-{self._sessions}"
-        reply = {"agent_id": {"value": self.agent_id}, "session": self.session} | self.reply_extra
-        return json.dumps(reply).encode()
+        reply = {"agent_id": {"value": self.agent_id}, "session": self.session}
+        # Nobody pings here unless a test does.
+        reply |= {"ping_timeout_seconds": 600.0}
+        return json.dumps(reply | self.reply_extra).encode()
 
     async def send(self, kind: str, **part: Any) -> int:
         body = json.dumps({"type": kind, kind.lower(): part}).encode()
@@ -119,7 +130,7 @@ class FakeMaster:
                 uuid=update["status"]["uuid"],
             )
 
-    async def wait_for(self, wanted: Any, seconds: float = 20.0) -> Any:
+    async def wait_for(self, wanted: Any, seconds: float = PATIENCE) -> Any:
         """Until `wanted(self)` is true; its value."""
         async with asyncio.timeout(seconds), self._news:
             while not (value := wanted(self)):
@@ -139,7 +150,7 @@ class FakeMaster:
     def states(self, task_id: str) -> list[str]:
         return [status["state"] for status in self.statuses(task_id)]
 
-    async def until_state(self, task_id: str, state: str, seconds: float = 20.0) -> Json:
+    async def until_state(self, task_id: str, state: str, seconds: float = PATIENCE) -> Json:
         def seen(master: FakeMaster) -> Json | None:
             return next((s for s in master.statuses(task_id) if s["state"] == state), None)
 
