@@ -63,7 +63,7 @@ class Downloader:
                         digest.update(block)
                         stream.write(block)
         except (httpx2.HTTPError, socket.gaierror) as error:
-            reason = f"{host} does not answer ({error or type(error).__name__})"
+            reason = f"{host} does not answer ({str(error) or type(error).__name__})"
             self._unreachable[host] = reason
             raise Unavailable(f"{url}: {reason}") from error
         if digest.hexdigest() != sha256:

@@ -94,7 +94,7 @@ class KubeApi:
         except httpx2.HTTPError as error:
             if self._silent is not None:
                 self._silent()
-            raise ApiError(0, f"{self._url}: {error or type(error).__name__}") from None
+            raise ApiError(0, f"{self._url}: {str(error) or type(error).__name__}") from None
         if not reply.is_success:
             raise ApiError(reply.status_code, _message(reply))
         return (

@@ -83,7 +83,7 @@ class Probes:
         except KubedcosError as error:
             return _not_yet(str(error))
         except httpx2.HTTPError as error:
-            return _not_yet(f"no answer: {error or type(error).__name__}")
+            return _not_yet(f"no answer: {str(error) or type(error).__name__}")
 
     def forget(self, task_id: str) -> None:
         """A task ended."""

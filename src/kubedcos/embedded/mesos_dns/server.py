@@ -133,7 +133,7 @@ class Server:
                     state = await self._fetch(f"{leader_host}:{port}")
                 await self._publish(state)
             except (httpx2.HTTPError, ValueError, OSError) as error:
-                log(f"no state from {master}: {error or type(error).__name__}")
+                log(f"no state from {master}: {str(error) or type(error).__name__}")
                 continue
             return True
         return False
