@@ -324,9 +324,11 @@ def test_the_nodes_cgroup_is_made_in_every_hierarchy_and_taken_away(
     (tmp_path / "cpu,cpuacct/mesos/c1").mkdir(parents=True)
     (tmp_path / "systemd/mesos/killed/kubepods").mkdir(parents=True)
     (tmp_path / "unified").mkdir()
+    (tmp_path / "cpu,cpuacct/mesos/being-made").mkdir()
     cgroups = on_host(monkeypatch, tmp_path, MOUNTINFO, OWN_V1)
     assert cgroups.root == "/mesos/c1"
     cgroups.prepare()
+    (tmp_path / "cpu,cpuacct/mesos/being-made").rmdir()
     assert not (tmp_path / "systemd/mesos/killed").exists(), "what was killed hard left this"
     for hierarchy in ("memory", "cpu,cpuacct", "systemd", "unified"):
         (tmp_path / hierarchy / "mesos/c1/kubepods/burstable").mkdir(parents=True)

@@ -146,6 +146,7 @@ class Cgroups:
                 "--isolation=cgroups/cpu,cgroups/mem"
             )
         self.root = os.path.dirname(path) if self.unified and path.endswith("/leaf") else path
+        self._foreign = {point for name, point in self.mounts.items() if own.get(name, "/") != path}
         self._made: list[str] = []
 
     @staticmethod
@@ -179,7 +180,7 @@ class Cgroups:
             self._prepare_unified()
             return
         points = set(self.mounts.values())  # runc puts pods into the unified one as well
-        self._sweep(points)
+        self._sweep()
         for point in sorted(points):
             path = point
             for part in self.root.strip("/").split("/"):
@@ -197,13 +198,16 @@ class Cgroups:
             if os.path.exists(file) and not read(file).strip():
                 write(file, read(os.path.join(parent, name)))
 
-    def _sweep(self, points: set[str]) -> None:
-        """Remove what tasks that were killed hard left in hierarchies that Mesos does not use."""
+    def _sweep(self) -> None:
+        """Remove what tasks that were killed hard left in hierarchies that Mesos does not use.
+
+        In the others Mesos may just be making a cgroup that is still empty.
+        """
         parent = os.path.dirname(self.root)
         if parent == "/":
             return
         alive = set(os.listdir(self.mounts["memory"] + parent))
-        for point in points - {self.mounts["memory"]}:
+        for point in self._foreign:
             for path in glob.glob(f"{point}{parent}/*/"):
                 if os.path.basename(path.rstrip("/")) not in alive:
                     remove_cgroup(path.rstrip("/"))
