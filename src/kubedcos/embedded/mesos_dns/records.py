@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
 
 from kubedcos.embedded.mesos_dns import labels
 from kubedcos.embedded.mesos_dns.config import Config
+from kubedcos.embedded.mesos_dns.state import (
+    RUNNING,
+    BadState,
+    State,
+    list_of,
+    object_of,
+    pid_host_port,
+    plain_address,
+    task_addresses,
+    task_ports,
+)
 
 Lookup = Callable[[str], Sequence[str]]
 """Addresses of a host name; empty when it has none."""
-
-State = Mapping[str, Any]
-
-_RUNNING = "TASK_RUNNING"
-MAX_PORT: Final = 65535
-
-
-class BadState(ValueError):
-    """A state that Mesos-DNS refuses as a whole; the old records stay."""
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ def generate(
     spec = labels.rfc952 if config.enforce_rfc952 else labels.rfc1123
     try:
         agents = _agents(records, state, config, lookup)
-        frameworks = _list(state.get("frameworks"), "frameworks")
+        frameworks = list_of(state.get("frameworks"), "frameworks")
         for framework in frameworks:
             _framework(records, framework, config, spec, lookup)
         _masters(records, state, config)
@@ -98,55 +99,14 @@ def _insert(table: dict[str, list[str]], name: str, value: str) -> bool:
 
 def _addresses(host: str, lookup: Lookup) -> list[str]:
     try:
-        return [_plain(host)]
+        return [plain_address(host)]
     except ValueError:
         return list(lookup(host)) if host else []
 
 
-def _plain(address: str) -> str:
-    """`address` in its shortest form; an IPv4 address in IPv6 clothes becomes IPv4."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    return str(ip)
-
-
-def pid_host_port(pid: object) -> tuple[str, int]:
-    """Host and port of a libprocess id such as ``slave(1)@10.0.0.1:5051``.
-
-    Raises:
-        BadState: not of that form.
-    """
-    if not isinstance(pid, str):
-        raise BadState(f"pid {pid!r} is no text")
-    _, at, place = pid.partition("@")
-    host, colon, port = place.rpartition(":")
-    if not at or "@" in place or not colon or not port.isdigit() or int(port) > MAX_PORT:
-        raise BadState(f"pid {pid!r} is not of the form name@host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _list(value: object, what: str) -> list[Any]:
-    """A list that may be missing or null."""
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise BadState(f"{what} is no list")
-    return value
-
-
-def _object(value: object) -> State:
-    """An object that may be missing or null."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise BadState(f"{value!r} is no object")
-    return value
-
-
 def _agents(records: Records, state: State, config: Config, lookup: Lookup) -> dict[str, list[str]]:
     addresses: dict[str, list[str]] = {}
-    for agent in _list(state.get("slaves"), "slaves"):
+    for agent in list_of(state.get("slaves"), "slaves"):
         host, port = pid_host_port(agent["pid"])
         found = _resolved(host, lookup)
         name = f"slave.{config.domain}."
@@ -234,9 +194,9 @@ def _tasks(
     spec: labels.Spec,
 ) -> None:
     listed: list[TaskRecords] = []
-    for task in _list(framework.get("tasks"), "tasks"):
+    for task in list_of(framework.get("tasks"), "tasks"):
         agent_addresses = agents.get(task["slave_id"])
-        if task["state"] != _RUNNING or not agent_addresses:
+        if task["state"] != RUNNING or not agent_addresses:
             continue
         task_name = task.get("name") or ""
         mine = TaskRecords(task_name, task["id"])
@@ -245,7 +205,7 @@ def _tasks(
             framework=labels.framework_name(framework["name"], spec),
             hash=labels.zbase32(hashlib.sha1(task["id"].encode()).digest())[:5],  # noqa: S324
             agent=task["slave_id"].rpartition("-")[2].lower(),
-            addresses=tuple(_task_addresses(task, config.ip_sources, agent_addresses)),
+            addresses=tuple(task_addresses(task, config.ip_sources, agent_addresses)),
             agent_addresses=tuple(agent_addresses),
             tail=f".{config.domain}.",
         )
@@ -294,7 +254,7 @@ def _task(
         write.address(f"{plain}.slave{tail}", value)
         write.address(f"{canonical}.slave{tail}", value)
     agent_host = f"{canonical}.slave{tail}"
-    for port in _ports(task):
+    for port in task_ports(task):
         for protocol in ("_tcp", "_udp"):
             base = f"_{name}.{protocol}.{place.framework}"
             write.srv(f"{base}.slave{tail}", f"{agent_host}:{port}")
@@ -308,7 +268,7 @@ def _task(
 def _discovery_ports(
     discovery: State, name: str, framework: str, spec: labels.Spec
 ) -> Iterator[tuple[int, str]]:
-    for port in _list(_object(discovery.get("ports")).get("ports"), "discovery ports"):
+    for port in list_of(object_of(discovery.get("ports")).get("ports"), "discovery ports"):
         if not isinstance(port["number"], int):
             raise BadState(f"port number {port['number']!r} is no number")
         stated = port.get("protocol")
@@ -317,88 +277,3 @@ def _discovery_ports(
             yield port["number"], base
             if port.get("name"):
                 yield port["number"], f"_{spec(port['name'])}.{base}"
-
-
-def _ports(task: State) -> Iterable[int]:
-    """Ports among a task's resources, `[31000-31001, 31005-31005]`."""
-    text = (task.get("resources") or {}).get("ports") or ""
-    if not isinstance(text, str):
-        raise BadState(f"ports {text!r} is no text")
-    if text in {"", "[]"}:
-        return ()
-    _, bracket, rest = text.partition("[")
-    if not bracket:
-        raise BadState(f"ports {text!r} have no brackets")
-    found: list[int] = []
-    for piece in rest.partition("]")[0].split(","):
-        low, dash, high = piece.strip().partition("-")
-        if not dash:
-            raise BadState(f"ports {text!r} are no ranges")
-        found.extend(range(_number(low), _number(high.partition("-")[0]) + 1))
-    return found
-
-
-def _number(text: str) -> int:
-    """A number as Mesos-DNS reads it: what is none counts as 0."""
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def _task_addresses(task: State, sources: Sequence[str], agent: Sequence[str]) -> list[str]:
-    for source in sources:
-        match source:
-            case "host":
-                found = list(agent)
-            case "netinfo":
-                found = _status_addresses(task, _network_infos)
-            case "docker":
-                found = _status_addresses(task, _label("Docker.NetworkSettings.IPAddress"))
-            case _:
-                found = _status_addresses(
-                    task, _label("MesosContainerizer.NetworkSettings.IPAddress")
-                )
-        if found:
-            return found
-    return []
-
-
-def _status_addresses(task: State, read: Callable[[State], list[str]]) -> list[str]:
-    newest: State | None = None
-    for status in task.get("statuses") or ():
-        if not isinstance(status.get("timestamp", 0), int | float):
-            raise BadState(f"timestamp {status['timestamp']!r} is no number")
-        if status.get("state") != _RUNNING:
-            continue
-        if newest is None or status.get("timestamp", 0) > newest.get("timestamp", 0):
-            newest = status
-    if newest is None:
-        return []
-    return [_plain(text) for text in read(newest) if _is_address(text)]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _network_infos(status: State) -> list[str]:
-    found: list[str] = []
-    for info in (status.get("container_status") or {}).get("network_infos") or ():
-        entries = info.get("ip_addresses") or ()
-        found.extend(entry["ip_address"] for entry in entries if entry.get("ip_address"))
-        if info.get("ip_address") and not info.get("ip_addresses"):
-            found.append(info["ip_address"])
-    return found
-
-
-def _label(key: str) -> Callable[[State], list[str]]:
-    def read(status: State) -> list[str]:
-        return [
-            label["value"]
-            for label in status.get("labels") or ()
-            if label.get("key") == key and label.get("value")
-        ]
-
-    return read

@@ -29,7 +29,8 @@ from kubedcos import __version__
 from kubedcos.embedded.mesos_dns import api, corefile, zone
 from kubedcos.embedded.mesos_dns.config import Config
 from kubedcos.embedded.mesos_dns.leader import MasterDetector
-from kubedcos.embedded.mesos_dns.records import BadState, Records, generate, pid_host_port
+from kubedcos.embedded.mesos_dns.records import Records, generate
+from kubedcos.embedded.mesos_dns.state import BadState, pid_host_port
 from kubedcos.errors import KubedcosError
 from kubedcos.mesos.tls import client_context
 
