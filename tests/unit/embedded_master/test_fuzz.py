@@ -41,7 +41,7 @@ def master() -> Iterator[Driven]:
     made.close()
 
 
-@settings(max_examples=150)
+@settings(max_examples=max(150, settings.default.max_examples))
 @given(seed=st.integers(0, 2**32), steps=st.integers(20, 60))
 def test_nothing_that_is_sent_breaks_the_master(seed: int, steps: int) -> None:
     master = Driven()
