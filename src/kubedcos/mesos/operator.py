@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import httpx2
 import msgspec
+from msgspec.structs import replace
 
 from kubedcos.errors import KubedcosError
 from kubedcos.mesos import messages as wire
@@ -111,6 +112,16 @@ class Operator:
 
 
 def _amounts(agent: _Agent) -> AgentAmounts:
-    total = Resources(map(upgraded, agent.total_resources)).unallocated()
-    free = total - Resources(map(upgraded, agent.allocated_resources)).unallocated()
+    total = Resources(map(_told, agent.total_resources)).unallocated()
+    free = total - Resources(map(_told, agent.allocated_resources)).unallocated()
     return AgentAmounts(agent.agent_info, tuple(total), tuple(free))
+
+
+def _told(resource: wire.Resource) -> wire.Resource:
+    """A resource as masters tell operators of it: reserved ones in the old form and the new one.
+
+    That is Mesos' format ``ENDPOINT`` (``convertResourceFormat`` in its ``resources_utils``).
+    """
+    if resource.reservations:
+        return replace(resource, role=None, reservation=None)
+    return upgraded(resource)

@@ -67,6 +67,24 @@ def test_what_tasks_use_is_not_free() -> None:
     assert site.domain is not None
 
 
+def test_reserved_resources_are_told_in_both_forms() -> None:
+    labels = {"labels": [{"key": "k", "value": "v"}]}
+    reserved = {
+        "role": "web",
+        "reservation": {"principal": "p", "labels": labels},
+        "reservations": [{"type": "DYNAMIC", "role": "web", "principal": "p", "labels": labels}],
+    }
+    total = [scalar("cpus", 3.0), scalar("cpus", 1.0, **reserved)]
+    used = [scalar("cpus", 1.0, allocation_info={"role": "web"}, **reserved)]
+    site = asked(master(agent("a1", total_resources=total, allocated_resources=used)))
+    (found,) = site.agents
+    assert [(r.scalar.value, len(r.reservations)) for r in found.free if r.scalar] == [(3.0, 0)]
+    assert [(r.scalar.value, len(r.reservations)) for r in found.total if r.scalar] == [
+        (3.0, 0),
+        (1.0, 1),
+    ]
+
+
 def test_agents_that_take_no_tasks_are_left_out() -> None:
     site = asked(master(agent("a1", active=False), agent("a2", deactivated=True), agent("a3")))
     assert [found.info.hostname for found in site.agents] == ["a3"]
