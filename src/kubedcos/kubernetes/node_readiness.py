@@ -42,13 +42,18 @@ def probe_pod_name(task_id: str) -> str:
 
 
 def probe_pod(task_id: str, node: str, options: ClusterOptions) -> dict[str, Any]:
-    """A pod that does nothing, on `node`, placed by kube-scheduler like any other."""
+    """A pod that does nothing, on `node`, placed by kube-scheduler.
+
+    It tolerates every taint: those of a pool, and that of a node which is not in use before its
+    restart is over, keep other pods away and say nothing about whether pods run there.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": probe_pod_name(task_id), "namespace": NAMESPACE},
         "spec": {
             "nodeSelector": {"kubernetes.io/hostname": node},
+            "tolerations": [{"operator": "Exists"}],
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 0,

@@ -294,6 +294,12 @@ def test_why_a_pod_does_not_run_is_told() -> None:
     assert judge_pod(pod).reason == "probe pod is Pending (ImagePullBackOff: no such image)"
 
 
+def test_the_probe_pod_runs_where_taints_keep_others_away() -> None:
+    """A node that is emptied for its restart is in use again only after the probe."""
+    spec = probe_pod("t", "a1", _options())["spec"]
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+
+
 def test_the_probe_pod_may_do_nothing() -> None:
     spec = probe_pod("t", "a1", _options())["spec"]
     assert spec["nodeSelector"] == {"kubernetes.io/hostname": "a1"}
