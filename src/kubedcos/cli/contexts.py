@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ def folder() -> Path:
 
 
 def logins() -> Path:
-    """Where `kubedcos kubectl` keeps kubeconfigs, named CONTEXT-CLUSTER.yaml."""
+    """Where `kubedcos kubectl` keeps kubeconfigs, named CONTEXT/CLUSTER.yaml."""
     return Path.home() / ".cache" / "kubedcos" / "kubeconfig"
 
 
@@ -126,8 +127,7 @@ def remove_of(addresses: Collection[str]) -> list[str]:
         if urls and all(urlsplit(url).hostname in addresses for url in urls):
             path.unlink()
             removed.append(path.stem)
-            for login in logins().glob(f"{path.stem}-*.yaml"):
-                login.unlink()
+            shutil.rmtree(logins() / path.stem, ignore_errors=True)
     pointer = folder() / "context"
     if pointer.is_file() and pointer.read_text().strip() in removed:
         pointer.unlink()

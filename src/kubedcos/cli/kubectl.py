@@ -44,9 +44,9 @@ def prepare(cluster: str = "") -> tuple[Path, dict[str, str]]:
     client = connect()
     name = cluster_name(client, cluster)
     version = str(client.get("clusters", name)["version"])
-    folder = logins()
+    folder = logins() / current().name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{current().name}-{name}.yaml"
+    path = folder / f"{name}.yaml"
     _write_private(path, client.text("clusters", name, "kubeconfig"))
     return _program(version), {"KUBECONFIG": str(path)}
 

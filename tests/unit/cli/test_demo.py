@@ -134,9 +134,9 @@ def test_contexts_of_removed_hosts_go_and_others_stay(
 ) -> None:
     monkeypatch.setenv("KUBEDCOS_CONFIG", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    contexts.logins().mkdir(parents=True)
-    for name in ("lab-k1.yaml", "site-k1.yaml"):
-        (contexts.logins() / name).write_text("secret")
+    for name in ("lab", "lab-2", "site"):
+        (contexts.logins() / name).mkdir(parents=True)
+        (contexts.logins() / name / "k1.yaml").write_text("secret")
     context(tmp_path, "lab", "https://10.1.0.10:8443")
     context(tmp_path, "site", "https://10.9.0.10:8443")
     (tmp_path / "context").write_text("lab\n")
@@ -144,7 +144,8 @@ def test_contexts_of_removed_hosts_go_and_others_stay(
     assert contexts.remove_of({"10.1.0.10"}) == ["lab"]
 
     assert contexts.current().name == "site"
-    assert [path.name for path in contexts.logins().iterdir()] == ["site-k1.yaml"]
+    left = sorted(path.parent.name for path in contexts.logins().glob("*/k1.yaml"))
+    assert left == ["lab-2", "site"]
     assert not (tmp_path / "context").exists()
 
 
