@@ -146,7 +146,8 @@ class Cgroups:
                 "--isolation=cgroups/cpu,cgroups/mem"
             )
         self.root = os.path.dirname(path) if self.unified and path.endswith("/leaf") else path
-        self._foreign = {point for name, point in self.mounts.items() if own.get(name, "/") != path}
+        ours = {point for name, point in self.mounts.items() if own.get(name) == path}
+        self._foreign = set(self.mounts.values()) - ours
         self._made: list[str] = []
 
     @staticmethod
