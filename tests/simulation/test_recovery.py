@@ -270,6 +270,25 @@ def test_a_drained_agent_is_left() -> None:
     play(story)
 
 
+def test_a_node_without_another_place_returns_to_an_agent_that_is_drained_no_more() -> None:
+    async def story() -> None:
+        stage = Ensemble(spec(members=1, nodes=4), agents(2))
+        stage.start()
+        await stage.until_whole()
+        host = stage.host("kube-node-1-kubelet")
+        stage.drain(host)
+        await stage.until(lambda: ("finish", "kube-node-1", host) in stage.workload.departures, 60)
+        await asyncio.sleep(60)
+        assert stage.recovery()["kube-node-1"]["status"] == "PENDING"
+        assert stage.mesos.reactivate(host)
+        await stage.until_whole()
+        assert stage.host("kube-node-1-kubelet") == host
+        stage.sound()
+        await stage.close()
+
+    play(story)
+
+
 def test_an_agent_is_vacated_before_its_maintenance() -> None:
     async def story() -> None:
         stage = Ensemble(spec(replace_after=100_000, lead=600))

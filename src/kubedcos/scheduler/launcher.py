@@ -62,7 +62,12 @@ class Launcher:
         there = Round(offers, self.world.surroundings(), now)
         asked = {
             item.pod_instance: staging.requirement(
-                item, self.workload.spec, self.world, self.settings, fresh_id=self.new_id()
+                item,
+                self.workload.spec,
+                self.world,
+                self.settings,
+                fresh_id=self.new_id(),
+                returns=self.mover.may_return(item.pod_instance),
             )
             for item in wanted
         }

@@ -22,7 +22,7 @@ from kubedcos.scheduler.recovery import NOTHING_LOST, Assessment, assess
 from kubedcos.scheduler.recovery_plan import forgotten
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.steering import recovery_paused
-from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost
+from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost, succeeded
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.workload import Departure, Readiness
 from kubedcos.scheduler.world import Record, World, place, running
@@ -166,6 +166,19 @@ class Mover:
             move = Replacement(reason, self.clock.time(), agent=agent)
             self._unfit[record.key] = replace(record, replacement=move)
 
+    def may_return(self, pod_instance: str) -> bool:
+        """Whether a pod instance that has left its place may go there again if it is offered.
+
+        A drained agent may be reactivated, and one that was given up may return. Not if a person
+        wanted it away from there, and not before all of it there has ended for sure.
+        """
+        record = self.world.recovery.get(pod_instance)
+        move = record.replacement if record is not None else None
+        if move is None or move.agent is None or move.settled_at is None or move.by_operator:
+            return False
+        now, grace = self.clock.time(), self.pace.stray_grace
+        return not self.world.may_have_strays(move.agent.id, now, grace)
+
     def departing(self) -> dict[str, tuple[Side, Departure]]:
         """What the workload has to be asked for now."""
         found = {}
@@ -273,7 +286,14 @@ class Mover:
             for spec in pod.tasks
             if (task := self.world.tasks.get(f"{record.key}/{spec.name}")) is not None
         ]
-        return all(at_work(task) or task.spec.name in record.paused for task in found)
+        return all(
+            (at_work(task) and not self._runs_again(task)) or task.spec.name in record.paused
+            for task in found
+        )
+
+    def _runs_again(self, task: TaskRecord) -> bool:
+        """Whether a task that has ended well is to run once more, with other options."""
+        return succeeded(task) and bool(staging.outdated(self.spec, task))
 
 
 def _by_age(record: RecoveryRecord) -> tuple[float, str]:

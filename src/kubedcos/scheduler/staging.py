@@ -117,9 +117,24 @@ def due(spec: ServiceSpec, found: Sequence[Plan], world: World) -> tuple[Due, ..
 
 
 def requirement(
-    wanted: Due, spec: ServiceSpec, world: World, settings: FrameworkSettings, fresh_id: str
+    wanted: Due,
+    spec: ServiceSpec,
+    world: World,
+    settings: FrameworkSettings,
+    fresh_id: str,
+    *,
+    returns: bool = False,
 ) -> Requirement:
-    """What the tasks ask of an agent."""
+    """What the tasks ask of an agent.
+
+    Args:
+        wanted: the tasks.
+        spec: the service.
+        world: what is known.
+        settings: who the framework is to Mesos.
+        fresh_id: for a reservation, if one has to be made.
+        returns: the agent that the pod instance is leaving will do, too.
+    """
     step = wanted.step.spec
     pod = spec.pod(step.pod)
     home = world.pods.get(step.pod_instance)
@@ -139,7 +154,7 @@ def requirement(
         pinned_host=agent.hostname if agent else "",
         reservation_id=home.reservation_id if home else "",
         fresh_id="" if bound else fresh_id,
-        avoid=_avoided(step.pod_instance, world),
+        avoid=_avoided(step.pod_instance, world, returns=returns),
     )
 
 
@@ -296,7 +311,7 @@ def _ended_there(world: World, pod: PodSpec, index: int) -> bool:
     return all(task.state in SURE_ENDS for task in found if task is not None)
 
 
-def _avoided(instance: str, world: World) -> dict[str, str]:
+def _avoided(instance: str, world: World, *, returns: bool = False) -> dict[str, str]:
     """Agents that a pod instance must not go to, with a clause that says why."""
     avoided = {
         agent_id: f"is to be maintained from {moment(start)}"
@@ -304,7 +319,7 @@ def _avoided(instance: str, world: World) -> dict[str, str]:
     }
     record = world.recovery.get(instance)
     move = record.replacement if record is not None else None
-    if move is not None and move.agent is not None:
+    if move is not None and move.agent is not None and not returns:
         avoided[move.agent.id] = f"is what {instance} leaves"
     return avoided
 
