@@ -67,6 +67,8 @@ class Link:
         self.trouble = CALM
         self.chance = chance
         self.note = note
+        self.sending: Callable[[wire.Call], None] = lambda _: None
+        """Looks at every call when it is sent."""
         self._whole = asyncio.Event()
         self._whole.set()
 
@@ -137,6 +139,7 @@ class TroubledConnection:
         return item
 
     async def call(self, call: wire.Call) -> None:
+        self._link.sending(call)
         trouble, chance = self._link.trouble, self._link.chance
         if trouble.slow_calls:
             await asyncio.sleep(chance.uniform(0, trouble.slow_calls))

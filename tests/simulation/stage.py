@@ -1,4 +1,4 @@
-"""The stage of the stories: a service like Kubernetes, a fake workload, and a way to crash."""
+"""The stage of the stories: a service like Kubernetes, and a way to crash."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from kubedcos.plan.status import Status
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.views import plan_view
-from kubedcos.scheduler.workload import Command, Departure, Launch, Readiness, RunningTask
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.store import Change, Store
 
+from .fake_workload import FakeWorkload
 from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedMesos
 from .virtual_time import LoopClock, VirtualLoop
 
@@ -94,85 +94,6 @@ def phase(name: str, strategy: Strategy, *steps: tuple[str, int, tuple[str, ...]
             for pod, index, tasks in steps
         ),
     )
-
-
-class FakeWorkload:
-    """Ready some seconds after a task runs; remembers what it was asked."""
-
-    def __init__(self, spec: ServiceSpec, ready_after: float = 1.0) -> None:
-        self._spec = spec
-        self._first_asked: dict[str, float] = {}
-        self.ready_after = ready_after
-        self.not_ready: dict[str, str] = {}
-        self.commands: list[Launch] = []
-        self.peers: dict[str, tuple[str, ...]] = {}
-        self.ended: list[str] = []
-        self.fails_for: set[str] = set()
-        self.departures: list[tuple[str, str, str]] = []
-        self.stays: dict[str, str] = {}
-        self.cordoned: set[str] = set()
-        self.silent: set[str] = set()
-
-    @property
-    def spec(self) -> ServiceSpec:
-        return self._spec
-
-    def become(self, spec: ServiceSpec) -> None:
-        self._spec = spec
-
-    def command(self, launch: Launch, peers: Sequence[RunningTask]) -> Command:
-        name = f"{launch.pod_instance}-{launch.spec.name}"
-        if name in self.fails_for:
-            raise LookupError(f"no certificate for {name}")
-        self.commands.append(launch)
-        self.peers[name] = tuple(sorted(p.launch.pod_instance for p in peers))
-        return Command(f"exec {name}", environment={"NAME": name})
-
-    async def probe(
-        self,
-        task: RunningTask,
-        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
-    ) -> Readiness:
-        name = f"{task.launch.pod_instance}-{task.launch.spec.name}"
-        await asyncio.sleep(0.05)
-        while name in self.silent:  # noqa: ASYNC110  stories change the set at will
-            await asyncio.sleep(1)
-        if name in self.not_ready:
-            return Readiness(ready=False, reason=self.not_ready[name])
-        now = asyncio.get_running_loop().time()
-        since = now - self._first_asked.setdefault(task.launch.task_id, now)
-        if since >= self.ready_after:
-            return Readiness(ready=True)
-        return Readiness(ready=False, reason="answers 503")
-
-    async def prepare_departure(
-        self,
-        departure: Departure,
-        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
-    ) -> Readiness:
-        return await self._departs(departure, "prepare")
-
-    async def finish_departure(
-        self,
-        departure: Departure,
-        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
-    ) -> Readiness:
-        return await self._departs(departure, "finish")
-
-    async def _departs(self, departure: Departure, side: str) -> Readiness:
-        await asyncio.sleep(0.05)
-        instance = departure.pod_instance
-        if departure.returns:
-            side = {"prepare": "empty", "finish": "take back"}[side]
-        self.departures.append((side, instance, departure.place.hostname))
-        self.cordoned.add(instance)
-        why = self.stays.get(instance, "")
-        if side == "take back" and not why:
-            self.cordoned.remove(instance)
-        return Readiness(ready=not why, reason=why)
-
-    def task_ended(self, task_id: str) -> None:
-        self.ended.append(task_id)
 
 
 class Crash(BaseException):
@@ -281,7 +202,7 @@ class Stage:
         for name in ("bindings-0-apply", "addons-0-web", "addons-0-metrics"):
             self.mesos.behaviours[name] = Behaviour(ends_after=1.0)
         self.disk = MemoryStore()
-        self.workload = FakeWorkload(self.spec)
+        self.workload = FakeWorkload(self.spec, self.mesos)
         self.clock = LoopClock()
         self.ids = itertools.count(1)
         self._running: asyncio.Task[None] | None = None

@@ -61,6 +61,27 @@ def test_a_restart_runs_an_addon_once_more() -> None:
     play(story)
 
 
+def test_a_member_is_restarted_only_when_the_others_say_that_they_are_there() -> None:
+    async def story() -> None:
+        stage = Ensemble()
+        stage.start()
+        await stage.until_complete()
+        before = stage.live["etcd-1-peer"]
+        # Mesos does not notice for more than a minute.
+        stage.mesos.cut(stage.host("etcd-0-peer"))
+        stage.scheduler.pod_restart("etcd-1")
+        await asyncio.sleep(40)
+        assert before.live
+        assert stage.scheduler.refusals["quorum"] == 1
+        stage.mesos.return_agent(stage.host("etcd-0-peer"))
+        await stage.until(lambda: stage.live.get("etcd-1-peer") not in (None, before), 60)
+        await stage.until_complete()
+        _sound(stage)
+        await stage.close()
+
+    play(story)
+
+
 def test_a_replaced_pod_lives_elsewhere_and_leaves_nothing_behind() -> None:
     async def story() -> None:
         stage = Ensemble()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -11,18 +11,21 @@ import msgspec
 from kubedcos.mesos import messages as wire
 from kubedcos.model.service import ServiceSpec
 from kubedcos.offers.requirement import RESERVATION_LABEL
-from kubedcos.scheduler.invariants import broken
+from kubedcos.scheduler.invariants import broken, quorum_of
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.state import documents, records
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.records import ReservationRecord, StepRecord, TaskRecord
 from kubedcos.state.store import Change, StateError
 
+from .fake_workload import FakeWorkload
 from .journal import Journal
-from .simulated_mesos import SimulatedMesos
+from .simulated_mesos import SimulatedMesos, SimulatedTask
 from .virtual_time import VirtualLoop
 
 CLUSTER: Final = "kubernetes"
+_NEWS: Final = 6.0
+"""Seconds for which it need not be known that a member is gone: its others were asked before."""
 
 _TASK: Final = msgspec.json.Decoder(TaskRecord)
 _STEP: Final = msgspec.json.Decoder(StepRecord)
@@ -37,6 +40,7 @@ class WatchedStore:
             the same; its writer cannot know.
         slow: seconds for which a write blocks.
         tasks: task ids by key of the record, as stored; `reservations` their ids.
+        steps: keys of the steps that the service's own plans have.
         found: what of the stored must not be.
     """
 
@@ -47,6 +51,7 @@ class WatchedStore:
         self.slow = 0.0
         self.tasks: dict[str, str] = {}
         self.reservations: dict[str, str] = {}
+        self.steps: frozenset[str] = frozenset()
         self._completed: set[str] = set()
         self.found: list[str] = []
 
@@ -106,17 +111,20 @@ class WatchedStore:
         elif change.kind == records.STEP:
             if change.value is not None and _STEP.decode(change.value).was_complete:
                 self._completed.add(change.key)
-            elif change.key in self._completed and not change.key.startswith("recovery/"):
-                self.found.append(f"step {change.key} forgets that it was complete")
+            elif change.key in self._completed:
+                self._completed.discard(change.key)
+                if change.key in self.steps:
+                    self.found.append(f"step {change.key} forgets that it was complete")
 
 
 class Watcher:
     """Looks at every call, at every cycle, and at the end."""
 
-    def __init__(self, mesos: SimulatedMesos, store: WatchedStore, spec: ServiceSpec) -> None:
+    def __init__(self, mesos: SimulatedMesos, store: WatchedStore, workload: FakeWorkload) -> None:
         self._mesos = mesos
         self._store = store
-        self._spec = spec
+        self._workload = workload
+        self._spared: dict[str, float] = {}
         self.deleting = False
         self.cycles = 0
         self._found: list[str] = []
@@ -139,11 +147,19 @@ class Watcher:
         async def looked_at(call: wire.Call) -> None:
             if call.accept is not None:
                 self._accept(call.accept)
-            elif call.kill is not None:
-                self._kill(call.kill.task_id.value)
             await take(call)
 
         return looked_at
+
+    def sending(self, call: wire.Call) -> None:
+        """A call is on its way; what befalls it there is nobody's fault."""
+        if call.kill is not None:
+            self._kill(call.kill.task_id.value)
+
+    def asked_to_stop(self, instance: str) -> None:
+        """The scheduler asks whether a member can be spared at this moment."""
+        if len(self._serving(instance)) >= self._quorum:
+            self._spared[instance] = self._mesos.now
 
     def cycle(self, scheduler: Scheduler) -> None:
         """A cycle has ended: what is believed is what is stored."""
@@ -169,6 +185,8 @@ class Watcher:
                 self.find(f"{task.task_id} is believed to have ended; it runs")
         self._compare_with_disk(scheduler)
         self._look_at_reservations(scheduler)
+        self._look_at_wishes(scheduler)
+        self._look_at_options(live.values())
         unsent = [task.info.name for task in live.values() if task.unsent]
         if unsent:
             self.find(f"updates of {unsent} are not acknowledged")
@@ -206,29 +224,42 @@ class Watcher:
                 if _reservation_id(part) not in self._store.reservations:
                     self.find(f"{part.name} is reserved without a stored owner")
 
+    @property
+    def _spec(self) -> ServiceSpec:
+        return self._workload.spec
+
+    @property
+    def _quorum(self) -> int:
+        return quorum_of(self._spec.pod("etcd").count)
+
+    def _serving(self, but: str) -> list[str]:
+        """Members other than this one that run and can be reached."""
+        return [
+            other.info.name
+            for other in self._mesos.tasks.values()
+            if other.live
+            and other.info.name.startswith("etcd-")
+            and other.info.name.rpartition("-")[0] != but
+            and other.state == "TASK_RUNNING"
+            and self._mesos.reachable(other.agent.hostname)
+        ]
+
     def _kill(self, task_id: str) -> None:
         """Never fewer etcd members by our own action than make a quorum."""
         task = self._mesos.tasks.get(task_id)
         members = self._spec.pod("etcd").count
         if self.deleting or members == 1 or task is None or not task.live:
             return
-        name = task.info.name
-        if not name.startswith("etcd-"):
+        instance = task.info.name.rpartition("-")[0]
+        if not instance.startswith("etcd-") or instance in self._workload.left:
             return
-        others = [
-            other
-            for other in self._mesos.tasks.values()
-            if other.live
-            and other.info.name.startswith("etcd-")
-            and other.info.name != name
-            and other.state == "TASK_RUNNING"
-            and self._mesos.reachable(other.agent.hostname)
-        ]
         if not self._store.ensemble_stood(members):
             return
-        quorum = members // 2 + 1
+        others = self._serving(instance)
         serving = len(others) + (task.state == "TASK_RUNNING")
-        if serving >= quorum > len(others):
+        if not serving >= self._quorum > len(others):
+            return
+        if self._mesos.now - self._spared.get(instance, -_NEWS) >= _NEWS:
             self.find(f"{task_id} is killed, and {len(others)} of {members} members are left")
 
     def _compare_with_disk(self, scheduler: Scheduler) -> None:
@@ -236,6 +267,31 @@ class Watcher:
         for name in ("cluster", "tasks", "pods", "reservations", "steps", "agents"):
             if getattr(world, name) != getattr(stored, name):
                 self.find(f"{name} are believed to be other than what is stored")
+
+    def _look_at_wishes(self, scheduler: Scheduler) -> None:
+        """Whatever operators asked was done or taken back."""
+        world = scheduler.world
+        if world.interruptions:
+            self.find(f"wishes are left: {', '.join(sorted(world.interruptions))}")
+        left = [it.key for it in world.recovery.values() if it.paused or it.emptying is not None]
+        if left:
+            self.find(f"{sorted(left)} are paused or not in use")
+        if self._workload.cordoned:
+            self.find(f"{sorted(self._workload.cordoned)} are left cordoned")
+
+    def _look_at_options(self, live: Iterable[SimulatedTask]) -> None:
+        """Everything runs as the last options say."""
+        sizes = {
+            f"{pod.instance(index)}-{task.name}": task.cpus
+            for pod in self._spec.pods
+            for index in pod.indices
+            for task in pod.tasks
+        }
+        for task in live:
+            found = [part.scalar for part in task.info.resources if part.name == "cpus"]
+            cpus = sum(part.value for part in found if part is not None)
+            if cpus != sizes.get(task.info.name):
+                self.find(f"{task.info.name} has {cpus} CPUs, not {sizes.get(task.info.name)}")
 
     def _look_at_reservations(self, scheduler: Scheduler) -> None:
         wanted = {pod.reservation_id for pod in scheduler.world.pods.values()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -240,7 +241,9 @@ class EtcdMembers:
             EtcdUnreachable: no member that has a quorum answered.
             EtcdRefused: etcd refused.
         """
-        return tuple([Seen(member, await self._sound(member)) for member in await self.list()])
+        members = await self.list()
+        sound = await asyncio.gather(*(self._sound(member) for member in members))
+        return tuple(Seen(member, healthy) for member, healthy in zip(members, sound, strict=True))
 
     async def _sound(self, member: Member) -> bool:
         for url in member.client_urls:

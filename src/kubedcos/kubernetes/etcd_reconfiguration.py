@@ -92,6 +92,25 @@ def next_step(members: Collection[Seen], wanted: Collection[WantedMember]) -> Ne
     return _addition(voters, wanted)
 
 
+def stop_objection(members: Collection[Seen], name: str) -> str:
+    """Why a member must not stop now, be it to come back at once; empty when it may.
+
+    A learner has no vote, and whoever is no member is missed by nobody.
+
+    Args:
+        members: as `EtcdMembers.survey` gives them.
+        name: of the member that is to stop.
+    """
+    voters = [seen for seen in members if not seen.member.learner]
+    others = [seen for seen in voters if seen.member.name != name]
+    there, needed = sum(seen.healthy for seen in others), quorum(len(voters))
+    if len(others) == len(voters) or there >= needed:
+        return ""
+    silent = ", ".join(seen.member.title for seen in others if not seen.healthy)
+    without = f"without {name} {there} of {len(voters)} members would answer, {needed} are a quorum"
+    return f"{without}: {silent} must come back" if silent else without
+
+
 def _is_wanted(seen: Seen, urls: set[str]) -> bool:
     return not urls.isdisjoint(seen.member.peer_urls)
 

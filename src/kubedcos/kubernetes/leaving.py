@@ -13,7 +13,7 @@ from kubedcos.errors import KubedcosError
 from kubedcos.kubernetes import node_drain
 from kubedcos.kubernetes.approval import NodeClaim
 from kubedcos.kubernetes.etcd_members import EtcdMembers, EtcdUnreachable
-from kubedcos.kubernetes.etcd_reconfiguration import Move, WantedMember, next_step
+from kubedcos.kubernetes.etcd_reconfiguration import Move, WantedMember, next_step, stop_objection
 from kubedcos.kubernetes.kube_api import ApiError, KubeApi
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.workload import Departure, Readiness
@@ -56,6 +56,17 @@ class Leaving:
         self._drain_timeout = drain_timeout
         self._clock = clock
         self._nodes: dict[tuple[str, float], str] = {}
+
+    async def may_stop(self, departure: Departure) -> Readiness:
+        """Whether etcd can do without a member for as long as it restarts."""
+        if "etcd" not in self._kinds(departure.pod):
+            return _READY
+        try:
+            survey = await self._members().survey()
+        except (KubedcosError, httpx2.HTTPError) as error:
+            return Readiness(ready=False, reason=str(error))
+        objection = stop_objection(survey, departure.pod_instance)
+        return Readiness(ready=not objection, reason=objection)
 
     async def prepare(self, departure: Departure) -> Readiness:
         """Before its tasks end: a member leaves etcd, a node is drained."""

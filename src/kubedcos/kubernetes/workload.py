@@ -201,18 +201,18 @@ class KubernetesWorkload:
         self._api_at = api_addresses(peers) or self._api_at
         return await self._probes.probe(task, peers)
 
+    async def may_stop(self, departure: Departure, _peers: Sequence[RunningTask]) -> Readiness:
+        """Members of etcd say whether they can do without one of them."""
+        return await self._leaving.may_stop(departure)
+
     async def prepare_departure(
-        self,
-        departure: Departure,
-        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
+        self, departure: Departure, _peers: Sequence[RunningTask]
     ) -> Readiness:
         """A member leaves etcd; a node is cordoned and drained."""
         return await self._leaving.prepare(departure)
 
     async def finish_departure(
-        self,
-        departure: Departure,
-        peers: Sequence[RunningTask],  # noqa: ARG002  part of the seam
+        self, departure: Departure, _peers: Sequence[RunningTask]
     ) -> Readiness:
         """A node that is no more is deleted."""
         return await self._leaving.finish(departure)

@@ -13,7 +13,6 @@ from kubedcos.plan.status import Status
 from kubedcos.plan.tree import Plan
 from kubedcos.scheduler import (
     decommission,
-    invariants,
     leaving_behind,
     staging,
     steering,
@@ -21,7 +20,8 @@ from kubedcos.scheduler import (
 )
 from kubedcos.scheduler.decommissioning import Decommissioner
 from kubedcos.scheduler.demand import Demand, Voice
-from kubedcos.scheduler.departures import Side
+from kubedcos.scheduler.departures import DepartureResult, Side
+from kubedcos.scheduler.ending import Ender
 from kubedcos.scheduler.launcher import Launcher
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
@@ -63,11 +63,11 @@ class Cycle:
     decommissioner: Decommissioner = field(init=False)
     _launcher: Launcher = field(init=False)
     _releaser: Releaser = field(init=False)
+    _ender: Ender = field(init=False)
     complete: bool = False
     refusals: Counter[str] = field(default_factory=Counter)
     _growth: staging.Growth = field(default_factory=staging.Growth)
     _refused: set[tuple[str, str]] = field(default_factory=set)
-    _killed_at: dict[str, float] = field(default_factory=dict)
     _dismantling_from: float | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +100,9 @@ class Cycle:
         self._releaser = Releaser(
             self.workload.spec.name, self.world, self.settings, self.clock, self.pace
         )
+        self._ender = Ender(
+            self.workload, self.world, self.clock, self.pace, self.reconciliation, self._refuse
+        )
 
     def begin(self) -> None:
         """A subscription began."""
@@ -107,7 +110,7 @@ class Cycle:
         self.demand.begin(now)
         self.reconciliation.begin({task.task_id for task in self.world.alive}, now)
         self.complete = False
-        self._killed_at.clear()
+        self._ender.begin()
         self._launcher.begin()
 
     def plans(self) -> tuple[Plan, ...]:
@@ -140,7 +143,7 @@ class Cycle:
         await self._reconcile(connection)
         done = [*self.mover.advance(), *self._restart(), *self.roller.advance(self.plans)]
         done += self.decommissioner.advance()
-        done += await self._kill(connection)
+        done += await self._ender.end(connection)
         # Before anything is launched: what shows that a reservation is gone are unused offers.
         self._releaser.note_released()
         found = self.plans()
@@ -178,7 +181,7 @@ class Cycle:
         self.world.ask_to_end(self.world.alive)
         self._give_up_unknown()
         await self._reconcile(connection)
-        done = await self._kill(connection)
+        done = await self._ender.end(connection)
         self._releaser.note_released()
         done += await self._releaser.release(connection)
         waiting = {f"reservation {id_}" for id_ in self.world.reservations}
@@ -231,9 +234,16 @@ class Cycle:
             )
 
     def departing(self) -> dict[str, tuple[Side, Departure]]:
-        """What the workload has to be asked for now: of those that restart, go and move."""
-        going = self.decommissioner.departing()
-        return {**self.roller.departing(), **going, **self.mover.departing()}
+        """What the workload has to be asked for now: of those that restart, go, move and end."""
+        going = {**self.decommissioner.departing(), **self.mover.departing()}
+        return {**self.roller.departing(), **going, **self._ender.departing()}
+
+    def answered(self, result: DepartureResult) -> None:
+        """Take what the workload said of a departure."""
+        if result.side is Side.STOP:
+            self._ender.answered(result)
+        else:
+            self.mover.answered(result)
 
     def _refuse(self, invariant: str, sentence: str, about: str) -> None:
         """Say loudly, once, that something was not done because it would break an invariant."""
@@ -260,26 +270,6 @@ class Cycle:
                 done.append(f"{'accepted' if vacates else 'declined'} {len(ids)} inverse offers")
         heard.inverse_offers.clear()
         return done
-
-    async def _kill(self, connection: Connection) -> list[str]:
-        """Ask tasks to end, again if they do not; Mesos may lose such a wish."""
-        now = self.clock.monotonic()
-        asked = []
-        stays = invariants.must_stay(
-            self.workload.spec, self.world, self._killed_at, self.reconciliation.open
-        )
-        for task in self.world.alive:
-            if not task.kill_asked or task.state in OUT_OF_REACH:
-                continue
-            if task.pod_instance in stays:
-                self._refuse("quorum", f"{task.key} is not ended: a quorum needs it", task.task_id)
-                continue
-            last = self._killed_at.get(task.task_id)
-            if last is None or now - last >= self.pace.kill_again:
-                self._killed_at[task.task_id] = now
-                await connection.call(translate.kill(task.task_id, task.agent.id))
-                asked.append(task.key)
-        return [f"asked {', '.join(asked)} to end"] if asked else []
 
     async def _reconcile(self, connection: Connection) -> None:
         now = self.clock.monotonic()

@@ -1,4 +1,4 @@
-"""Asks the workload to prepare and to finish departures, all at once, each try with a deadline."""
+"""Asks the workload about departures, all at once, each try with a deadline."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ from kubedcos.scheduler.workload import Departure, Readiness, RunningTask, Workl
 class Side(StrEnum):
     """Which side of the end of its tasks."""
 
+    STOP = "stop"
+    """Whether they may end at all: others may need them."""
     PREPARE = "prepare"
     FINISH = "finish"
 
 
 @dataclass(frozen=True, slots=True)
 class DepartureResult:
-    """How far a departure is. `since` tells it from an earlier one of the same pod instance."""
+    """How far a departure is.
+
+    Attributes:
+        since: tells it from an earlier one of the same pod instance.
+        at: when the workload said so, by the monotonic clock.
+    """
 
     pod_instance: str
     side: Side
     since: float
     readiness: Readiness
+    at: float
 
 
 class Departures:
@@ -77,17 +85,18 @@ class Departures:
     ) -> None:
         name, side, since = key
         deadline = self._pace.departure_deadline
-        do = (
-            self._workload.prepare_departure
-            if side is Side.PREPARE
-            else self._workload.finish_departure
-        )
+        do = {
+            Side.STOP: self._workload.may_stop,
+            Side.PREPARE: self._workload.prepare_departure,
+            Side.FINISH: self._workload.finish_departure,
+        }
         try:
             async with asyncio.timeout(deadline):
-                readiness = await do(leaves, peers)
+                readiness = await do[side](leaves, peers)
         except TimeoutError:
             readiness = Readiness(ready=False, reason=f"no answer within {deadline:.0f} s")
         except Exception as error:
             readiness = Readiness(ready=False, reason=f"cannot {side} it: {error!r}")
-        self._next[key] = self._clock.monotonic() + self._pace.departure_interval
-        self._report(DepartureResult(name, side, since, readiness))
+        now = self._clock.monotonic()
+        self._next[key] = now + self._pace.departure_interval
+        self._report(DepartureResult(name, side, since, readiness, now))

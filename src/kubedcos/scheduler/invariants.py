@@ -139,6 +139,19 @@ def must_stay(
     return frozenset(found)
 
 
+def voting(spec: ServiceSpec, world: World) -> frozenset[str]:
+    """Pod instances that work as members of a quorum of several: none ends without its others."""
+    if world.cluster.deleting:
+        return frozenset()
+    return frozenset(
+        pod.instance(index)
+        for pod in spec.pods
+        if pod.recovery.quorum and pod.count > 1
+        for index in pod.indices
+        if _works(world, pod, index) and not _left(world, pod, index)
+    )
+
+
 def launch_problems(world: World, call: wire.Call) -> tuple[str, ...]:
     """What is wrong with an ACCEPT: launches without stored intent, reservations without owner."""
     if call.accept is None:

@@ -299,7 +299,7 @@ class Scheduler(Desk):
             case wire.Event():
                 await self._events.take(connection, item)
             case DepartureResult():
-                self._cycle.mover.answered(item)
+                self._cycle.answered(item)
             case ProbeResult():
                 self._events.probed(item)
             case BaseException():

@@ -148,6 +148,14 @@ class Workload(Protocol):
         """
         ...
 
+    async def may_stop(self, departure: Departure, peers: Sequence[RunningTask]) -> Readiness:
+        """Whether a member of a quorum may end now, be it for a moment.
+
+        The members themselves have to be asked each time: whoever does not answer is none to count
+        on, whatever Mesos says. The reason is shown while the answer is no.
+        """
+        ...
+
     async def prepare_departure(
         self, departure: Departure, peers: Sequence[RunningTask]
     ) -> Readiness:

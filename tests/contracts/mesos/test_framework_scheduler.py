@@ -89,6 +89,10 @@ class Sleepers:
         assert task in peers or task.launch.spec.goal is Goal.FINISHED
         return Readiness(ready=True)
 
+    async def may_stop(self, departure: Departure, peers: Sequence[RunningTask]) -> Readiness:
+        assert departure.pod, peers
+        return Readiness(ready=True)
+
     async def prepare_departure(
         self, departure: Departure, peers: Sequence[RunningTask]
     ) -> Readiness:

@@ -67,6 +67,9 @@ class Quiet:
     async def probe(self, _task: RunningTask, _peers: Sequence[RunningTask]) -> Readiness:
         return Readiness(ready=True)
 
+    async def may_stop(self, _departure: Departure, _peers: Sequence[RunningTask]) -> Readiness:
+        return Readiness(ready=True)
+
     async def prepare_departure(
         self, _departure: Departure, _peers: Sequence[RunningTask]
     ) -> Readiness:

@@ -223,6 +223,40 @@ def test_a_member_that_restarts_in_place_stays_a_member() -> None:
     assert stage.members.removed == []
 
 
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        (Members({"etcd-0": True, "etcd-1": True, "etcd-2": True}), ""),
+        (Members({"etcd-0": True, "etcd-1": False, "etcd-2": True}), ""),
+        (
+            Members({"etcd-0": False, "etcd-1": True, "etcd-2": True}),
+            "without etcd-1 1 of 3 members would answer, 2 are a quorum: etcd-0 must come back",
+        ),
+        # A learner has no vote: its own end costs nothing, and it stands for nobody.
+        (Members({"etcd-0": False, "etcd-1": True, "etcd-2": True}, learners={"etcd-1"}), ""),
+        (
+            Members({"etcd-0": True, "etcd-1": True, "etcd-2": True}, learners={"etcd-2"}),
+            "without etcd-1 1 of 2 members would answer, 2 are a quorum",
+        ),
+        # One that etcd does not list is missed by nobody.
+        (Members({"etcd-0": True, "etcd-2": False}), ""),
+        (Members({}, unreachable=True), "nobody answers"),
+    ],
+)
+def test_a_member_may_stop_if_the_others_answer_and_are_a_quorum(
+    members: Members, why: str
+) -> None:
+    stage = Stage(members)
+    answer = asyncio.run(stage.leaving.may_stop(replace(ETCD, returns=True)))
+    assert answer == Readiness(ready=not why, reason=why)
+    assert members.removed == []
+
+
+def test_of_a_node_nobody_is_asked_whether_it_may_stop() -> None:
+    stage = Stage(Members({}, unreachable=True), api=None)
+    assert asyncio.run(stage.leaving.may_stop(node())).ready
+
+
 def test_the_node_object_is_deleted_after_its_tasks() -> None:
     api = Api()
     stage = Stage(api=api, claims=[CLAIM])
