@@ -10,21 +10,22 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from kubedcos.mesos.client import Connection, Connector
-from kubedcos.model.service import Goal, RecoverySpec, ServiceSpec
+from kubedcos.model.service import Goal
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import Pace
 from kubedcos.state.store import StateError, Store
 
-from .faults import Schedule, Setting
+from .faults import Schedule, Setting, Update
 from .happening import Happening
 from .journal import Journal
 from .link import Link, TroubledConnector
+from .options import Options, service_of
 from .simulated_mesos import Behaviour, SimulatedAgent
-from .stage import Crash, CrashingConnector, CrashingStore, Effects, Stage, play, service
+from .stage import Crash, CrashingConnector, CrashingStore, Effects, Stage, play
 from .watch import WatchedStore, Watcher
 
 MASTER_FLAGS: Final = ("--offer_timeout=1mins", "--allocation_interval=5secs")
@@ -77,13 +78,6 @@ def agents(setting: Setting) -> list[SimulatedAgent]:
     ]
 
 
-def recovering(spec: ServiceSpec, replace_after: float) -> ServiceSpec:
-    """The service with limits for recovery as a cluster has them, at the pace of the setting."""
-    policy = RecoverySpec(replace_after=replace_after, gap=30.0)
-    pods = (replace(pod, recovery=replace(policy, quorum=pod.name == "etcd")) for pod in spec.pods)
-    return replace(spec, pods=tuple(pods))
-
-
 class _Watched(Scheduler):
     """The scheduler itself, looked at after each cycle."""
 
@@ -107,18 +101,56 @@ class Drill(Stage):
         self.watched = WatchedStore(self.journal)
         self.link = Link(random.Random(schedule.seed), self.journal.message)
         setting = schedule.setting
-        spec = recovering(service(setting.nodes, setting.etcd), setting.replace_after)
+        self.configurations = [Options(setting.nodes)]
+        spec = service_of(setting, self.configurations)
         super().__init__(spec, agents(setting), seed=schedule.seed, flags=MASTER_FLAGS)
         self.mesos.patience = setting.replace_after
         self.workload.ready_after = setting.ready_after
-        self.usual = {name: self._behaviour(name) for name in setting.tasks}
-        self.mesos.behaviours.update(self.usual)
-        self.watcher = Watcher(self.mesos, self.watched, self.spec)
+        self.usual: dict[str, Behaviour] = {}
+        self.watcher = Watcher(self.mesos, self.watched, self.workload)
+        self.link.sending = self.watcher.sending
+        self.workload.asked_to_stop = self.watcher.asked_to_stop
+        self._know_tasks()
         self.mesos.take = self.watcher.taking(self.mesos.take)  # type: ignore[method-assign]
         self.effects = Effects()
         self.down = RESTART
+        self.begins_anew = False
         self.wants_delete = False
         self.wishes: set[asyncio.Task[None]] = set()
+
+    def update(self, update: Update) -> bool:
+        """An operator changes options: whether it is stored. The scheduler begins anew with them.
+
+        So does the service: one write to the store, and then what a restart would do.
+        """
+        if self.wants_delete:
+            return True
+        if self.watched.failing:
+            return False
+        self.configurations.append(self.configurations[-1].after(update))
+        self.spec = service_of(self.schedule.setting, self.configurations)
+        self.workload.become(self.spec)
+        self._know_tasks()
+        if self._running is not None and not (self._running.done() or self.effects.dead):
+            self.begins_anew = True
+            self._running.cancel()
+        return True
+
+    def _know_tasks(self) -> None:
+        """How tasks behave that are known by their names; others appear with more nodes."""
+        self.watched.steps = frozenset(
+            f"{plan.name}/{phase.name}/{step.name}"
+            for plan in self.spec.plans
+            for phase in plan.phases
+            for step in phase.steps
+        )
+        for pod in self.spec.pods:
+            for index in pod.indices:
+                for task in pod.tasks:
+                    name = f"{pod.instance(index)}-{task.name}"
+                    if name not in self.usual:
+                        self.usual[name] = self._behaviour(name)
+                        self.mesos.behaviours[name] = self.usual[name]
 
     def _behaviour(self, name: str) -> Behaviour:
         runs_after = self.schedule.setting.runs_after
@@ -216,6 +248,9 @@ class Drill(Stage):
             for wish in list(self.wishes):
                 wish.cancel()
             await asyncio.gather(*self.wishes, return_exceptions=True)
+            if self._running.cancelled() and self.begins_anew:
+                self.begins_anew = False
+                continue
             if error is None:
                 return
             if not isinstance(error, Crash | StateError):

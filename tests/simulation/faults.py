@@ -1,4 +1,4 @@
-"""Faults as plain data, and a schedule of them made from a seed.
+"""Faults as plain data, and schedules of them; `generator` makes one from a seed.
 
 A schedule is all that a run depends on. It prints as the Python that makes it again, and any part
 of it can be left out, so that a failing one can be made smaller.
@@ -6,10 +6,8 @@ of it can be left out, so that a failing one can be made smaller.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from .link import Trouble
 
@@ -200,6 +198,37 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """An operator changes the cluster's options, and the scheduler begins anew with them.
+
+    Attributes:
+        nodes: how many Kubernetes nodes there are to be; None: as many as before.
+        pods: names of pods whose tasks have other options from now on.
+        larger: these tasks get more CPU and memory than at first; else what they had at first.
+    """
+
+    at: float
+    nodes: int | None = None
+    pods: tuple[str, ...] = ()
+    larger: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanVerb:
+    """An operator asks something of plan ``deploy``, of a phase or a step of it.
+
+    What was paused is resumed after `lasts` seconds, what was stopped is started, and what was
+    taken for complete is done after all.
+    """
+
+    at: float
+    lasts: float
+    verb: str
+    phase: str = ""
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Stranger:
     """Mesos has a task of ours that the scheduler never heard of."""
 
@@ -229,6 +258,8 @@ Fault = (
     | NotReady
     | NoCommand
     | Operator
+    | Update
+    | PlanVerb
     | Stranger
 )
 
@@ -295,112 +326,6 @@ class Schedule:
         faults = "".join(f"        {fault!r},\n" for fault in self.faults)
         body = f"        seed={self.seed},\n        setting={self.setting!r},\n"
         return f"Schedule(\n{body.replace('        ', '    ')}    faults=(\n{faults}    ),\n)"
-
-
-Make = Callable[[random.Random, Setting, float], Fault]
-
-_ENDS: Final = ("TASK_FAILED", "TASK_KILLED", "TASK_FINISHED")
-_SHORT: Final = (2.0, 40.0)
-"""Shorter than Mesos needs to give an agent up: five pings of 15 seconds."""
-_LONG: Final = (90.0, 400.0)
-
-
-def _messages(chance: random.Random, _: Setting, at: float) -> Fault:
-    kinds: tuple[Trouble, ...] = (
-        Trouble(lose=chance.choice((0.1, 0.4))),
-        Trouble(double=0.5, late=chance.choice((0.0, 5.0, 30.0))),
-        Trouble(late=chance.choice((1.0, 10.0, 60.0))),
-        Trouble(lag=chance.choice((0.5, 5.0, 20.0))),
-        Trouble(lose_calls=chance.choice((0.05, 0.3))),
-        Trouble(slow_calls=chance.choice((0.5, 8.0))),
-        Trouble(break_calls=chance.choice((0.02, 0.2))),
-        Trouble(refuse_calls=chance.choice((0.02, 0.2))),
-        Trouble(0.1, 0.1, 3.0, 0.2, 0.05, 0.2, 0.01),
-    )
-    return Messages(at, round(chance.uniform(10, 120), 1), chance.choice(kinds))
-
-
-def _lasting(chance: random.Random) -> float:
-    return round(chance.uniform(*chance.choice((_SHORT, _SHORT, _LONG))), 1)
-
-
-def _gone(chance: random.Random, setting: Setting, at: float) -> Fault:
-    told = chance.choice((1.0, 30.0, 150.0))
-    return AgentGone(at, round(told + chance.uniform(1, 60), 1), chance.choice(setting.hosts), told)
-
-
-def _task_ends(chance: random.Random, setting: Setting, at: float) -> Fault:
-    healthy = chance.choice((None, None, False))
-    return TaskEnds(at, chance.choice(setting.tasks), chance.choice(_ENDS), healthy)
-
-
-def _operator(chance: random.Random, setting: Setting, at: float) -> Fault:
-    verb = chance.choice(("restart", "restart", "replace", "pause"))
-    return Operator(at, _lasting(chance), verb, chance.choice(setting.pods))
-
-
-_MAKERS: Final[tuple[tuple[int, Make], ...]] = (
-    (4, _messages),
-    (2, lambda _c, _s, at: ConnectionBreaks(at)),
-    (1, lambda c, _s, at: SchedulerCut(at, _lasting(c))),
-    (2, lambda c, _s, at: OffersRescinded(at, c.choice((0.3, 1.0)))),
-    (3, lambda c, s, at: AgentCut(at, _lasting(c), c.choice(s.hosts))),
-    (1, lambda c, s, at: AgentSlow(at, _lasting(c), c.choice(s.hosts), c.choice((0.5, 3.0, 12.0)))),
-    (2, lambda c, s, at: AgentRebooted(at, _lasting(c), c.choice(s.hosts))),
-    (1, _gone),
-    (1, lambda c, s, at: AgentDrained(at, _lasting(c), c.choice(s.hosts), c.random() < 0.3)),
-    (2, lambda c, _s, at: RegionCut(at, _lasting(c), c.choice(("dc-a", "dc-b")))),
-    (2, lambda c, _s, at: MasterEnds(at, round(c.uniform(0.1, 40), 1))),
-    (5, lambda c, _s, at: SchedulerKilled(at, round(c.uniform(0, 30), 1), c.randint(1, 40))),
-    (1, lambda c, _s, at: StoreFails(at, round(c.uniform(1, 60), 1))),
-    (1, lambda c, _s, at: StoreSlow(at, round(c.uniform(5, 60), 1), c.choice((0.05, 1.0, 4.0)))),
-    (1, lambda c, _s, at: ClockJumps(at, c.choice((-7200.0, -30.0, 5.0, 300.0, 90000.0)))),
-    (4, _task_ends),
-    (1, lambda c, s, at: CrashLoop(at, round(c.uniform(10, 200), 1), c.choice(s.tasks))),
-    (1, lambda c, s, at: NotReady(at, _lasting(c), c.choice(s.tasks), c.random() < 0.5)),
-    (1, lambda c, s, at: NoCommand(at, _lasting(c), c.choice(s.tasks))),
-    (3, _operator),
-    (1, lambda c, s, at: Stranger(at, c.choice(s.hosts), c.random() < 0.5)),
-)
-
-
-def schedule(seed: int) -> Schedule:
-    """The schedule of a seed: some faults, more of them close together the more there are."""
-    chance = random.Random(seed)
-    etcd = chance.choice((1, 1, 3))
-    setting = Setting(
-        etcd=etcd,
-        nodes=chance.randint(1, 3),
-        local=etcd + chance.randint(1, 2),
-        remote=chance.randint(1, 3),
-        runs_after=chance.choice((0.1, 0.5, 3.0)),
-        ready_after=chance.choice((0.0, 1.0, 8.0)),
-        replace_after=chance.choice((100.0, 300.0, 1200.0)),
-        delete=chance.choice((None, None, round(chance.uniform(0, 60), 1))),
-    )
-    within = chance.choice((20.0, 60.0, 200.0, 600.0))
-    count = min(1 + int(chance.expovariate(0.25)), 14)
-    weights = [weight for weight, _ in _MAKERS]
-    made: list[Fault] = []
-    for _ in range(count):
-        [(_, make)] = chance.choices(_MAKERS, weights)
-        made.append(make(chance, setting, round(chance.uniform(0, within), 2)))
-    made.sort(key=lambda fault: fault.at)
-    return Schedule(seed, setting, _survivable(setting, made))
-
-
-def _survivable(setting: Setting, found: Sequence[Fault]) -> tuple[Fault, ...]:
-    """Less the machines whose loss is the loss of a quorum for good: only a backup helps then."""
-    spare = (setting.etcd - 1) // 2
-    kept: list[Fault] = []
-    for fault in found:
-        deadly = isinstance(fault, AgentGone) or (isinstance(fault, AgentDrained) and fault.gone)
-        if deadly and fault.host.startswith("a"):
-            if not spare:
-                continue
-            spare -= 1
-        kept.append(fault)
-    return tuple(kept)
 
 
 def without(found: Schedule, faults: Sequence[int]) -> Schedule:

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from kubedcos.errors import Refused
+from kubedcos.errors import InvalidInput, Refused
+from kubedcos.plan.interruption import Verb
+from kubedcos.scheduler.steering import Operator as Person
 from kubedcos.state.store import StateError
 
 from . import faults
@@ -18,6 +20,8 @@ from .stage import Crash, Effects
 if TYPE_CHECKING:
     from .drill import Drill
 
+_ANN: Final = Person("ann", "a drill")
+_AFTERWARDS: Final = {"pause": Verb.RESUME, "stop": Verb.START, "complete": Verb.RESTART}
 _RETRIES: Final = 1800
 """Seconds for which an operator asks again for what the master cannot do yet."""
 
@@ -196,13 +200,30 @@ class Happening:
                 lambda: self._asked(lambda: self._drill.scheduler.pod_resume(fault.pod))
             )
 
+    async def _update(self, fault: faults.Update) -> None:
+        await self._insist(lambda: self._drill.update(fault))
+
+    async def _plan_verb(self, fault: faults.PlanVerb) -> None:
+        def ask(verb: Verb) -> bool:
+            return self._asked(
+                lambda: self._drill.scheduler.plan_steer(
+                    verb, "deploy", fault.phase, fault.step, operator=_ANN
+                )
+            )
+
+        ask(Verb(fault.verb))
+        # Also what failed may have been stored.
+        if afterwards := _AFTERWARDS.get(fault.verb):
+            await asyncio.sleep(fault.lasts)
+            await self._insist(lambda: ask(afterwards))
+
     def _asked(self, ask: Callable[[], object]) -> bool:
         """Whether a scheduler that lives took an operator's wish, or refused it for good."""
         if self._drill.effects.dead:
             return False
         try:
             ask()
-        except (Refused, KeyError):
+        except (Refused, InvalidInput, KeyError):
             return True
         except (StateError, Crash):
             return False
@@ -257,6 +278,8 @@ class Happening:
         faults.NotReady: _not_ready,
         faults.NoCommand: _no_command,
         faults.Operator: _operator,
+        faults.Update: _update,
+        faults.PlanVerb: _plan_verb,
         faults.Stranger: _stranger,
     }
 

@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .drill import Outcome, run
-from .faults import Schedule, schedule
+from .faults import Schedule
+from .generator import schedule
 from .shrinking import shrink
 
 _TOLD: Final = 500

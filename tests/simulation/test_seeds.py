@@ -20,7 +20,8 @@ from kubedcos.state.records import TaskRecord
 from kubedcos.state.store import Change
 
 from .drill import run
-from .faults import AgentCut, Schedule, SchedulerKilled, Setting, TaskEnds, schedule
+from .faults import AgentCut, Schedule, SchedulerKilled, Setting, TaskEnds
+from .generator import schedule
 from .shrinking import shrink
 from .soak import Summary, complaint, run_seed, soak
 from .stage import CrashingStore
@@ -96,7 +97,7 @@ def test_a_reservation_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) ->
     async def dismantle(self: cycle.Cycle, connection: Connection) -> str:
         self.world.ask_to_end(self.world.alive)
         await self._reconcile(connection)
-        return "; ".join(await self._kill(connection))
+        return "; ".join(await self._ender.end(connection))
 
     monkeypatch.setattr(releasing.Releaser, "release", release)
     monkeypatch.setattr(cycle.Cycle, "dismantle", dismantle)
