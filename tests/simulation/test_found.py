@@ -23,6 +23,7 @@ from .faults import (
     MasterEnds,
     Messages,
     Operator,
+    PlanVerb,
     RegionCut,
     Schedule,
     Setting,
@@ -138,6 +139,14 @@ FOUND = (
                 larger=True,
             ),
         ),
+    ),
+    # The first of three members was to be restarted, and stayed for the sake of a quorum that there
+    # had never been; the others waited for it.
+    Found(
+        "a plan that is stopped and started while it stages the first member",
+        233,
+        Setting(etcd=3, nodes=1, local=4, remote=3, runs_after=0.1),
+        (PlanVerb(at=2.88, lasts=308.4, verb="stop"),),
     ),
 )
 

@@ -61,7 +61,9 @@ class Ender:
         """Ask tasks to end, again if they do not: Mesos may lose such a wish."""
         now = self.clock.monotonic()
         self._asks = {}
-        asked = []
+        asked: list[str] = []
+        if not any(task.kill_asked for task in self.world.alive):
+            return asked
         spec = self.workload.spec
         stays = invariants.must_stay(spec, self.world, self._sent, self.reconciliation.open)
         members = invariants.voting(spec, self.world)

@@ -109,7 +109,8 @@ def must_stay(
     """Pod instances whose tasks must not be ended although somebody wishes it: a quorum needs them.
 
     A wish that is not granted stays, and is granted when enough others are well again. A member
-    that has left its ensemble already is needed no more; the only member may end.
+    that has left its ensemble already is needed no more; the only member may end, and any of those
+    whose ensemble has never been complete: the next one might not be launched before that.
 
     Args:
         spec: the service.
@@ -122,7 +123,7 @@ def must_stay(
         return frozenset()
     found: set[str] = set()
     for pod in spec.pods:
-        if not pod.recovery.quorum or pod.count == 1:
+        if not _is_ensemble(spec, world, pod):
             continue
         serving = [
             i for i in range(pod.count) if _works(world, pod, i) and not _left(world, pod, i)
@@ -146,7 +147,7 @@ def voting(spec: ServiceSpec, world: World) -> frozenset[str]:
     return frozenset(
         pod.instance(index)
         for pod in spec.pods
-        if pod.recovery.quorum and pod.count > 1
+        if _is_ensemble(spec, world, pod)
         for index in pod.indices
         if _works(world, pod, index) and not _left(world, pod, index)
     )
@@ -206,6 +207,15 @@ def _works(world: World, pod: PodSpec, index: int) -> bool:
         task is not None and task.alive and task.ready and task.state == "TASK_RUNNING"
         for spec in pod.tasks
         for task in [world.tasks.get(f"{pod.instance(index)}/{spec.name}")]
+    )
+
+
+def _is_ensemble(spec: ServiceSpec, world: World, pod: PodSpec) -> bool:
+    """Whether it has several members that need a majority, and all of them have stood once."""
+    return (
+        pod.recovery.quorum
+        and pod.count > 1
+        and all(_works(world, pod, i) or has_stood(spec, world, pod, i) for i in pod.indices)
     )
 
 

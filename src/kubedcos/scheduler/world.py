@@ -30,7 +30,7 @@ from kubedcos.state.records import (
     ReservationRecord,
     TaskRecord,
 )
-from kubedcos.state.store import Change, Store
+from kubedcos.state.store import Change, StateError, Store
 
 _UNAVAILABILITY_LASTS: Final = 300.0
 _LOST_LONG: Final = 30 * 24 * 3600.0
@@ -62,6 +62,7 @@ class World:
         self._index = TaskIndex(self.tasks.values(), self.pods.values())
         self._known: tuple[KnownAgent, ...] | None = None
         self._batch: dict[tuple[str, str], Change] | None = None
+        self._dropped = False
         self.interruptions = dict(memory.interruptions)
         self.actions = dict(memory.actions)
         self.events = dict(memory.events)
@@ -93,6 +94,8 @@ class World:
             StateError: nothing was written and nothing is believed.
         """
         puts, removes = tuple(put), tuple(remove)
+        if self._dropped and (puts or removes):
+            raise StateError(f"cluster {self._name} was deleted; nothing of it is stored any more")
         told, notable = self._told(puts)
         changes: list[Change] = [documents.remove(*address(record)) for record in removes]
         changes += [documents.put(*address(record), record) for record in (*puts, *notable)]
@@ -182,6 +185,7 @@ class World:
     def drop(self) -> None:
         """Forget the cluster, here and in the store."""
         self._store.drop(self._name)
+        self._dropped = True
         for table in self._tables().values():
             table.clear()
         self._index = TaskIndex((), ())

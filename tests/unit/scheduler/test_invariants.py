@@ -96,8 +96,17 @@ def test_who_has_never_stood_is_waited_for_by_nobody() -> None:
     assert invariants.quorum_objection(SPEC, found, POD, 1) == ""
 
 
+def ensemble(*tasks: TaskRecord) -> World:
+    """Members all of which have done their work once."""
+    found = world(*tasks)
+    found.commit(
+        StepRecord("deploy", "etcd", step.name, 1.0, 2.0, was_complete=True) for step in STEPS
+    )
+    return found
+
+
 def test_only_as_many_members_are_ended_as_a_quorum_can_spare() -> None:
-    found = world(*(member(index, kill_asked=True) for index in range(3)))
+    found = ensemble(*(member(index, kill_asked=True) for index in range(3)))
     assert invariants.must_stay(SPEC, found) == {"etcd-1", "etcd-2"}
     assert invariants.must_stay(SPEC, found, sent=("t2",)) == {"etcd-0", "etcd-1"}
     found.commit([member(2, kill_asked=True, state="TASK_KILLING")])
@@ -107,7 +116,7 @@ def test_only_as_many_members_are_ended_as_a_quorum_can_spare() -> None:
 
 
 def test_nobody_is_ended_before_all_members_have_been_heard_of() -> None:
-    found = world(member(0, kill_asked=True), member(1), member(2))
+    found = ensemble(member(0, kill_asked=True), member(1), member(2))
     assert invariants.must_stay(SPEC, found) == frozenset()
     assert invariants.must_stay(SPEC, found, unsure={"t2"}) == {"etcd-0"}
     found.commit([member(2, state="TASK_UNREACHABLE")])
@@ -115,11 +124,19 @@ def test_nobody_is_ended_before_all_members_have_been_heard_of() -> None:
 
 
 def test_a_member_that_has_left_its_ensemble_may_end() -> None:
-    found = world(member(0, kill_asked=True), member(1), member(2, ready=False))
+    found = ensemble(member(0, kill_asked=True), member(1), member(2, ready=False))
     assert invariants.must_stay(SPEC, found) == {"etcd-0"}
     moving = Replacement("r", 1.0, admitted_at=2.0, prepared_at=3.0)
     found.commit([RecoveryRecord("etcd", 0, replacement=moving)])
     assert invariants.must_stay(SPEC, found) == frozenset()
+
+
+def test_before_all_members_have_stood_once_any_of_them_may_end() -> None:
+    found = world(member(0, kill_asked=True), member(1))
+    assert invariants.must_stay(SPEC, found) == frozenset()
+    assert invariants.voting(SPEC, found) == frozenset()
+    found.commit([member(2)])
+    assert invariants.voting(SPEC, found) == {"etcd-0", "etcd-1", "etcd-2"}
 
 
 def test_a_sound_world_breaks_nothing() -> None:

@@ -45,6 +45,16 @@ def test_another_world_on_the_same_store_believes_the_same() -> None:
     assert documents.load(store, "k8s").cluster == second.cluster
 
 
+def test_nothing_is_stored_of_a_cluster_that_was_deleted() -> None:
+    store = MemoryStore()
+    world = World(store, SPEC)
+    world.commit([TASK])
+    world.drop()
+    with pytest.raises(StateError, match="k8s was deleted"):
+        world.commit([TASK])
+    assert store.clusters() == ()
+
+
 def test_an_agents_largest_offer_is_remembered() -> None:
     store = MemoryStore()
     world = World(store, SPEC)
