@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import httpx2
 import structlog
 
 from kubedcos.clock import Clock
+from kubedcos.config.pools import is_node_pod
 from kubedcos.errors import KubedcosError
 from kubedcos.kubernetes import node_drain
 from kubedcos.kubernetes.approval import NodeClaim
@@ -28,7 +29,7 @@ class Leaving:
     """Prepares and finishes departures; all of it finds done what is done.
 
     Args:
-        kinds: kinds of the tasks of a pod, by its name.
+        kinds: kinds of the tasks of the service's pods, by name.
         members: a client of etcd's members.
         established: whether etcd was ever seen to work.
         api: kube-apiserver; None while its address is not known.
@@ -40,7 +41,7 @@ class Leaving:
     def __init__(
         self,
         *,
-        kinds: Callable[[str], Collection[str]],
+        kinds: Mapping[str, Collection[str]],
         members: Callable[[], EtcdMembers],
         established: Callable[[], bool],
         api: Callable[[], KubeApi | None],
@@ -48,7 +49,7 @@ class Leaving:
         drain_timeout: float,
         clock: Clock,
     ) -> None:
-        self._kinds = kinds
+        self._known_kinds = kinds
         self._members = members
         self._established = established
         self._api = api
@@ -93,6 +94,10 @@ class Leaving:
         return _READY
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _kinds(self, pod: str) -> Collection[str]:
+        """Kinds of a pod's tasks; of a pool that was taken away the name is all that is left."""
+        return self._known_kinds.get(pod) or (("kubelet",) if is_node_pod(pod) else ())
 
     async def _leave_etcd(self, departure: Departure) -> Readiness:
         """There is no deadline: a member that etcd counts on does not go.

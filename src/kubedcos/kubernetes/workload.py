@@ -131,7 +131,7 @@ class KubernetesWorkload:
             clock=clock,
         )
         self._leaving = Leaving(
-            kinds=lambda pod: {task.kind for task in self._spec.pod(pod).tasks},
+            kinds={pod.name: {task.kind for task in pod.tasks} for pod in self._spec.pods},
             members=self.etcd.members,
             established=lambda: self.etcd.established,
             api=self._connect,

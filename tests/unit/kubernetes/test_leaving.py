@@ -99,9 +99,12 @@ class Stage:
     established: bool = True
 
     def __post_init__(self) -> None:
-        kinds = {"etcd": {"etcd"}, "kube-node": {"kubelet", "coredns"}}
         self.leaving = Leaving(
-            kinds=lambda pod: kinds.get(pod, {"kube-apiserver"}),
+            kinds={
+                "etcd": {"etcd"},
+                "kube-apiserver": {"kube-apiserver"},
+                "kube-node": {"kubelet", "coredns"},
+            },
             members=lambda: self.members,  # type: ignore[arg-type, return-value]
             established=lambda: self.established,
             api=lambda: self.api,  # type: ignore[arg-type, return-value]
@@ -170,6 +173,16 @@ def test_a_node_is_cordoned_and_drained() -> None:
     api.budget = False
     stage.prepare(node())
     assert stage.prepare(node()).ready
+
+
+def test_a_node_of_a_pool_that_is_no_more_is_drained_and_deleted_likewise() -> None:
+    stage = Stage(claims=[CLAIM])
+    leaves = replace(node(), pod="kube-node-gpu")
+    assert stage.prepare(leaves).ready
+    assert stage.api is not None
+    assert stage.api.cordoned == ["b1"]
+    assert stage.finish(leaves).ready
+    assert stage.api.deleted == ["b1"]
 
 
 def test_a_node_goes_when_its_time_is_up_or_nobody_can_be_asked() -> None:
