@@ -22,9 +22,11 @@ from ansible.errors import AnsibleError
 from testinfra.host import Host
 from testinfra.utils.ansible_runner import AnsibleRunner
 
+from .framework import Framework
 from .inventory import Inventory, load
 from .kubernetes import Kubernetes
 from .mesos import Mesos
+from .waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -167,3 +169,11 @@ def kubernetes(
     found = Kubernetes(inventory, request.param)
     yield found
     found.clean_up()
+
+
+@pytest.fixture
+def framework(inventory: Inventory, cluster: str) -> Iterator[Framework]:
+    found = Framework(inventory, cluster)
+    until(found.whole, "the cluster is whole before the test", seconds=300, pause=2)
+    yield found
+    until(found.whole, "the cluster is whole after the test", seconds=300, pause=2)
