@@ -298,6 +298,8 @@ def test_update_framework_refuses_what_mesos_refuses(master: Http) -> None:
             {"roles": ["lab", "lab"]},
             {"role": "lab"},
         ):
+            if "principal" in changes and master.credential:
+                continue  # who authenticates fails before, as test_authentication shows
             same = {"id": {"value": framework.id}, **framework.who}
             info = framework_info("update", **same) | changes
             answer = framework.call("UPDATE_FRAMEWORK", update_framework={"framework_info": info})
