@@ -89,6 +89,10 @@ def test_a_framework_and_its_tasks_from_first_to_last(master: Http) -> None:
             alike(updated, recorded("FRAMEWORK_UPDATED"))
             named = updated["framework_updated"]["framework"]["framework_info"]["name"]
             assert named == "renamed"
+            # The same once more, in another order, is no news (`Master::updateFramework`).
+            info["capabilities"] = info["capabilities"][::-1]
+            answer = framework.call("UPDATE_FRAMEWORK", update_framework={"framework_info": info})
+            assert answer.status == 200
         killed = updates(stream, lambda body: body["state"] == "TASK_KILLED")
         theirs = events("operator-stream.jsonl", "TASK_UPDATED")[-1]["task_updated"]
         assert differences(killed[-1], theirs) == []

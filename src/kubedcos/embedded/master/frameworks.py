@@ -339,7 +339,9 @@ def update(
     fault = registration_refusal(Approver(acls, old.principal), info, _roles(info))
     if fault is not None:
         raise Refusal(fault, 403)
-    framework.info = info
+    same = _in_order(info) == _in_order(old)
+    if not same:
+        framework.info = info
     _suppress_only(state, framework, call.suppressed_roles)
     framework.constraints = agents
     gone = [
@@ -347,7 +349,13 @@ def update(
         for offer in state.offers_of(framework_id=framework.id)
         if offer.role not in framework.roles
     ]
-    return [*rescind(state, gone), *_tell_agents(state, framework)]
+    return [*rescind(state, gone), *([] if same else _tell_agents(state, framework))]
+
+
+def _in_order(info: FrameworkInfo) -> FrameworkInfo:
+    """The same for infos that say the same: the order of roles and capabilities is nothing."""
+    capabilities = sorted(info.capabilities, key=lambda each: each.type or "")
+    return replace(info, roles=tuple(sorted(info.roles)), capabilities=tuple(capabilities))
 
 
 def _shown(value: object) -> str:

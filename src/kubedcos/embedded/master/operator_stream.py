@@ -39,7 +39,7 @@ class Observer:
         seen, self._frameworks = self._frameworks, _frameworks(state)
         for framework_id, now in self._frameworks.items():
             before = seen.get(framework_id)
-            # The same again is news too: every SUBSCRIBE and UPDATE_FRAMEWORK is told.
+            # Every SUBSCRIBE is told, even of the same; UPDATE_FRAMEWORK only of what is new.
             if before is not None and before is now:
                 continue
             kind = "FRAMEWORK_ADDED" if before is None else "FRAMEWORK_UPDATED"
