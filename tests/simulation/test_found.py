@@ -148,6 +148,35 @@ FOUND = (
         Setting(etcd=3, nodes=1, local=4, remote=3, runs_after=0.1),
         (PlanVerb(at=2.88, lasts=308.4, verb="stop"),),
     ),
+    # The plan was done again while an update was restarting another member, whose KILL was lost.
+    Found(
+        "a plan that is restarted while an update goes through the members",
+        487,
+        Setting(etcd=3, nodes=1, local=5, remote=1, runs_after=0.1, ready_after=1.0),
+        (
+            Operator(at=43.53, lasts=23.0, verb="restart", pod="kube-apiserver-0"),
+            Messages(
+                at=47.2,
+                lasts=81.7,
+                trouble=Trouble(
+                    lose=0.1,
+                    double=0.1,
+                    late=3.0,
+                    lag=0.2,
+                    lose_calls=0.05,
+                    slow_calls=0.2,
+                    break_calls=0.01,
+                ),
+            ),
+            Update(
+                at=73.73,
+                nodes=5,
+                pods=("addons", "etcd", "kube-node", "bindings", "kube-apiserver"),
+                larger=True,
+            ),
+            PlanVerb(at=93.7, lasts=34.5, verb="restart"),
+        ),
+    ),
 )
 
 

@@ -168,7 +168,7 @@ class Cycle:
         """Begin again what operators want restarted and whose turn it is."""
         if not any(mark.restart for mark in self.world.interruptions.values()):
             return []
-        steps = steering.restart_in_turn(self.world, self.plans())
+        steps = steering.restart_in_turn(self.workload.spec, self.world, self.plans())
         return [f"restarts {', '.join(steps)}"] if steps else []
 
     async def dismantle(self, connection: Connection) -> str:

@@ -103,6 +103,12 @@ def quorum_objection(spec: ServiceSpec, world: World, pod: PodSpec, index: int) 
     )
 
 
+def breaks_quorum(spec: ServiceSpec, world: World, pod: PodSpec, index: int) -> bool:
+    """Whether too many members of a quorum would be held down if this one were, too."""
+    down = {*_held_down(spec, world, pod), index}
+    return has_stood(spec, world, pod, index) and _too_many(pod, down)
+
+
 def must_stay(
     spec: ServiceSpec, world: World, sent: Collection[str] = (), unsure: Collection[str] = ()
 ) -> frozenset[str]:
@@ -270,20 +276,26 @@ def _one_task(tasks: Mapping[str, TaskRecord]) -> list[Breach]:
 
 
 def _quorums(spec: ServiceSpec, world: World) -> list[Breach]:
-    """A single member has no others to be a majority with: a person may restart it."""
     found = []
     for pod in spec.pods:
-        if not pod.recovery.quorum or pod.count == 1:
-            continue
-        down = [
-            index
-            for index in range(pod.count)
-            if held_down(world, pod, index) and has_stood(spec, world, pod, index)
-        ]
-        if pod.count - len(down) < quorum_of(pod.count):
+        down = _held_down(spec, world, pod)
+        if _too_many(pod, down):
             names = ", ".join(pod.instance(index) for index in down)
             found.append(Breach("quorum", f"{names} are held down at the same time"))
     return found
+
+
+def _held_down(spec: ServiceSpec, world: World, pod: PodSpec) -> list[int]:
+    return [
+        index
+        for index in range(pod.count)
+        if held_down(world, pod, index) and has_stood(spec, world, pod, index)
+    ]
+
+
+def _too_many(pod: PodSpec, down: Collection[int]) -> bool:
+    """A single member has no others to be a majority with: a person may restart it."""
+    return pod.recovery.quorum and pod.count > 1 and pod.count - len(down) < quorum_of(pod.count)
 
 
 def _owners(world: World) -> list[Breach]:

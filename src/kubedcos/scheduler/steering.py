@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kubedcos.errors import InvalidInput, Problem
+from kubedcos.model.service import ServiceSpec
 from kubedcos.plan.interruption import Interruption, Standing, Target, Verb, decide
 from kubedcos.plan.tree import Plan, candidates
+from kubedcos.scheduler.invariants import breaks_quorum
 from kubedcos.scheduler.task_updates import succeeded
 from kubedcos.scheduler.world import Record, World
 from kubedcos.state.records import MOST_ACTIONS, ActionRecord, InterruptionRecord, StepRecord
@@ -127,17 +129,20 @@ def note(world: World, operator: Operator, what: str, outcome: str, now: float) 
     world.commit([noted], forgotten)
 
 
-def restart_in_turn(world: World, plans: Iterable[Plan]) -> tuple[str, ...]:
+def restart_in_turn(spec: ServiceSpec, world: World, plans: Iterable[Plan]) -> tuple[str, ...]:
     """Begin again the steps that operators want restarted and whose turn it is.
 
     Their tasks are asked to end; ended ones may be launched at once. The wish is fulfilled with
-    that, and forgotten in the same write.
+    that, and forgotten in the same write. A member of a quorum waits for those that are held down,
+    by an update for example.
 
     Returns:
         Names of the steps.
     """
     done = []
     for step in (step for plan in plans for step in candidates(plan) if step.restarting):
+        if breaks_quorum(spec, world, spec.pod(step.spec.pod), step.spec.index):
+            continue
         put: list[Record] = []
         remove: list[Record] = []
         for name in step.spec.tasks:
