@@ -345,3 +345,21 @@ def nested_of(agent: Http, container_id: str) -> Json | None:
     answer = agent.operator("GET_CONTAINERS", get_containers=body).json
     listed = answer["get_containers"]["containers"]
     return next((c for c in listed if c["container_id"]["value"] == container_id), None)
+
+
+@pytest.mark.contract(endpoints="/roles", operator="UPDATE_QUOTA", operations="LAUNCH_GROUP")
+def test_what_a_groups_executor_holds_counts_for_its_role(
+    framework: Framework, master: Http
+) -> None:
+    """`Master::RoleResourceBreakdown` of Mesos: tasks and executors."""
+    offer = framework.offers()[0]
+    started(framework, "held", task(offer, "h-1", "sleep 100"), offer=offer)
+    [lab] = [role for role in master.get("/roles").json["roles"] if role["name"] == "lab"]
+    assert lab["allocated"] == {"cpus": 0.2, "mem": 64.0, "disk": 32.0}
+    limit = {"role": "lab", "limits": {"cpus": {"value": 0.15}}}
+    answer = master.operator("UPDATE_QUOTA", update_quota={"quota_configs": [limit]})
+    words = (
+        "Invalid QuotaConfig: Role 'lab' is already consuming 'cpus:0.2; disk:32; mem:64'; this is"
+        " more than the requested limits 'cpus:0.15' (use 'force' flag to bypass this check)"
+    )
+    assert (answer.status, answer.text) == (400, words)

@@ -48,14 +48,19 @@ def role_uses(state: MasterState) -> dict[str, RoleUse]:
     def of(role: str) -> RoleUse:
         return uses.setdefault(role, RoleUse())
 
-    running = [task for task in state.tasks.values() if task.state not in TERMINAL_STATES]
+    running = [
+        (task.agent_id.value, task.resources)
+        for task in state.tasks.values()
+        if task.state not in TERMINAL_STATES
+    ]
+    running += [(key.agent_id, each.resources) for key, each in state.executors_of()]
     in_use: dict[str, dict[str, dict[str, int]]] = {}
-    for task in running:
-        amounts = counted(task.resources)
-        for role in lineage(role_of(task.resources)):
+    for agent_id, resources in running:
+        amounts = counted(resources)
+        for role in lineage(role_of(resources)):
             add(of(role).allocated, amounts)
             add(of(role).consumed, amounts)
-        _add_reserved(in_use.setdefault(task.agent_id.value, {}), task.resources)
+        _add_reserved(in_use.setdefault(agent_id, {}), resources)
     for offer in state.offers.values():
         amounts = counted(offer.resources)
         for role in lineage(offer.role):
