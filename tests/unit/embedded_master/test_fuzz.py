@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubedcos.mesos.resources import Resources
 from kubedcos.mesos.values import without
 
 from .driven import Driven, Json, check
@@ -76,25 +77,32 @@ def no_constant(name: str) -> None:
 # --- what was found ------------------------------------------------------------------------------
 
 
-def lab_with_task(master: Driven) -> tuple[str, dict[str, str]]:
-    """One agent, a framework in `lab` with the task `t` on it; its id and stream header."""
+def lab_with_task(master: Driven, *more: Json) -> tuple[str, dict[str, str]]:
+    """One agent, a framework in `lab` with the task `t` on it; its id and stream header.
+
+    Args:
+        master: the master.
+        more: resources of the task besides CPUs and memory.
+    """
     assert master.call(AGENT, {"type": "REGISTER", "register": registration(0)}).ok
     info = {"framework_info": framework_info("lab")}
     assert master.call(SCHEDULER, {"type": "SUBSCRIBE", "subscribe": info}).ok
     [framework] = master.state.frameworks.values()
     stream = {"Mesos-Stream-Id": framework.stream_id or ""}
     master.pass_time(1)
-    launch(master, framework.id, stream, "t")
+    launch(master, framework.id, stream, "t", *more)
     return framework.id, stream
 
 
-def launch(master: Driven, framework_id: str, stream: dict[str, str], name: str) -> None:
+def launch(
+    master: Driven, framework_id: str, stream: dict[str, str], name: str, *more: Json
+) -> None:
     [offer] = master.state.offers.values()
     task = {
         "name": name,
         "task_id": {"value": name},
         "agent_id": {"value": offer.agent_id},
-        "resources": [scalar("cpus", 4), scalar("mem", 32)],
+        "resources": [scalar("cpus", 4), scalar("mem", 32), *more],
         "command": {"value": "true"},
     }
     accept = {
@@ -127,6 +135,16 @@ def test_a_task_that_ended_does_not_run_again_on_what_others_were_given(master: 
     assert master.state.tasks[framework_id, "t"].state == "TASK_FINISHED"
 
 
+def test_a_task_that_names_a_port_twice_holds_it_once(master: Driven) -> None:
+    lab_with_task(master, ports(31520, 31528), ports(31525, 31530))
+    check(master.state)
+    [agent] = master.state.agents
+    assert master.state.used(agent_id=agent).spans() == ((31520, 31530),)
+    master.pass_time(1)
+    [offer] = master.state.offers.values()
+    assert Resources(offer.resources).spans() == ((31000, 31519), (31531, 31999))
+
+
 @pytest.mark.parametrize("state", ["", "UNKNOWN", "TASK_UNKNOWN", "running"])
 def test_a_state_that_is_none_is_refused(master: Driven, state: str) -> None:
     framework_id, _ = lab_with_task(master)
@@ -145,6 +163,27 @@ def test_news_of_a_task_on_another_agent_is_refused(master: Driven) -> None:
     call = {"type": "STATUS_UPDATE", "status_update": part}
     answer = master.call(AGENT, call, {"Kubedcos-Session": other.session})
     assert (answer.status, "runs on agent" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize(("memory", "taken"), [(4096, False), (4064, True)])
+def test_an_agent_cannot_use_for_others_what_a_task_was_given(
+    master: Driven, memory: float, taken: bool
+) -> None:
+    framework_id, _ = lab_with_task(master)
+    [agent] = master.state.agents.values()
+    part = registration(0)
+    part["agent_info"]["id"] = {"value": agent.id}
+    stranger = {
+        "name": "u",
+        "task_id": {"value": "u"},
+        "framework_id": {"value": framework_id},
+        "agent_id": {"value": agent.id},
+        "state": "TASK_RUNNING",
+        "resources": [scalar("mem", memory, allocation_info={"role": "lab"})],
+    }
+    again = {"type": "REREGISTER", "reregister": part | {"tasks": [stranger]}}
+    assert master.call(AGENT, again).ok == taken
+    check(master.state)
 
 
 @pytest.mark.parametrize("value", [-1, 1e300, -1e300, "NaN", "Infinity", "-Infinity", 0.0004])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from kubedcos.embedded.master.name_rules import id_fault
 from kubedcos.embedded.master.resource_rules import resource_fault
 from kubedcos.embedded.master.state import AgentRecord, MasterState
@@ -16,6 +18,7 @@ from kubedcos.mesos.messages import (
     LIVE_STATES,
     TERMINAL_STATES,
     AgentInfo,
+    DiskInfo,
     FrameworkInfo,
     Resource,
     Task,
@@ -99,16 +102,39 @@ def _room_fault(state: MasterState, call: Reregister, agent_id: str) -> str | No
     for key, task in state.tasks.items():
         if key in tasks and task.agent_id.value != agent_id:
             return f"Task {key[1]} of framework {key[0]} runs on agent {task.agent_id}"
-    # What the agent does not bring never reached it, together with the reservation it was for.
     used = Resources()
     for key, reported in tasks.items():
         task = state.tasks.get(key, reported)
         if task.state not in TERMINAL_STATES and reported.state not in TERMINAL_STATES:
             used += task.resources
     total = _total(call.agent_info, call.checkpointed_resources)
-    if total.contains(used.unallocated()):
-        return None
-    return f"The agent's tasks use {used.unallocated()}, and it has {total}"
+    if not total.contains(used.unallocated()):
+        return f"The agent's tasks use {used.unallocated()}, and it has {total}"
+    # What the agent does not bring never reached it, together with the reservation it was for; it
+    # counts until the agent has told of it, so the amounts have to fit.
+    for task in state.tasks_of(agent_id=agent_id):
+        key = task.framework_id.value, task.task_id.value
+        if key not in tasks and task.state not in TERMINAL_STATES:
+            used += task.resources
+    if not _amounts(total).contains(_amounts(used)):
+        return (
+            f"With the tasks that it does not bring the agent uses {used.unallocated()} of {total}"
+        )
+    return None
+
+
+def _amounts(resources: Resources) -> Resources:
+    """The same whatever it is reserved, allocated or made a volume for."""
+    return resources.mapped(
+        lambda resource: replace(
+            resource,
+            reservations=(),
+            allocation_info=None,
+            disk=DiskInfo(source=resource.disk.source)
+            if resource.disk is not None and resource.disk.source is not None
+            else None,
+        )
+    )
 
 
 def update_fault(state: MasterState, agent: AgentRecord, call: StatusUpdate) -> str | None:
