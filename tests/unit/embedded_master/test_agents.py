@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from kubedcos.embedded.master import agents, removal
-from kubedcos.embedded.master.frameworks import acknowledge
+from kubedcos.embedded.master.frameworks import acknowledge, remove
 from kubedcos.embedded.master.reconcile import kill, reconcile
 from kubedcos.embedded.protocol import Register
 from kubedcos.mesos.messages import (
@@ -289,6 +289,19 @@ def test_an_agent_marked_gone_may_not_return() -> None:
     with pytest.raises(agents.RegistrationRefused) as caught:
         world.back(agent)
     assert caught.value.final
+
+
+def test_what_is_out_of_reach_counts_as_killed_when_its_framework_goes() -> None:
+    """`Master::removeFramework`: unreachable tasks are completed like the others."""
+    world = World()
+    agent = world.agent()
+    framework = world.framework()
+    world.launch(framework, "t")
+    world.perform(removal.unreachable(world.state, world.rules, agent, now=world.now))
+    world.perform(remove(world.state, world.rules, framework, now=world.now))
+    assert framework.unreachable_tasks == {}
+    [ended] = framework.completed_tasks
+    assert (ended.state, ended.statuses[-1].reason) == ("TASK_KILLED", "REASON_FRAMEWORK_REMOVED")
 
 
 def test_an_old_client_hears_of_an_unreachable_agent_as_lost() -> None:

@@ -245,7 +245,9 @@ def remove(
     )
     effects += [ToAgent(agent.id, call) for agent in state.agents.values() if agent.connected]
     forget_executors(state, framework_id=framework.id)
-    for task in state.tasks_of(framework_id=framework.id):
+    away = list(framework.unreachable_tasks.values())
+    framework.unreachable_tasks.clear()
+    for task in (*state.tasks_of(framework_id=framework.id), *away):
         ended = task
         if task.state not in TERMINAL_STATES:
             status = removed_task(
