@@ -113,6 +113,29 @@ def test_a_step_taken_for_complete_lets_the_plan_go_on_until_it_is_true() -> Non
     play(story)
 
 
+@pytest.mark.parametrize("ended", ["etcd-0", "etcd-1", "etcd-2"])
+def test_a_plan_is_restarted_although_a_member_has_just_ended(ended: str) -> None:
+    async def story() -> None:
+        stage = Ensemble(spec(members=3))
+        stage.start()
+        await stage.until_whole()
+        stage.mesos.fail(f"{ended}-peer")
+        await asyncio.sleep(1)
+        stage.scheduler.plan_steer(Verb.RESTART, "deploy", "etcd", operator=ANN)
+        fewest = 3
+        for _ in range(1200):
+            fewest = min(fewest, sum(name.startswith("etcd") for name in stage.live))
+            stage.sound()
+            await asyncio.sleep(0.2)
+        assert fewest == 2
+        assert stage.scheduler.world.interruptions == {}
+        assert stage.plan()["status"] == "COMPLETE"
+        assert min(launched(stage)[f"etcd-{index}-peer"] for index in range(3)) == 2
+        await stage.close()
+
+    play(story)
+
+
 def test_a_stopped_plan_does_nothing_until_it_is_started() -> None:
     async def story() -> None:
         stage = Stage()
