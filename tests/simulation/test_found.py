@@ -177,6 +177,14 @@ FOUND = (
             PlanVerb(at=93.7, lasts=34.5, verb="restart"),
         ),
     ),
+    # The UNRESERVE was answered with 202 and lost; its offer stayed open at the master. What
+    # the agent offered meanwhile was the rest of it, which looked as if the reservation were gone.
+    Found(
+        "a release that was answered with 202 and lost",
+        456,
+        Setting(local=5, nodes=1, ready_after=8.0, replace_after=100.0, delete=37.0),
+        (Messages(at=3.03, lasts=49.9, trouble=Trouble(lose_calls=0.3)),),
+    ),
 )
 
 
@@ -185,17 +193,7 @@ def test_found_and_mended(found: Found) -> None:
     assert run(Schedule(found.seed, found.setting, found.faults)).findings == ()
 
 
-OPEN = (
-    # The UNRESERVE was answered with 202 and lost, so that its offer stays open at the master until
-    # it times out. What the agent offers meanwhile is the rest of it, without the reservation: that
-    # looks like proof that the reservation is gone. Only operations with feedback would tell.
-    Found(
-        "a release that was answered with 202 and lost",
-        456,
-        Setting(local=5, nodes=1, ready_after=8.0, replace_after=100.0, delete=37.0),
-        (Messages(at=3.03, lasts=49.9, trouble=Trouble(lose_calls=0.3)),),
-    ),
-)
+OPEN: tuple[Found, ...] = ()
 
 
 @pytest.mark.xfail(strict=True, reason="known and not mended; each says why")

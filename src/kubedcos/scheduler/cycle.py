@@ -111,6 +111,7 @@ class Cycle:
         self.reconciliation.begin({task.task_id for task in self.world.alive}, now)
         self.complete = False
         self._ender.begin()
+        self._releaser.begin()
         self._launcher.begin()
 
     def plans(self) -> tuple[Plan, ...]:

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
 
 from kubedcos.clock import Clock
 from kubedcos.mesos.client import Connection
+from kubedcos.model.offer import Resource, millis_of
 from kubedcos.offers.evaluation import AgentOffers
 from kubedcos.offers.leftovers import leftovers, reservation_ids
 from kubedcos.scheduler import translate
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.world import World
 
+_RECALLS: Final = 5
+"""An offer that was declined so often is not open any more."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A wish to release something.
+
+    Attributes:
+        offer_ids: of what it was asked with.
+        had: amounts of these offers.
+        at: when, in monotonic seconds.
+        recalled: how often these offers were declined afterwards.
+    """
+
+    offer_ids: tuple[str, ...]
+    had: Counter[str]
+    at: float
+    recalled: int = 0
+
 
 @dataclass(slots=True)
 class Releaser:
     """Destroys volumes, unreserves resources, and forgets what is gone for sure.
+
+    Mesos may lose such a wish without a word. Its offer stays open then, and what the agent offers
+    meanwhile is the rest of it, without the reservation. What was asked is therefore remembered,
+    and its offer declined when there is doubt: if it is open, the reservation is offered again.
+    Offers end with their subscription, and so does this memory.
 
     Attributes:
         cluster: its name, which is on each of its reservations.
@@ -26,9 +55,17 @@ class Releaser:
     settings: FrameworkSettings
     clock: Clock
     pace: Pace
+    _asked: dict[str, _Asked] = field(default_factory=dict)
+    _doubtful: set[str] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """A subscription began."""
+        self._asked.clear()
+        self._doubtful.clear()
 
     async def release(self, connection: Connection) -> list[str]:
         """Destroy and unreserve what is ours and not in use."""
+        await self._recall(connection)
         done = []
         in_use = self._in_use()
         for offers in self.world.offers():
@@ -44,6 +81,10 @@ class Releaser:
                 operations = [translate.unreserve(found.unreserve, self.settings.role)]
                 if found.destroy:
                     operations.insert(0, translate.destroy(found.destroy, self.settings.role))
+                had = _amounts(offers.resources)
+                asked = _Asked(offers.offer_ids, had, self.clock.monotonic())
+                for id_ in reservation_ids(found.unreserve, cluster=self.cluster):
+                    self._asked[id_] = asked
                 self.world.forget_offers(offers.offer_ids)
                 await connection.call(translate.accept(offers.offer_ids, operations, 0.0))
                 done.append(
@@ -89,5 +130,44 @@ class Releaser:
                 for id_ in self.abandoned() - offered
                 if self.world.reservations[id_].agent.id == agent_id
                 and not self.world.may_be_held(self.world.reservations[id_])
+                and self._is_answered(id_, offers)
             ]
         )
+
+    def _is_answered(self, reservation_id: str, offers: AgentOffers) -> bool:
+        """Whether the offer by which it was released last is certainly not open any more.
+
+        It has timed out or was declined, or the agent could not offer this much beside it.
+        """
+        asked = self._asked.get(reservation_id)
+        if asked is None or self.clock.monotonic() - asked.at >= self.pace.release_settles:
+            return True
+        known = self.world.agents.get(offers.agent.id)
+        free = Counter(known.largest if known is not None else {})
+        for task in self.world.on_agent(offers.agent.id):
+            free["cpus"] -= millis_of(task.spec.cpus)
+            free["mem"] -= millis_of(task.spec.mem_mb)
+        offered = _amounts(offers.resources)
+        if any(offered[name] + asked.had[name] > free[name] for name in ("cpus", "mem")):
+            return True
+        if asked.recalled < _RECALLS:
+            self._doubtful.add(reservation_id)
+        return asked.recalled >= _RECALLS
+
+    async def _recall(self, connection: Connection) -> None:
+        """Decline offers that may be open still; Mesos ignores it where they are not."""
+        for asked in [self._asked[id_] for id_ in sorted(self._doubtful) if id_ in self._asked]:
+            asked.recalled += 1
+            await connection.call(translate.decline(asked.offer_ids, self.pace.decline_short))
+        self._doubtful.clear()
+        self._asked = {
+            id_: asked for id_, asked in self._asked.items() if id_ in self.world.reservations
+        }
+
+
+def _amounts(resources: Iterable[Resource]) -> Counter[str]:
+    """Sums of scalars by name, in thousandths, however they are reserved."""
+    found: Counter[str] = Counter()
+    for resource in resources:
+        found[resource.name] += resource.millis
+    return found

@@ -96,6 +96,8 @@ class Pace:
             it is waited for, counts as away.
         stray_grace: an agent that is back for less than this time may have tasks that were given
             up; their resources are not offered, and yet not free.
+        release_settles: the offer by which something was released, and that Mesos may have lost,
+            has timed out after this time (master flag ``--offer_timeout``).
         inverse_refuse: Mesos repeats what it wants of an agent after this time.
         leave_wait: a pod instance that is to go and is out of reach is forgotten after this time;
             what is left of it is ended and released when its agent returns.
@@ -126,6 +128,7 @@ class Pace:
     departure_deadline: float = 60.0
     absent_after: float = 60.0
     stray_grace: float = 20.0
+    release_settles: float = 150.0
     inverse_refuse: float = 60.0
     leave_wait: float = 600.0
     delete_wait: float = 600.0
