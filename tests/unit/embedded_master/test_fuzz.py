@@ -165,11 +165,19 @@ def test_news_of_a_task_on_another_agent_is_refused(master: Driven) -> None:
     assert (answer.status, "runs on agent" in answer.text) == (400, True)
 
 
-@pytest.mark.parametrize(("memory", "taken"), [(4096, False), (4064, True)])
+@pytest.mark.parametrize(
+    ("resource", "taken"),
+    [
+        (scalar("mem", 4096), False),
+        (scalar("mem", 4064), True),
+        (ports(31009, 31010), False),
+        (ports(31010, 31010), True),
+    ],
+)
 def test_an_agent_cannot_use_for_others_what_a_task_was_given(
-    master: Driven, memory: float, taken: bool
+    master: Driven, resource: Json, taken: bool
 ) -> None:
-    framework_id, _ = lab_with_task(master)
+    framework_id, _ = lab_with_task(master, ports(31000, 31009))
     [agent] = master.state.agents.values()
     part = registration(0)
     part["agent_info"]["id"] = {"value": agent.id}
@@ -179,7 +187,7 @@ def test_an_agent_cannot_use_for_others_what_a_task_was_given(
         "framework_id": {"value": framework_id},
         "agent_id": {"value": agent.id},
         "state": "TASK_RUNNING",
-        "resources": [scalar("mem", memory, allocation_info={"role": "lab"})],
+        "resources": [resource | {"allocation_info": {"role": "lab"}}],
     }
     again = {"type": "REREGISTER", "reregister": part | {"tasks": [stranger]}}
     assert master.call(AGENT, again).ok == taken
