@@ -177,6 +177,27 @@ FOUND = (
             PlanVerb(at=93.7, lasts=34.5, verb="restart"),
         ),
     ),
+    # The first member waited for the second one to come back, which was to be launched after it.
+    Found(
+        "an update before all members have stood, and the next one is lost",
+        2074,
+        Setting(etcd=3, nodes=1, local=4, remote=3, runs_after=0.1, ready_after=0.0),
+        (
+            Update(
+                at=1.56,
+                nodes=4,
+                pods=("kube-apiserver", "addons", "etcd", "kube-node", "bindings"),
+                larger=True,
+            ),
+            AgentCut(at=4.73, lasts=246.8, host="a2"),
+            Update(
+                at=19.34,
+                nodes=None,
+                pods=("addons", "bindings", "kube-apiserver", "etcd", "kube-node"),
+                larger=True,
+            ),
+        ),
+    ),
     # The UNRESERVE was answered with 202 and lost; its offer stayed open at the master. What
     # the agent offered meanwhile was the rest of it, which looked as if the reservation were gone.
     Found(

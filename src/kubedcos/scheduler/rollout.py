@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from kubedcos.model.service import Goal, ServiceSpec, StepSpec
 from kubedcos.plan.tree import Phase, Plan, Step, front_keys
 from kubedcos.scheduler.decommission import under_way
+from kubedcos.scheduler.invariants import has_stood
 from kubedcos.scheduler.staging import outdated
 from kubedcos.scheduler.task_updates import OUT_OF_REACH
 from kubedcos.scheduler.world import World
@@ -94,7 +95,9 @@ def _of_phase(
     down = {
         step.spec.pod_instance
         for step in phase.steps
-        if _launched(step.spec, world) and not _serves(step.spec, world)
+        if _launched(step.spec, world)
+        and not _serves(step.spec, world)
+        and not (step not in front and _comes_later(spec, step.spec, world))
     }
     old = {step.spec.pod_instance: _to_end(spec, step.spec, world) for step in front}
     emptying = {
@@ -141,6 +144,13 @@ def _moves(step: StepSpec, world: World) -> bool:
 def _launched(step: StepSpec, world: World) -> bool:
     """Whether there ever was anything of a pod instance; new ones hold nobody up."""
     return any(f"{step.pod_instance}/{name}" in world.tasks for name in step.tasks)
+
+
+def _comes_later(spec: ServiceSpec, step: StepSpec, world: World) -> bool:
+    """Whether a pod instance has never stood and nothing of it runs: it waits for those before."""
+    return not world.of_pod(step.pod_instance) and not has_stood(
+        spec, world, spec.pod(step.pod), step.index
+    )
 
 
 def _serves(step: StepSpec, world: World) -> bool:
