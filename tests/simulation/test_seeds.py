@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from kubedcos.mesos.client import Connection
-from kubedcos.scheduler import cycle, events, releasing
+from kubedcos.scheduler import cycle, ending, events, releasing
 from kubedcos.scheduler.settings import Pace
 from kubedcos.scheduler.task_updates import TaskUpdate
 from kubedcos.state.records import TaskRecord
 from kubedcos.state.store import Change
 
 from .drill import run
-from .faults import AgentCut, Schedule, SchedulerKilled, Setting, TaskEnds
+from .faults import AgentCut, Operator, Schedule, SchedulerKilled, Setting, TaskEnds
 from .generator import schedule
 from .shrinking import shrink
 from .soak import Summary, complaint, run_seed, soak
@@ -114,6 +114,15 @@ def test_a_task_that_is_started_twice_is_found(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(events, "apply", apply)
     cut = AgentCut(20.0, 200.0, "a1"), AgentCut(20.0, 200.0, "a2"), AgentCut(20.0, 200.0, "b1")
     assert "is launched while another runs" in str(run(Schedule(1, _QUIET.setting, cut)).findings)
+
+
+def test_a_member_that_is_ended_without_asking_the_others_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ending.Ender, "_is_spared", lambda *_: True)
+    setting = Setting(etcd=3, nodes=1, replace_after=100.0)
+    faults = AgentCut(40.0, 30.0, "a1"), Operator(50.0, 1.0, "restart", "etcd-2")
+    assert "members are left" in str(run(Schedule(1, setting, faults)).findings)
 
 
 def test_a_failing_schedule_is_made_smaller() -> None:
