@@ -177,6 +177,17 @@ FOUND = (
             PlanVerb(at=93.7, lasts=34.5, verb="restart"),
         ),
     ),
+    # The first member was wanted down for a restart, and stayed for the quorum's sake, because the
+    # second was gone for good; that was not replaced, because the first one was wanted down.
+    Found(
+        "a plan that is started again when a member is gone",
+        2956,
+        Setting(etcd=3, nodes=1, local=4, remote=1, runs_after=0.1, ready_after=1.0),
+        (
+            PlanVerb(at=363.43, lasts=224.0, verb="stop"),
+            AgentGone(at=575.48, lasts=78.8, host="a2", told=30.0),
+        ),
+    ),
     # The first member waited for the second one to come back, which was to be launched after it.
     Found(
         "an update before all members have stood, and the next one is lost",

@@ -58,12 +58,16 @@ def healthy(world: World, pod: PodSpec, index: int) -> bool:
     return all(task is not None and at_work(task) for task in found)
 
 
-def held_down(world: World, pod: PodSpec, index: int) -> bool:
-    """Whether a pod instance does not work, or soon will not, because we want it so."""
+def held_down(spec: ServiceSpec, world: World, pod: PodSpec, index: int) -> bool:
+    """Whether a pod instance does not work, or soon will not, because we want it so.
+
+    A member that a quorum needs works on although its end is wished.
+    """
     record = world.recovery_of(pod.name, index)
     moving = record.replacement is not None and record.replacement.admitted_at is not None
     ending = any(task.kill_asked for task in world.of_pod(pod.instance(index)))
-    return bool(record.paused) or moving or ending
+    ends = ending and pod.instance(index) not in _needed(spec, world, pod)
+    return bool(record.paused) or moving or ends
 
 
 def has_stood(spec: ServiceSpec, world: World, pod: PodSpec, index: int) -> bool:
@@ -92,7 +96,9 @@ def quorum_objection(spec: ServiceSpec, world: World, pod: PodSpec, index: int) 
     needed = quorum_of(pod.count)
     others = [other for other in range(pod.count) if other != index]
     left = [
-        other for other in others if healthy(world, pod, other) and not held_down(world, pod, other)
+        other
+        for other in others
+        if _works(world, pod, other) and not held_down(spec, world, pod, other)
     ]
     if len(left) >= needed:
         return ""
@@ -103,10 +109,18 @@ def quorum_objection(spec: ServiceSpec, world: World, pod: PodSpec, index: int) 
     )
 
 
-def breaks_quorum(spec: ServiceSpec, world: World, pod: PodSpec, index: int) -> bool:
-    """Whether too many members of a quorum would be held down if this one were, too."""
+def restart_objection(spec: ServiceSpec, world: World, pod: PodSpec, index: int) -> str:
+    """Why a pod instance must not be asked to end now, to start anew; empty when it may be.
+
+    One that does not work is missed by nobody; without an ensemble there is nobody to wait for.
+    """
+    if not _is_ensemble(spec, world, pod):
+        return ""
     down = {*_held_down(spec, world, pod), index}
-    return has_stood(spec, world, pod, index) and _too_many(pod, down)
+    if _too_many(pod, down):
+        names = ", ".join(pod.instance(other) for other in sorted(down - {index}))
+        return f"{names} are held down"
+    return quorum_objection(spec, world, pod, index) if _works(world, pod, index) else ""
 
 
 def must_stay(
@@ -127,23 +141,7 @@ def must_stay(
     """
     if world.cluster.deleting:
         return frozenset()
-    found: set[str] = set()
-    for pod in spec.pods:
-        if not _is_ensemble(spec, world, pod):
-            continue
-        serving = [
-            i for i in range(pod.count) if _works(world, pod, i) and not _left(world, pod, i)
-        ]
-        ending = []
-        for index in serving:
-            asked = [task for task in world.of_pod(pod.instance(index)) if task.kill_asked]
-            if asked:
-                ending.append((not any(task.task_id in sent for task in asked), index))
-        spare = max(0, len(serving) - quorum_of(pod.count))
-        if any(task.task_id in unsure for index in serving for task in _alive(world, pod, index)):
-            spare = 0
-        found |= {pod.instance(index) for _, index in sorted(ending)[spare:]}
-    return frozenset(found)
+    return frozenset().union(*(_needed(spec, world, pod, sent, unsure) for pod in spec.pods))
 
 
 def voting(spec: ServiceSpec, world: World) -> frozenset[str]:
@@ -205,6 +203,28 @@ def went_backwards(
         for step in plan.steps
         if step.key in then and step.status is not Status.COMPLETE and step.key not in asked
     )
+
+
+def _needed(
+    spec: ServiceSpec,
+    world: World,
+    pod: PodSpec,
+    sent: Collection[str] = (),
+    unsure: Collection[str] = (),
+) -> frozenset[str]:
+    """Those of one pod that `must_stay` names."""
+    if not _is_ensemble(spec, world, pod):
+        return frozenset()
+    serving = [i for i in range(pod.count) if _works(world, pod, i) and not _left(world, pod, i)]
+    ending = []
+    for index in serving:
+        asked = [task for task in world.of_pod(pod.instance(index)) if task.kill_asked]
+        if asked:
+            ending.append((not any(task.task_id in sent for task in asked), index))
+    spare = max(0, len(serving) - quorum_of(pod.count))
+    if any(task.task_id in unsure for index in serving for task in _alive(world, pod, index)):
+        spare = 0
+    return frozenset(pod.instance(index) for _, index in sorted(ending)[spare:])
 
 
 def _works(world: World, pod: PodSpec, index: int) -> bool:
@@ -289,7 +309,7 @@ def _held_down(spec: ServiceSpec, world: World, pod: PodSpec) -> list[int]:
     return [
         index
         for index in range(pod.count)
-        if held_down(world, pod, index) and has_stood(spec, world, pod, index)
+        if held_down(spec, world, pod, index) and has_stood(spec, world, pod, index)
     ]
 
 

@@ -10,7 +10,7 @@ from kubedcos.errors import InvalidInput, Problem
 from kubedcos.model.service import ServiceSpec
 from kubedcos.plan.interruption import Interruption, Standing, Target, Verb, decide
 from kubedcos.plan.tree import Plan, candidates
-from kubedcos.scheduler.invariants import breaks_quorum
+from kubedcos.scheduler.invariants import restart_objection
 from kubedcos.scheduler.task_updates import succeeded
 from kubedcos.scheduler.world import Record, World
 from kubedcos.state.records import MOST_ACTIONS, ActionRecord, InterruptionRecord, StepRecord
@@ -133,15 +133,15 @@ def restart_in_turn(spec: ServiceSpec, world: World, plans: Iterable[Plan]) -> t
     """Begin again the steps that operators want restarted and whose turn it is.
 
     Their tasks are asked to end; ended ones may be launched at once. The wish is fulfilled with
-    that, and forgotten in the same write. A member of a quorum waits for those that are held down,
-    by an update for example.
+    that, and forgotten in the same write. A member of a quorum waits until the others can do
+    without it: an update may have one of them down, or its agent be gone.
 
     Returns:
         Names of the steps.
     """
     done = []
     for step in (step for plan in plans for step in candidates(plan) if step.restarting):
-        if breaks_quorum(spec, world, spec.pod(step.spec.pod), step.spec.index):
+        if restart_objection(spec, world, spec.pod(step.spec.pod), step.spec.index):
             continue
         put: list[Record] = []
         remove: list[Record] = []

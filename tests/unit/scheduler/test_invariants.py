@@ -154,6 +154,7 @@ def test_each_breach_is_named() -> None:
         StepRecord("deploy", "etcd", f"etcd-{index}:[peer]", was_complete=True)
         for index in range(3)
     )
+    found.commit(RecoveryRecord("etcd", index, paused=("peer",)) for index in range(2))
     twice = TaskSpec("second", "etcd", 1.0, 1, 1)
     found.commit([replace(member(0), task_id="t9", spec=twice, agent=AGENTS[1])])
     told = {(breach.invariant, breach.text) for breach in invariants.broken(SPEC, found)}
@@ -163,7 +164,18 @@ def test_each_breach_is_named() -> None:
         ("one-task", "etcd-0 runs on S-a0 and S-a1"),
         ("owner", "etcd-0 lives on reservation r-0, unknown"),
     }
-    assert "quorum" in {invariant for invariant, _ in told}
+    assert ("quorum", "etcd-0, etcd-1 are held down at the same time") in told
+
+
+def test_a_member_that_stays_for_the_quorums_sake_is_not_held_down() -> None:
+    found = world(*(member(index, kill_asked=index < 2) for index in range(3)))
+    found.commit(
+        StepRecord("deploy", "etcd", f"etcd-{index}:[peer]", was_complete=True)
+        for index in range(3)
+    )
+    assert invariants.must_stay(SPEC, found) == {"etcd-1"}
+    assert invariants.broken(SPEC, found) == ()
+    assert invariants.quorum_objection(SPEC, found, SPEC.pods[0], 1)
 
 
 def accept(task_id: str, agent_id: str, reservation: str = "") -> wire.Call:
