@@ -200,7 +200,8 @@ class Drill(Stage):
             # What is still under way may bring it out of order again.
             await asyncio.sleep(60)
             await self._until(self._settled, SETTLES_WITHIN, "it does not stay settled")
-            self.watcher.settled(self.scheduler)
+            if not self._beyond_help():
+                self.watcher.settled(self.scheduler)
         self.delete()
         await self._until(keeper.done, GONE_WITHIN, "the delete does not end")
         await asyncio.sleep(5)
@@ -272,8 +273,17 @@ class Drill(Stage):
             await asyncio.sleep(LOOKS_EVERY)
 
     def _settled(self) -> bool:
-        """Whether the scheduler says that all is complete, and Mesos has what it is to have."""
-        return self.scheduler.is_complete and self._as_planned()
+        """Whether the scheduler says that all is complete, and Mesos has what it is to have.
+
+        An ensemble that lost its majority before all members stood is beyond help, and it says so.
+        """
+        if self.scheduler.is_complete and self._as_planned():
+            return True
+        return self._beyond_help()
+
+    def _beyond_help(self) -> bool:
+        told = self.scheduler.snapshot()["recovery"]["quorum_lost"]
+        return any(self.workload.lost_for_good(pod) for pod in told)
 
     def _as_planned(self) -> bool:
         live = Counter(task.info.name for task in self.mesos.tasks.values() if task.live)

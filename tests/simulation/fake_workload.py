@@ -107,6 +107,14 @@ class FakeWorkload:
                 there.add(instance)
         return voters, there - {name.rpartition("-")[0] for name in self.not_ready}
 
+    def lost_for_good(self, pod_name: str) -> bool:
+        """Whether a majority of the members has ended before all of them ever stood."""
+        pod = self._spec.pod(pod_name)
+        wanted = {pod.instance(index) for index in pod.indices}
+        stood = wanted & self._stood
+        live = {f"{name}-{pod.tasks[0].name}" for name in stood} & set(self._mesos.live)
+        return stood != wanted and len(live) < quorum_of(len(stood))
+
     async def prepare_departure(
         self,
         departure: Departure,

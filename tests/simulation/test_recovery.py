@@ -215,6 +215,21 @@ def test_a_lost_quorum_is_told_and_not_made_worse() -> None:
     play(story)
 
 
+def test_two_members_that_stood_before_the_third_are_the_whole_ensemble() -> None:
+    async def story() -> None:
+        stage = Ensemble(spec(members=3))
+        stage.workload.not_ready["etcd-2-peer"] = "joins"
+        stage.start()
+        await stage.until(lambda: "etcd-2-peer" in stage.live)
+        stage.mesos.say_gone(stage.host("etcd-0-peer"))
+        await asyncio.sleep(60)
+        (told,) = stage.scheduler.snapshot()["recovery"]["quorum_lost"].values()
+        assert told.startswith("etcd has lost its quorum: 1 of 2 members are left, 2 are needed")
+        await stage.close()
+
+    play(story)
+
+
 def test_the_only_member_is_not_founded_anew_when_its_agent_is_gone() -> None:
     async def story() -> None:
         stage = Ensemble(spec(members=1, restore="restore it"))

@@ -222,21 +222,21 @@ def _quorums_lost(spec: ServiceSpec, world: World, losses: Sequence[Loss]) -> di
     for pod in spec.pods:
         if not pod.recovery.quorum:
             continue
+        # Before all of them have stood, those that have are the whole ensemble.
+        members = {index for index in pod.indices if has_stood(spec, world, pod, index)}
         lost = [
             loss
             for loss in losses
-            if loss.pod.name == pod.name
-            and not loss.runs
-            and has_stood(spec, world, pod, loss.index)
+            if loss.pod.name == pod.name and not loss.runs and loss.index in members
         ]
-        left, needed = pod.count - len(lost), quorum_of(pod.count)
+        left, needed = len(members) - len(lost), quorum_of(len(members))
         if not lost or left >= needed:
             continue
         hosts = ", ".join(sorted({loss.agent.hostname for loss in lost}))
         restore = f"; if not, `{spec.restore_command}` restores it" if spec.restore_command else ""
         found[pod.name] = (
-            f"{pod.name} has lost its quorum: {left} of {pod.count} members are left, {needed} are"
-            f" needed; it is whole again when {hosts} come back{restore}"
+            f"{pod.name} has lost its quorum: {left} of {len(members)} members are left, {needed}"
+            f" are needed; it is whole again when {hosts} come back{restore}"
         )
     return found
 
