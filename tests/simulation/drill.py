@@ -282,8 +282,7 @@ class Drill(Stage):
         return self._beyond_help()
 
     def _beyond_help(self) -> bool:
-        told = self.scheduler.snapshot()["recovery"]["quorum_lost"]
-        return any(self.workload.lost_for_good(pod) for pod in told)
+        return any(self.workload.lost_for_good(pod) for pod in self.scheduler.quorums_lost)
 
     def _as_planned(self) -> bool:
         live = Counter(task.info.name for task in self.mesos.tasks.values() if task.live)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -102,6 +102,11 @@ class Scheduler(Desk):
     def is_complete(self) -> bool:
         """Whether a subscription holds and its last cycle found nothing open."""
         return self._connection is not None and self._cycle.complete
+
+    @property
+    def quorums_lost(self) -> Mapping[str, str]:
+        """By pod whose quorum is lost, what is left of it and what restores it."""
+        return self._cycle.mover.assessment.quorum_lost
 
     async def run(self) -> None:
         """Stage and keep the service until the cluster is deleted, or this is cancelled.
