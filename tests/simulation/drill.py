@@ -131,10 +131,14 @@ class Drill(Stage):
         self.spec = service_of(self.schedule.setting, self.configurations)
         self.workload.become(self.spec)
         self._know_tasks()
+        self.begin_anew()
+        return True
+
+    def begin_anew(self) -> None:
+        """The scheduler ends, and another one reads what is stored."""
         if self._running is not None and not (self._running.done() or self.effects.dead):
             self.begins_anew = True
             self._running.cancel()
-        return True
 
     def _know_tasks(self) -> None:
         """How tasks behave that are known by their names; others appear with more nodes."""

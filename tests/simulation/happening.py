@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kubedcos.errors import InvalidInput, Refused
 from kubedcos.plan.interruption import Verb
 from kubedcos.scheduler.steering import Operator as Person
-from kubedcos.state.store import StateError
+from kubedcos.state.store import Deposed, StateError
 
 from . import faults
 from .link import CALM, Trouble
@@ -225,6 +225,9 @@ class Happening:
             ask()
         except (Refused, InvalidInput, KeyError):
             return True
+        except Deposed:
+            self._drill.begin_anew()
+            return False
         except (StateError, Crash):
             return False
         return True

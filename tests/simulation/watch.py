@@ -16,7 +16,7 @@ from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.state import documents, records
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.records import ReservationRecord, StepRecord, TaskRecord
-from kubedcos.state.store import Change, StateError
+from kubedcos.state.store import Change, Deposed, StateError
 
 from .fake_workload import FakeWorkload
 from .journal import Journal
@@ -37,7 +37,7 @@ class WatchedStore:
 
     Attributes:
         failing: ``""``, ``before`` or ``after``: whether a write that fails was carried out all
-            the same; its writer cannot know.
+            the same. Its writer cannot know, and has to end, as with ZooKeeper.
         slow: seconds for which a write blocks.
         tasks: task ids by key of the record, as stored; `reservations` their ids.
         steps: keys of the steps that the service's own plans have.
@@ -72,7 +72,7 @@ class WatchedStore:
             self._look(change)
         self._disk.write(cluster, changes)
         if self.failing:
-            raise StateError("the disk has failed")
+            raise Deposed("the outcome of a write is open")
 
     def drop(self, cluster: str) -> None:
         self._block()
