@@ -177,6 +177,21 @@ FOUND = (
             PlanVerb(at=93.7, lasts=34.5, verb="restart"),
         ),
     ),
+    # Room that a node's tasks had left, which were believed to run still, was taken for proof that
+    # the offer of a lost release was not open any more.
+    Found(
+        "a release that was lost while other tasks on its agent ended",
+        1079,
+        Setting(etcd=3, nodes=3, local=5, remote=1, runs_after=3.0, ready_after=0.0, delete=51.7),
+        (
+            Stranger(at=15.87, host="b1", silent=False),
+            MasterEnds(at=25.98, lasts=5.6),
+            Messages(at=30.71, lasts=57.3, trouble=Trouble(lose_calls=0.3)),
+            Update(at=46.4, nodes=5, pods=(), larger=False),
+            Operator(at=46.51, lasts=154.9, verb="replace", pod="etcd-2"),
+            AgentCut(at=53.46, lasts=22.5, host="b1"),
+        ),
+    ),
     # The first member was wanted down for a restart, and stayed for the quorum's sake, because the
     # second was gone for good; that was not replaced, because the first one was wanted down.
     Found(

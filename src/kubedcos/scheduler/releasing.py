@@ -144,7 +144,10 @@ class Releaser:
             return True
         known = self.world.agents.get(offers.agent.id)
         free = Counter(known.largest if known is not None else {})
+        # What is asked to end may have ended: Mesos offers before it tells, or tells again.
         for task in self.world.on_agent(offers.agent.id):
+            if task.kill_asked:
+                continue
             free["cpus"] -= millis_of(task.spec.cpus)
             free["mem"] -= millis_of(task.spec.mem_mb)
         offered = _amounts(offers.resources)
