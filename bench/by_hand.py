@@ -73,7 +73,7 @@ class Host:
 
 
 def hosts(inventory: Path, sockets: Path) -> dict[str, Host]:
-    """All agents by name, as Ansible reaches them."""
+    """All agents by address, as Ansible reaches them."""
     ask = (
         "msg={{ ansible_host }}|{{ ansible_user | default('root') }}|"
         "{{ ansible_ssh_private_key_file | default('') }}|"
@@ -86,10 +86,18 @@ def hosts(inventory: Path, sockets: Path) -> dict[str, Host]:
         options = [*shlex.split(more), "-l", user, *(("-i", key) if key else ())]
         options += ["-o", "ControlMaster=auto", "-o", f"ControlPath={sockets}/%h"]
         options += ["-o", "ControlPersist=600"]
-        found[name] = Host(name, address, tuple(options))
+        found[address] = Host(name, address, tuple(options))
     if not found:
         raise SystemExit(f"{inventory}: no agents")
     return found
+
+
+def resolved(host: Host, name: str) -> str:
+    """The address of a name, as a machine of the cluster sees it; empty when it has none."""
+    answer = subprocess.run(
+        host.command("getent", "ahostsv4", name), capture_output=True, text=True, check=False
+    )
+    return answer.stdout.split()[0] if answer.stdout else ""
 
 
 def moment(text: str) -> float:
@@ -124,15 +132,24 @@ def staged_seconds(plan: Json) -> float:
 class ByHand:
     """Components that were copied, and who can start them."""
 
-    def __init__(self, found: dict[str, Host], program: Path, kubeconfig: Path, roles: str) -> None:
+    def __init__(
+        self, found: dict[str, Host], program: Path, kubeconfig: Path, api: str, roles: str
+    ) -> None:
         self.hosts = found
         self.program = program
         self.kubeconfig = kubeconfig
+        self.api = api
         self.roles = roles
+
+    def host_of(self, step: Json) -> Host:
+        """The machine of a step's tasks; Mesos may call it by its name or its address."""
+        named = step["tasks"][0]["hostname"]
+        return next(host for host in self.hosts.values() if named in (host.name, host.address))
 
     async def kubectl(self, *arguments: str, text: str = "") -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(
-            *(str(self.program), "--kubeconfig", str(self.kubeconfig), *arguments),
+            *(str(self.program), "--kubeconfig", str(self.kubeconfig), "--server", self.api),
+            *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -156,7 +173,7 @@ class ByHand:
         return time.monotonic() - started
 
     async def _step(self, step: Json) -> None:
-        host = self.hosts[step["tasks"][0]["hostname"]]
+        host = self.host_of(step)
         for task in step["tasks"]:
             await asyncio.to_thread(host.python, "start", task["id"])
         deadline = time.monotonic() + DEADLINE
@@ -177,9 +194,8 @@ class ByHand:
             return await host.answers("curl", "-skf", PORTS[pod])
         if task["name"] == "kubelet":
             await self._approve()
-            jsonpath = "-o=jsonpath={.status.conditions[?(@.type=='Ready')].status}"
-            status, text = await self.kubectl("get", "node", step["pod"], jsonpath)
-            return status == 0 and text == "True"
+            status, text = await self.kubectl("get", "nodes", "-o=json")
+            return status == 0 and any(_is_ready(node, host) for node in json.loads(text)["items"])
         return True
 
     async def _approve(self) -> None:
@@ -187,6 +203,15 @@ class ByHand:
         _, names = await self.kubectl("get", "csr", f"-o=go-template={template}")
         if names.split():
             await self.kubectl("certificate", "approve", *names.split())
+
+
+def _is_ready(node: Json, host: Host) -> bool:
+    """Whether it is the node of a machine, and well."""
+    here = any(found["address"] == host.address for found in node["status"].get("addresses", ()))
+    return here and any(
+        found["type"] == "Ready" and found["status"] == "True"
+        for found in node["status"].get("conditions", ())
+    )
 
 
 def custom_roles(cluster: str) -> str:
@@ -217,9 +242,17 @@ async def main(inventory: Path, cluster: str) -> None:
         if missing := sorted(set(tasks) - set(captured)):
             raise SystemExit(f"not found on any host: {', '.join(missing)}")
         roles = custom_roles(cluster)
+        (server,) = [step for step in running_steps(plan) if step["pod"] == "kube-apiserver-0"]
+        # The front and Mesos-DNS forget a cluster that is deleted.
+        names = sorted({name for task in captured.values() for name in task["names"]})
+        known = {name: resolved(next(iter(found.values())), name) for name in names}
+        hand = ByHand(found, program, kubeconfig, "", roles)
+        hand.api = f"https://{hand.host_of(server).address}:6443"
         run("kubedcos", "cluster", "delete", cluster, "--yes")
         try:
-            by_hand = await ByHand(found, program, kubeconfig, roles).stage(plan)
+            for host in found.values():
+                host.python("know", json.dumps(known))
+            by_hand = await hand.stage(plan)
         finally:
             for host in found.values():
                 host.python("stop")

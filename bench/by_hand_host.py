@@ -1,6 +1,7 @@
 """What `by_hand.py` runs on a host, as root: copy what a task is, and start it without Mesos.
 
     python3 by_hand_host.py capture TASK…    says as JSON what was found
+    python3 by_hand_host.py know NAMES       puts names with addresses (JSON) into /etc/hosts
     python3 by_hand_host.py start TASK       starts one, with the launcher's own ways
     python3 by_hand_host.py stop             ends everything and removes the copies
 
@@ -15,6 +16,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +27,8 @@ from typing import Any
 PLACE = "/run/by-hand"
 PRIVATE = "/run/kubedcos-task"
 GROUP = "by-hand"
+HOSTS = "/etc/hosts"
+MARK = "# by hand"
 
 
 def read(path: str) -> bytes:
@@ -57,6 +61,7 @@ def capture(tasks: list[str]) -> dict[str, Any]:
             "argv": [part.decode() for part in read(f"/proc/{pid}/cmdline").split(b"\0")[:-1]],
             "environment": dict(pair.split("=", 1) for pair in environment),
             "sandbox": sandbox,
+            "names": names_of(pid),
         }
         folder = os.path.join(PLACE, task)
         shutil.rmtree(folder, ignore_errors=True)
@@ -69,6 +74,30 @@ def capture(tasks: list[str]) -> dict[str, Any]:
         with open(os.path.join(folder, "task.json"), "w") as file:
             json.dump(found[task], file)
     return found
+
+
+def names_of(pid: int) -> list[str]:
+    """Names in Mesos' domain that a component is told: they end with its cluster."""
+    told = read(f"/proc/{pid}/cmdline") + read(f"/proc/{pid}/environ")
+    for path in glob.glob(f"/proc/{pid}/root{PRIVATE}/*"):
+        if os.path.isfile(path):
+            told += read(path)
+    return sorted({name.decode() for name in re.findall(rb"[a-z0-9][a-z0-9.-]*\.mesos\b", told)})
+
+
+def know(names: dict[str, str]) -> None:
+    """Have names known without Mesos-DNS; the file is written in place, as it may be a mount."""
+    lines = "".join(f"{address} {name} {MARK}\n" for name, address in names.items() if address)
+    with open(HOSTS, "a") as file:
+        file.write(lines)
+
+
+def forget() -> None:
+    with open(HOSTS, "r+") as file:
+        kept = [line for line in file if not line.rstrip().endswith(MARK)]
+        file.seek(0)
+        file.writelines(kept)
+        file.truncate()
 
 
 def groups(task: str) -> list[str]:
@@ -139,12 +168,15 @@ def stop() -> None:
             ["find", path, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=False
         )
     shutil.rmtree(PLACE, ignore_errors=True)
+    forget()
 
 
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "capture":
         print(json.dumps(capture(rest)))
+    elif what == "know":
+        know(json.loads(rest[0]))
     elif what == "start":
         start(rest[0])
     else:

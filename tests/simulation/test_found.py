@@ -192,6 +192,19 @@ FOUND = (
             AgentCut(at=53.46, lasts=22.5, host="b1"),
         ),
     ),
+    # It was drained and had just ended for an update when it was not wanted any more: nobody
+    # deleted its node.
+    Found(
+        "a node that is taken away while it restarts",
+        11144,
+        Setting(etcd=1, nodes=1, local=5, remote=1, runs_after=0.5, ready_after=0.0),
+        (
+            Update(at=27.87, nodes=5, pods=(), larger=True),
+            Update(at=35.84, nodes=None, pods=("kube-node",), larger=True),
+            RegionCut(at=52.04, lasts=8.0, region="dc-a"),
+            Update(at=55.95, nodes=1, pods=(), larger=False),
+        ),
+    ),
     # The first member was wanted down for a restart, and stayed for the quorum's sake, because the
     # second was gone for good; that was not replaced, because the first one was wanted down.
     Found(

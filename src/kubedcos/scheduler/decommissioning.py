@@ -36,7 +36,10 @@ class Decommissioner:
         now = self.clock.time()
         for leaving in decommission.surplus(self.workload.spec, self.world):
             if not leaving.alive:
-                if self._has_said(leaving, Side.FINISH):
+                # Also of one that had ended before: its node may be known to Kubernetes.
+                if leaving.tasks and decommission.began(leaving, self.world) is None:
+                    self.world.commit([decommission.beginning(leaving, now)])
+                elif self._has_said(leaving, Side.FINISH):
                     self.world.commit(remove=decommission.erased(leaving, self.world))
                     done.append(f"removed {leaving.pod_instance}")
             elif given_up := decommission.given_up(leaving, now, self.pace):
@@ -57,7 +60,7 @@ class Decommissioner:
         return done
 
     def _has_said(self, leaving: decommission.Leaving, side: Side) -> bool:
-        """Whether the workload is ready; of one that never began to leave nothing is asked."""
+        """Whether the workload is ready; of one that was never launched nothing is asked."""
         since = decommission.began(leaving, self.world)
         if since is None:
             return side is Side.FINISH
