@@ -192,6 +192,17 @@ FOUND = (
             AgentCut(at=53.46, lasts=22.5, host="b1"),
         ),
     ),
+    # What was lost was a launch: its offer with the reservation stayed open, and nothing was known
+    # of that when the cluster was deleted.
+    Found(
+        "a reservation in the offer of a lost launch",
+        11282,
+        Setting(etcd=1, nodes=1, local=2, remote=2, runs_after=0.5, ready_after=0.0, delete=36.3),
+        (
+            Messages(at=4.48, lasts=34.9, trouble=Trouble(lose_calls=0.3)),
+            Update(at=19.46, nodes=1, pods=("etcd",), larger=False),
+        ),
+    ),
     # It was drained and had just ended for an update when it was not wanted any more: nobody
     # deleted its node.
     Found(

@@ -21,14 +21,14 @@ _RECALLS: Final = 5
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A wish to release something.
+class _Seen:
+    """Offers with a reservation in them.
 
     Attributes:
-        offer_ids: of what it was asked with.
-        had: amounts of these offers.
-        at: when, in monotonic seconds.
-        recalled: how often these offers were declined afterwards.
+        offer_ids: of these offers.
+        had: their amounts.
+        at: when they came or were used, in monotonic seconds.
+        recalled: how often they were declined afterwards.
     """
 
     offer_ids: tuple[str, ...]
@@ -41,10 +41,10 @@ class _Asked:
 class Releaser:
     """Destroys volumes, unreserves resources, and forgets what is gone for sure.
 
-    Mesos may lose such a wish without a word. Its offer stays open then, and what the agent offers
-    meanwhile is the rest of it, without the reservation. What was asked is therefore remembered,
-    and its offer declined when there is doubt: if it is open, the reservation is offered again.
-    Offers end with their subscription, and so does this memory.
+    Mesos may lose such a wish without a word, or what else an offer was used for. The offer stays
+    open then, and what the agent offers meanwhile is the rest of it, without the reservation. The
+    last offer that had it is therefore remembered, and declined when there is doubt: if it is open,
+    the reservation is offered again. Offers end with their subscription, and so does this memory.
 
     Attributes:
         cluster: its name, which is on each of its reservations.
@@ -55,12 +55,12 @@ class Releaser:
     settings: FrameworkSettings
     clock: Clock
     pace: Pace
-    _asked: dict[str, _Asked] = field(default_factory=dict)
+    _seen: dict[str, _Seen] = field(default_factory=dict)
     _doubtful: set[str] = field(default_factory=set)
 
     def begin(self) -> None:
         """A subscription began."""
-        self._asked.clear()
+        self._seen.clear()
         self._doubtful.clear()
 
     async def release(self, connection: Connection) -> list[str]:
@@ -81,10 +81,7 @@ class Releaser:
                 operations = [translate.unreserve(found.unreserve, self.settings.role)]
                 if found.destroy:
                     operations.insert(0, translate.destroy(found.destroy, self.settings.role))
-                had = _amounts(offers.resources)
-                asked = _Asked(offers.offer_ids, had, self.clock.monotonic())
-                for id_ in reservation_ids(found.unreserve, cluster=self.cluster):
-                    self._asked[id_] = asked
+                self._see(offers)
                 self.world.forget_offers(offers.offer_ids)
                 await connection.call(translate.accept(offers.offer_ids, operations, 0.0))
                 done.append(
@@ -95,12 +92,23 @@ class Releaser:
 
     def note_released(self) -> None:
         """Forget reservations that are gone for sure."""
+        for offers in self.world.offers():
+            self._see(offers)
         if not self.abandoned():
             return
         for offers in self.world.offers():
             # What is reserved for one role is not offered to another.
             if offers.role == self.settings.role:
                 self._note_released_there(offers)
+
+    def _see(self, offers: AgentOffers) -> None:
+        """Remember which reservations an agent offers."""
+        if ids := reservation_ids(offers.resources, cluster=self.cluster):
+            had, now = _amounts(offers.resources), self.clock.monotonic()
+            for id_ in ids:
+                known = self._seen.get(id_)
+                if known is None or known.offer_ids != offers.offer_ids or not known.recalled:
+                    self._seen[id_] = _Seen(offers.offer_ids, had, now)
 
     def abandoned(self) -> set[str]:
         """Reservations that no pod instance lives in."""
@@ -135,12 +143,12 @@ class Releaser:
         )
 
     def _is_answered(self, reservation_id: str, offers: AgentOffers) -> bool:
-        """Whether the offer by which it was released last is certainly not open any more.
+        """Whether the last offer that had it is certainly not open any more.
 
         It has timed out or was declined, or the agent could not offer this much beside it.
         """
-        asked = self._asked.get(reservation_id)
-        if asked is None or self.clock.monotonic() - asked.at >= self.pace.release_settles:
+        seen = self._seen.get(reservation_id)
+        if seen is None or self.clock.monotonic() - seen.at >= self.pace.release_settles:
             return True
         known = self.world.agents.get(offers.agent.id)
         free = Counter(known.largest if known is not None else {})
@@ -151,20 +159,20 @@ class Releaser:
             free["cpus"] -= millis_of(task.spec.cpus)
             free["mem"] -= millis_of(task.spec.mem_mb)
         offered = _amounts(offers.resources)
-        if any(offered[name] + asked.had[name] > free[name] for name in ("cpus", "mem")):
+        if any(offered[name] + seen.had[name] > free[name] for name in ("cpus", "mem")):
             return True
-        if asked.recalled < _RECALLS:
+        if seen.recalled < _RECALLS:
             self._doubtful.add(reservation_id)
-        return asked.recalled >= _RECALLS
+        return seen.recalled >= _RECALLS
 
     async def _recall(self, connection: Connection) -> None:
         """Decline offers that may be open still; Mesos ignores it where they are not."""
-        for asked in [self._asked[id_] for id_ in sorted(self._doubtful) if id_ in self._asked]:
-            asked.recalled += 1
-            await connection.call(translate.decline(asked.offer_ids, self.pace.decline_short))
+        for seen in [self._seen[id_] for id_ in sorted(self._doubtful) if id_ in self._seen]:
+            seen.recalled += 1
+            await connection.call(translate.decline(seen.offer_ids, self.pace.decline_short))
         self._doubtful.clear()
-        self._asked = {
-            id_: asked for id_, asked in self._asked.items() if id_ in self.world.reservations
+        self._seen = {
+            id_: seen for id_, seen in self._seen.items() if id_ in self.world.reservations
         }
 
 
