@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -65,7 +66,12 @@ def capture(tasks: list[str]) -> dict[str, Any]:
         }
         folder = os.path.join(PLACE, task)
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(f"/proc/{pid}/root{PRIVATE}", os.path.join(folder, "private"))
+        shutil.copytree(
+            f"/proc/{pid}/root{PRIVATE}",
+            os.path.join(folder, "private"),
+            symlinks=True,
+            ignore=not_to_copy,
+        )
         # The sandbox's files are removed by the agent one day, and its volumes with the cluster.
         keep = [name for name in os.listdir(sandbox) if os.path.isfile(os.path.join(sandbox, name))]
         os.makedirs(os.path.join(folder, "sandbox"))
@@ -74,6 +80,15 @@ def capture(tasks: list[str]) -> dict[str, Any]:
         with open(os.path.join(folder, "task.json"), "w") as file:
             json.dump(found[task], file)
     return found
+
+
+def not_to_copy(folder: str, names: list[str]) -> list[str]:
+    """Sockets, and what a kubelet gets when it joins: it is to join again."""
+    return [
+        name
+        for name in names
+        if name == "kubelet-pki" or stat.S_ISSOCK(os.lstat(os.path.join(folder, name)).st_mode)
+    ]
 
 
 def names_of(pid: int) -> list[str]:
