@@ -242,9 +242,6 @@ class Drill(Stage):
                 await asyncio.sleep(RESTART)
                 continue
             self.journal.note("process", b"starts")
-            # It knows how long agents have been away from the wall clock alone, which may be wrong.
-            waits = self.schedule.setting.replace_after
-            self.mesos.patience = waits - max(0.0, self.clock.ahead)
             self._running = asyncio.create_task(self.scheduler.run())
             if self.wants_delete:
                 self._wish()

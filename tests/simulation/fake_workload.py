@@ -108,12 +108,14 @@ class FakeWorkload:
         return voters, there - {name.rpartition("-")[0] for name in self.not_ready}
 
     def lost_for_good(self, pod_name: str) -> bool:
-        """Whether a majority of the members has ended before all of them ever stood."""
+        """Whether most of the members are on agents that are gone, and not all ever stood."""
         pod = self._spec.pod(pod_name)
         wanted = {pod.instance(index) for index in pod.indices}
         stood = wanted & self._stood
-        live = {f"{name}-{pod.tasks[0].name}" for name in stood} & set(self._mesos.live)
-        return stood != wanted and len(live) < quorum_of(len(stood))
+        gone = self._mesos.engine.state.gone
+        places = {task.info.name: task.info.agent_id.value for task in self._mesos.tasks.values()}
+        lost = {name for name in stood if places[f"{name}-{pod.tasks[0].name}"] in gone}
+        return stood != wanted and len(stood - lost) < quorum_of(len(stood))
 
     async def prepare_departure(
         self,

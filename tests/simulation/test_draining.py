@@ -32,6 +32,16 @@ def reason(stage: Stage, instance: str) -> str:
     return " ".join(str(step["reason"]) for step in found)
 
 
+async def being_emptied() -> tuple[Stage, int]:
+    """An update waits for pods of the first node to end; with the number of launches before it."""
+    stage = await staged(updated(1))
+    before = len(stage.mesos.launches)
+    stage.workload.stays["kube-node-0"] = "2 pods end"
+    await stage.change(updated(2, KUBELETS))
+    await stage.until(lambda: "2 pods end" in reason(stage, "kube-node-0"), 60)
+    return stage, before
+
+
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_no_node_ends_that_is_not_emptied_and_no_more_are_out_of_use_than_allowed(
     at_once: int,
@@ -100,11 +110,7 @@ def test_a_node_that_is_not_in_use_again_holds_the_update_up() -> None:
 
 def test_an_update_that_is_taken_back_gives_the_node_back_that_was_being_emptied() -> None:
     async def story() -> None:
-        stage = await staged(updated(1))
-        before = len(stage.mesos.launches)
-        stage.workload.stays["kube-node-0"] = "2 pods end"
-        await stage.change(updated(2, KUBELETS))
-        await stage.until(lambda: "2 pods end" in reason(stage, "kube-node-0"), 60)
+        stage, before = await being_emptied()
         stage.workload.stays.clear()
         await stage.change(updated(3))
         await stage.until(lambda: settled(stage) and not stage.workload.cordoned, 60)
@@ -117,11 +123,7 @@ def test_an_update_that_is_taken_back_gives_the_node_back_that_was_being_emptied
 
 def test_a_node_is_given_back_when_another_one_fails_meanwhile() -> None:
     async def story() -> None:
-        stage = await staged(updated(1))
-        before = len(stage.mesos.launches)
-        stage.workload.stays["kube-node-0"] = "2 pods end"
-        await stage.change(updated(2, KUBELETS))
-        await stage.until(lambda: "2 pods end" in reason(stage, "kube-node-0"), 60)
+        stage, before = await being_emptied()
         host = stage.mesos.live["kube-node-2-kubelet"].agent.hostname
         stage.mesos.lose_agent(host)
         stage.workload.stays.clear()

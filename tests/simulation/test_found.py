@@ -266,6 +266,26 @@ def test_found_and_mended(found: Found) -> None:
 
 
 OPEN: tuple[Found, ...] = (
+    # An update begins the scheduler anew. It has the wall clock alone then to tell for how long an
+    # agent has been away, and that had been set.
+    Found(
+        "an update after the clock was set, while an agent is away",
+        3384,
+        Setting(
+            etcd=1,
+            nodes=1,
+            local=2,
+            remote=1,
+            runs_after=3.0,
+            ready_after=0.0,
+            replace_after=300.0,
+        ),
+        (
+            AgentCut(at=204.0, lasts=354.4, host="a1"),
+            ClockJumps(at=294.04, by=300.0),
+            Update(at=471.94, nodes=1, pods=(), larger=False),
+        ),
+    ),
     # A move that etcd does not allow, for want of a quorum, has no way back: the member could start
     # again where it was, its agent is back, and with it there would be a quorum for the other one.
     Found(

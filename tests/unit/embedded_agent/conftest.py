@@ -28,8 +28,8 @@ from kubedcos.embedded.protocol import AGENT_PATH, LINK_INTERVAL, LINK_PATH, SES
 from .container_lab import Lab
 
 Json = dict[str, Any]
-PATIENCE = 60.0
-"""Seconds that anything may take while other suites have the machine."""
+PATIENCE = 20.0
+"""Seconds that anything may take."""
 
 
 class FakeMaster:
