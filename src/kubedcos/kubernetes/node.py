@@ -219,7 +219,7 @@ def _payload(at: Situation) -> Payload:
         "stop_seconds": STOP_SECONDS,
     }
     return Payload(
-        argv=("/usr/bin/python3", "-I", private("supervise_node.py"), private("node.json")),
+        argv=("/usr/bin/python3", "-I", private("node"), private("node.json")),
         files=(
             at.ca_file(Ca.CLUSTER),
             kubeconfig_file("bootstrap.kubeconfig", node_api_url(), "bootstrap"),
@@ -230,11 +230,15 @@ def _payload(at: Situation) -> Payload:
             json_file("node.json", spec),
             json_file("balance.json", balancer_config(at)),
             File("balance.py", launcher.source("balance.py").decode()),
-            File("supervise_node.py", launcher.source("supervise_node.py").decode()),
+            *(File(path, text) for path, text in _supervisor().items()),
         ),
         environment={"PATH": f"{node.runtime_dir}:/usr/sbin:/usr/bin:/sbin:/bin"},
         wait_for=((api_host(at.options), API_PORT),),
     )
+
+
+def _supervisor() -> dict[str, str]:
+    return launcher.runnable("node", "supervise_node.py", "node_cgroups.py")
 
 
 def _bootstrap(at: Situation) -> Signing:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from kubedcos.kubernetes import launcher
-from kubedcos.kubernetes.launcher import kubedcos_task, supervise_node
+from kubedcos.kubernetes.launcher import kubedcos_task, node_cgroups, supervise_node
 from kubedcos.kubernetes.payload import PRIVATE, SANDBOX_PROOF
 from kubedcos.kubernetes.pki import Authority, Profile, request_public_key
 
@@ -40,7 +40,7 @@ def test_both_sides_mean_the_same_places() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["kubedcos_task.py", "supervise.py", "supervise_node.py", "balance.py"]
+    "name", ["kubedcos_task.py", "supervise.py", "balance.py", "node_cgroups.py"]
 )
 def test_programs_need_nothing_but_the_standard_library(name: str) -> None:
     lines = launcher.source(name).decode().splitlines()
@@ -48,6 +48,24 @@ def test_programs_need_nothing_but_the_standard_library(name: str) -> None:
         line.split()[1].split(".")[0] for line in lines if line.startswith(("import ", "from "))
     }
     assert modules <= set(sys.stdlib_module_names)
+
+
+def test_a_nodes_supervisor_runs_from_what_travels_to_the_task(tmp_path: Path) -> None:
+    """Where nothing of this package is installed, as on an agent."""
+    for path, text in launcher.runnable("node", "supervise_node.py", "node_cgroups.py").items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    spec = tmp_path / "node.json"
+    spec.write_text(json.dumps({"data": "/proc/self/no-such-folder"}))
+    ran = subprocess.run(
+        ["/usr/bin/python3", "-I", tmp_path / "node", spec],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ModuleNotFoundError" not in ran.stderr
+    assert "No such file or directory: '/proc/self/no-such-folder'" in ran.stderr
 
 
 def test_a_program_with_another_sum_is_refused_with_both_sums(tmp_path: Path) -> None:
@@ -307,14 +325,14 @@ OWN_V1 = "4:memory:/mesos/c1\n3:cpu,cpuacct:/mesos/c1\n1:name=systemd:/\n0::/\n"
 
 def on_host(
     monkeypatch: pytest.MonkeyPatch, root: Path, mountinfo: str, own: str
-) -> supervise_node.Cgroups:
+) -> node_cgroups.Cgroups:
     texts = {
         "/proc/self/mountinfo": mountinfo.replace("/sys/fs/cgroup", str(root)),
         "/proc/self/cgroup": own,
     }
-    real = supervise_node.read
-    monkeypatch.setattr(supervise_node, "read", lambda path: texts.get(path) or real(path))
-    return supervise_node.Cgroups()
+    real = node_cgroups.read
+    monkeypatch.setattr(node_cgroups, "read", lambda path: texts.get(path) or real(path))
+    return node_cgroups.Cgroups()
 
 
 def test_the_nodes_cgroup_is_made_in_every_hierarchy_and_taken_away(
@@ -342,7 +360,7 @@ def test_the_nodes_cgroup_is_made_in_every_hierarchy_and_taken_away(
 
 
 def mebibytes(path: Path) -> int:
-    return int(path.read_text()) // supervise_node.MEBIBYTE
+    return int(path.read_text()) // node_cgroups.MEBIBYTE
 
 
 def test_pods_get_what_the_nodes_own_programs_leave(
@@ -387,14 +405,14 @@ def test_a_new_cpuset_gets_its_parents_cpus(tmp_path: Path) -> None:
     for name in ("cpuset.cpus", "cpuset.mems"):
         (tmp_path / name).write_text("0-1\n")
         (tmp_path / "c" / name).write_text("\n")
-    supervise_node.Cgroups._fill_cpuset(str(tmp_path), str(tmp_path / "c"))
+    node_cgroups.Cgroups._fill_cpuset(str(tmp_path), str(tmp_path / "c"))
     assert (tmp_path / "c/cpuset.cpus").read_text() == "0-1\n"
 
 
 def test_without_a_memory_cgroup_there_is_no_node(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(supervise_node.Failure, match="--isolation=cgroups/cpu,cgroups/mem"):
+    with pytest.raises(node_cgroups.Failure, match="--isolation=cgroups/cpu,cgroups/mem"):
         on_host(monkeypatch, tmp_path, MOUNTINFO, "4:memory:/\n0::/\n")
 
 
@@ -446,7 +464,7 @@ def test_cgroup_v2_controllers_come_from_the_top(
 
     mountinfo = "30 20 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
     cgroups = on_host(monkeypatch, tmp_path, mountinfo, "0::/mesos/c1/leaf\n")
-    monkeypatch.setattr(supervise_node, "write", write)
+    monkeypatch.setattr(node_cgroups, "write", write)
     cgroups.prepare()
     for_pods = set((base / "cgroup.subtree_control").read_text().split())
     assert for_pods == {"cpuset", "cpu", "memory", "hugetlb", "pids"}
@@ -463,7 +481,7 @@ def test_the_filesystem_of_a_folder(monkeypatch: pytest.MonkeyPatch, path: str, 
 
 
 def test_where_leases_are_is_read_from_the_overlays_configuration(tmp_path: Path) -> None:
-    with pytest.raises(supervise_node.Failure, match="is the overlay set up"):
+    with pytest.raises(node_cgroups.Failure, match="is the overlay set up"):
         supervise_node.lease_stores(str(tmp_path))
     for ipam, stores in (
         ({"type": "host-local", "dataDir": "/x"}, ["/x"]),
