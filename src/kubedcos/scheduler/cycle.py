@@ -14,6 +14,7 @@ from kubedcos.plan.tree import Plan
 from kubedcos.scheduler import (
     decommission,
     leaving_behind,
+    roll_call,
     staging,
     steering,
     translate,
@@ -27,6 +28,7 @@ from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
 from kubedcos.scheduler.recovery import DRAINING
 from kubedcos.scheduler.releasing import Releaser
+from kubedcos.scheduler.roll_call import RollCall
 from kubedcos.scheduler.rolling import Roller
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.tally import Tally
@@ -58,6 +60,7 @@ class Cycle:
     tally: Tally = field(default_factory=Tally)
     demand: Demand = field(init=False)
     reconciliation: Reconciliation = field(init=False)
+    roll_call: RollCall = field(init=False)
     mover: Mover = field(init=False)
     roller: Roller = field(init=False)
     decommissioner: Decommissioner = field(init=False)
@@ -74,6 +77,7 @@ class Cycle:
         """A cycle begins without memory of any subscription."""
         self.demand = Demand(self.pace)
         self.reconciliation = Reconciliation(self.pace)
+        self.roll_call = RollCall(self.pace)
         self.mover = Mover(
             self.workload.spec,
             self.world,
@@ -81,6 +85,7 @@ class Cycle:
             self.clock,
             self.pace,
             self.workload.task_ended,
+            self._in_question,
         )
         self.roller = Roller(self.workload, self.world, self.clock, self.mover)
         self.decommissioner = Decommissioner(
@@ -109,6 +114,7 @@ class Cycle:
         now = self.clock.monotonic()
         self.demand.begin(now)
         self.reconciliation.begin({task.task_id for task in self.world.alive}, now)
+        self.roll_call.begin(now)
         self.complete = False
         self._ender.begin()
         self._releaser.begin()
@@ -278,11 +284,21 @@ class Cycle:
         if asked:
             tasks = {task.task_id: task.agent.id for task in asked}
             await connection.call(translate.reconcile(tasks))
+        if agents := self.roll_call.due(self.world.empty_agents, now):
+            questions = {roll_call.question(agent_id): agent_id for agent_id in agents}
+            await connection.call(translate.reconcile(questions))
         if self.world.heard.returned:
             self.world.heard.returned.clear()
             self.reconciliation.all_soon(now)
         if self.reconciliation.implicit(now):
             await connection.call(translate.reconcile({}))
+
+    def _in_question(self, pod_instance: str, agent_id: str) -> bool:
+        """Whether Mesos has yet to say how a pod instance's tasks are, or an agent without any."""
+        tasks = self.world.of_pod(pod_instance)
+        return agent_id in self.roll_call.open or any(
+            task.task_id in self.reconciliation.open for task in tasks
+        )
 
     def _give_up_unknown(self) -> None:
         """Tasks whose very agent Mesos does not know come back within a time, or never."""

@@ -27,7 +27,12 @@ _FAILURES: Final = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_ERROR"})
 
 @dataclass(frozen=True, slots=True)
 class TaskUpdate:
-    """News of a task, from a status update or a reconciliation."""
+    """News of a task, from a status update or a reconciliation.
+
+    Attributes:
+        away: for how many seconds its agent had been out of reach, by the masters' clocks; None if
+            it is not, or was not said.
+    """
 
     task_id: str
     state: str
@@ -35,6 +40,7 @@ class TaskUpdate:
     reason: str = ""
     healthy: bool | None = None
     addresses: tuple[str, ...] = ()
+    away: float | None = None
 
 
 def apply(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> TaskRecord:

@@ -344,6 +344,7 @@ class AgentRecord:
         lost_at: since when it is out of reach; None while it is there.
         returned_at: when it was back after it had been out of reach; None if it never was.
         was_lost_at: since when it had been out of reach then.
+        port: of the agent at its address; 0 if it was never heard of.
     """
 
     agent: Agent
@@ -352,3 +353,4 @@ class AgentRecord:
     lost_at: float | None = None
     returned_at: float | None = None
     was_lost_at: float | None = None
+    port: int = 0

@@ -150,7 +150,7 @@ def test_the_framework_introduces_itself() -> None:
     first = sent(translate.framework_info(settings, ""))
     assert "id" not in first
     assert first["roles"] == ["k8s"]
-    assert (first["checkpoint"], first["failover_timeout"]) == (True, 604800.0)
+    assert (first["checkpoint"], first["failover_timeout"]) == (True, 300.0)
     assert {entry["type"] for entry in first["capabilities"]} == {
         "MULTI_ROLE",
         "RESERVATION_REFINEMENT",
