@@ -310,6 +310,33 @@ FOUND = (
             AgentGone(at=11.57, lasts=33.6, host="b1", told=1.0),
         ),
     ),
+    # A master that led after the framework's TEARDOWN did not know of it, and took the framework
+    # back from an agent that had been out of reach, with its tasks and for ever.
+    Found(
+        "a deletion, another master, and an agent that returns with tasks",
+        12809,
+        Setting(
+            etcd=1,
+            nodes=3,
+            local=3,
+            remote=2,
+            runs_after=3.0,
+            ready_after=0.0,
+            replace_after=300.0,
+            delete=37.4,
+        ),
+        (AgentCut(at=35.51, lasts=331.3, host="a2"), MasterEnds(at=125.83, lasts=33.5)),
+    ),
+    # It had ended well when it was asked to end for a restart, and nobody asked it for its result.
+    Found(
+        "an add-on that is restarted at the moment when it has done its work",
+        13582,
+        Setting(etcd=1, nodes=1, local=3, remote=3, runs_after=0.1, replace_after=100.0),
+        (
+            Messages(at=4.45, lasts=89.8, trouble=Trouble(lag=20.0)),
+            PlanVerb(at=56.31, lasts=4.6, verb="complete", phase="mandatory-addons"),
+        ),
+    ),
 )
 
 

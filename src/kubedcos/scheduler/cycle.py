@@ -23,6 +23,7 @@ from kubedcos.scheduler.decommissioning import Decommissioner
 from kubedcos.scheduler.demand import Demand, Voice
 from kubedcos.scheduler.departures import DepartureResult, Side
 from kubedcos.scheduler.ending import Ender
+from kubedcos.scheduler.known_agents import giving_up
 from kubedcos.scheduler.launcher import Launcher
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
@@ -182,7 +183,8 @@ class Cycle:
         """A cycle that takes the service down; the empty sentence means that it is done.
 
         Tasks that Mesos cannot reach are left to TEARDOWN, which ends them when their agent
-        returns; a reservation there is waited for, and after a time written down as a leftover.
+        returns, and written down, because a later master does not know of it; a reservation there
+        is waited for, and after a time written down, too.
         """
         self.complete = False
         self.world.ask_to_end(self.world.alive)
@@ -220,6 +222,20 @@ class Cycle:
             self._dismantling_from = now
         here = now - self._dismantling_from >= min(cluster.delete_wait, _LEAST_PATIENCE)
         return here and self.clock.time() - cluster.deleting_since >= cluster.delete_wait
+
+    def leave_tasks(self) -> None:
+        """Write down which agents keep tasks that the end of the framework does not reach."""
+        self.world.leave_behind(
+            leaving_behind.task_notes(
+                self.world.alive,
+                [it.agent for it in self.world.agents.values() if it.gave_up],
+                framework_id=self.world.cluster.framework_id,
+                cluster=self.workload.spec.name,
+                role=self.settings.role,
+                masters=self.settings.masters,
+                now=self.clock.time(),
+            )
+        )
 
     def _leave_behind(self) -> None:
         """Write down what could not be released, in a place that outlives the cluster."""
@@ -307,10 +323,9 @@ class Cycle:
         # The clock was set back: the wait begins anew.
         self.world.commit(replace(task, state_at=now) for task in unknown if task.state_at > now)
         given_up = [task for task in unknown if now - task.state_at >= self.pace.unknown_grace]
-        self.world.commit(
-            lost(task, "Mesos knows neither the task nor its agent", now, self.pace)
-            for task in given_up
-        )
+        message = "Mesos knows neither the task nor its agent"
+        ended = [lost(task, message, now, self.pace) for task in given_up]
+        self.world.commit([*ended, *giving_up(self.world.agents, given_up)])
         for task in given_up:
             self.workload.task_ended(task.task_id)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from kubedcos.model.offer import Agent, Resource
 from kubedcos.offers.pool import size
-from kubedcos.state.records import AgentRecord
+from kubedcos.state.records import AgentRecord, TaskRecord
 
 _LOST_LONG: Final = 30 * 24 * 3600.0
 
@@ -54,7 +54,15 @@ def offered(
 
 def returned(known: AgentRecord, at: float) -> AgentRecord:
     """The record of an agent that is in reach again."""
-    return replace(known, lost_at=None, returned_at=at, was_lost_at=known.lost_at)
+    return replace(known, lost_at=None, returned_at=at, was_lost_at=known.lost_at, gave_up=False)
+
+
+def giving_up(
+    known: Mapping[str, AgentRecord], tasks: Iterable[TaskRecord]
+) -> tuple[AgentRecord, ...]:
+    """Records of agents whose tasks are given up: they may run on there."""
+    ids = sorted({task.agent.id for task in tasks} & set(known))
+    return tuple(replace(known[id_], gave_up=True) for id_ in ids if not known[id_].gave_up)
 
 
 def long_lost(known: Iterable[AgentRecord], now: float) -> list[AgentRecord]:

@@ -18,6 +18,7 @@ from kubedcos.offers.requirement import sums
 from kubedcos.scheduler import staging
 from kubedcos.scheduler.departures import DepartureResult, Side
 from kubedcos.scheduler.invariants import at_work, quorum_objection
+from kubedcos.scheduler.known_agents import giving_up
 from kubedcos.scheduler.recovery import NOTHING_LOST, Assessment, assess
 from kubedcos.scheduler.recovery_plan import forgotten
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
@@ -313,6 +314,7 @@ class Mover:
         records = [
             *(found for found in records if found not in given_up),
             *(lost(replace(task, kill_asked=True), message, now, self.pace) for task in given_up),
+            *giving_up(self.world.agents, given_up),
         ]
         self.world.commit(records)
         for task in given_up:

@@ -268,6 +268,7 @@ class Scheduler(Desk):
             self._departures.keep({}, ())
             sentence = await self._cycle.dismantle(connection)
             if not sentence:
+                self._cycle.leave_tasks()
                 await connection.call(translate.teardown())
                 self._forget()
                 return
@@ -342,6 +343,7 @@ class Scheduler(Desk):
         """
         now = self._clock.time()
         message = "Mesos has removed the framework"
+        self._cycle.leave_tasks()
         ended = [lost(task, message, now, self._pace) for task in self.world.alive]
         self.world.commit([replace(self.world.cluster, framework_id=""), *ended])
         for task in ended:

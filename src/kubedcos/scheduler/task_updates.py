@@ -83,8 +83,12 @@ def lost(record: TaskRecord, message: str, now: float, pace: Pace) -> TaskRecord
 
 
 def succeeded(record: TaskRecord) -> bool:
-    """Whether a task that was to end has ended well."""
-    return record.spec.goal is Goal.FINISHED and record.state == "TASK_FINISHED"
+    """Whether a task that was to end has ended well, and not while it was asked to end.
+
+    Then it is to run again, or elsewhere, whatever it had done when the wish came.
+    """
+    done = record.spec.goal is Goal.FINISHED and record.state == "TASK_FINISHED"
+    return done and not record.kill_asked
 
 
 def _is_behind(told: str, known: str) -> bool:
