@@ -13,7 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import httpx2
+
+from kubedcos.api.leftovers import LOOK_EVERY, Leftovers
+from kubedcos.embedded.master.app import MasterApp
 from kubedcos.mesos.client import Connection, Connector
+from kubedcos.mesos.detector import ListDetector
+from kubedcos.mesos.freeing import MasterOperator
 from kubedcos.model.service import Goal
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import Pace
@@ -24,8 +30,9 @@ from .happening import Happening
 from .journal import Journal
 from .link import Link, TroubledConnector
 from .options import Options, service_of
-from .simulated_mesos import Behaviour, SimulatedAgent
+from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedMesos
 from .stage import Crash, CrashingConnector, CrashingStore, Effects, Stage, play
+from .virtual_time import LoopClock
 from .watch import WatchedStore, Watcher
 
 MASTER_FLAGS: Final = ("--offer_timeout=1mins", "--allocation_interval=5secs")
@@ -34,6 +41,8 @@ RESTART: Final = 5.0
 SETTLES_WITHIN: Final = 7200.0
 """Seconds after the last fault within which all must be well; see `Pace` for the longest waits."""
 GONE_WITHIN: Final = 3600.0
+COLLECTIONS: Final = 5
+"""Agents are back within two minutes, and a reservation is free once the tasks that use it end."""
 LOOKS_EVERY: Final = 5.0
 
 
@@ -76,6 +85,13 @@ def agents(setting: Setting) -> list[SimulatedAgent]:
         SimulatedAgent(host, f"dc-{host[0]}", f"{host[0]}-{1 + int(host[1:]) % 3}")
         for host in setting.hosts
     ]
+
+
+def collector_of(mesos: SimulatedMesos, store: Store) -> Leftovers:
+    """The collector of leftovers, which speaks to the simulated master over its own HTTP API."""
+    transport = httpx2.ASGITransport(app=MasterApp(mesos.engine))
+    operator = MasterOperator(ListDetector(("m1:5050",)), ("p", "s"), transport)
+    return Leftovers(store, LoopClock(), lambda _: operator)
 
 
 class _Watched(Scheduler):
@@ -209,7 +225,17 @@ class Drill(Stage):
         self.delete()
         await self._until(keeper.done, GONE_WITHIN, "the delete does not end")
         await asyncio.sleep(5)
+        await self._collect()
         self.watcher.deleted()
+
+    async def _collect(self) -> None:
+        """What was left on agents that are back by now is collected, as the clusters' host does."""
+        collector = collector_of(self.mesos, self.watched)
+        for _ in range(COLLECTIONS):
+            if not collector.view():
+                return
+            await collector.collect()
+            await asyncio.sleep(LOOK_EVERY)
 
     def delete(self) -> None:
         """An operator wants the cluster gone, and says so again to each new scheduler."""

@@ -5,26 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import httpx2
 import pytest
 
 from kubedcos.api.leftovers import Leftovers
-from kubedcos.embedded.master.app import MasterApp
 from kubedcos.mesos import messages as wire
-from kubedcos.mesos.detector import ListDetector
-from kubedcos.mesos.freeing import MasterOperator
+from kubedcos.model.offer import Agent
 from kubedcos.state import documents
 
 from .crash_points import crash_points
-from .simulated_mesos import LoopClock, SimulatedMesos, scalar
+from .drill import collector_of
+from .simulated_mesos import SimulatedMesos, scalar
 from .stage import Crash, Effects, Stage, play
 
 
 def leftovers(stage: Stage) -> Leftovers:
-    """The collector, speaking to the simulated master over its own HTTP API."""
-    transport = httpx2.ASGITransport(app=MasterApp(stage.mesos.engine))
-    operator = MasterOperator(ListDetector(("m1:5050",)), ("p", "s"), transport)
-    return Leftovers(stage.disk, LoopClock(), lambda _: operator)
+    return collector_of(stage.mesos, stage.disk)
 
 
 async def staged_and_lost() -> tuple[Stage, str]:
@@ -49,12 +44,12 @@ def test_after_a_bounded_wait_the_cluster_is_gone_and_what_is_left_is_written_do
         assert 500 < asyncio.get_running_loop().time() - began < 700
         assert stage.mesos.removed
         assert documents.cluster_names(stage.disk) == ()
-        [left] = documents.leftovers(stage.disk).values()
-        assert (left.cluster, left.pod_instance, left.agent.hostname) == (
-            "kubernetes",
-            "etcd-0",
-            host,
-        )
+        notes = documents.leftovers(stage.disk).values()
+        assert {(it.cluster, it.agent.hostname) for it in notes} == {("kubernetes", host)}
+        [reservation] = [it for it in notes if not it.framework_id]
+        assert reservation.pod_instance == "etcd-0"
+        [tasks] = [it for it in notes if it.framework_id]
+        assert "etcd-0" in tasks.pod_instance
         assert {task.agent.hostname for task in stage.mesos.live.values()} == {host}
         await stage.close()
 
@@ -82,8 +77,9 @@ def test_what_was_left_is_collected_when_the_agent_returns_and_nothing_else() ->
         await asyncio.wait_for(stage.scheduler.delete(60), 300)
         collector = leftovers(stage)
         await collector.collect()
-        [seen] = collector.view()
-        assert seen["waits_for"] == f"agent {host} has not returned"
+        seen = collector.view()
+        assert {it["what"] for it in seen} == {"reservation", "tasks"}
+        assert {it["waits_for"] for it in seen} == {f"agent {host} has not returned"}
 
         stage.mesos.return_agent(host)
         await asyncio.sleep(30)
@@ -138,13 +134,59 @@ def test_a_new_cluster_of_the_same_name_does_not_lose_what_is_its_own() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_framework_that_a_later_master_takes_back_from_an_agent_is_torn_down_again(
+    replaced: bool,
+) -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        where = {name: task.agent.hostname for name, task in stage.mesos.live.items()}
+        # Nothing else is there, but for this node.
+        node = next(n for n in ("kube-node-0", "kube-node-1") if where[f"{n}-dns"][0] == "b")
+        host = where[f"{node}-dns"]
+        stage.mesos.lose_agent(host)
+        if replaced:
+            stage.mesos.given_up.add(node)
+            await stage.until(lambda: stage.scheduler.world.is_lost(agent_of(stage, host)))
+            stage.scheduler.pod_replace(node)
+            await stage.until(lambda: stage.mesos.live[f"{node}-dns"].agent.hostname != host)
+        await asyncio.wait_for(stage.scheduler.delete(60), 300)
+        left = [it for it in stage.mesos.tasks.values() if it.live and it.agent.hostname == host]
+        assert {task.info.name.rpartition("-")[0] for task in left} == {node}
+        await stage.mesos.cluster.end_master()
+        stage.mesos.cluster.elect_another()
+        stage.mesos.return_agent(host)
+        await asyncio.sleep(60)
+        # As Mesos does it: the framework is back with its tasks, and nobody would ever end it.
+        assert stage.mesos.engine.state.frameworks
+        assert all(task.live for task in left)
+        collector = leftovers(stage)
+        for _ in range(3):
+            await collector.collect()
+            await asyncio.sleep(60)
+        assert stage.mesos.live == {}
+        assert not stage.mesos.engine.state.frameworks
+        assert stage.mesos.reserved() == []
+        assert collector.view() == []
+        await stage.close()
+
+    play(story)
+
+
+def agent_of(stage: Stage, host: str) -> Agent:
+    known = stage.scheduler.world.agents.values()
+    return next(it.agent for it in known if it.agent.hostname == host)
+
+
 def test_an_agent_that_never_returns_is_forgotten_on_request() -> None:
     async def story() -> None:
         stage, _ = await staged_and_lost()
         await asyncio.wait_for(stage.scheduler.delete(60), 300)
         collector = leftovers(stage)
-        [seen] = collector.view()
-        collector.forget(seen["id"])
+        for seen in collector.view():
+            collector.forget(seen["id"])
         assert collector.view() == []
         await stage.close()
 
@@ -170,7 +212,8 @@ def test_killed_at_any_effect_of_a_deletion_with_a_lost_agent_it_continues() -> 
         else:
             await asyncio.wait_for(wish, 300)
         assert documents.cluster_names(stage.disk) == (), f"crash at effect {limit}"
-        assert len(documents.leftovers(stage.disk)) == 1, f"crash at effect {limit}"
+        notes = documents.leftovers(stage.disk).values()
+        assert {bool(it.framework_id) for it in notes} == {False, True}, f"crash at effect {limit}"
         stage.mesos.return_agent(host)
         await asyncio.sleep(30)
         collector = leftovers(stage)

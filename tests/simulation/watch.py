@@ -201,11 +201,12 @@ class Watcher:
             self.find("the framework is left")
         if left := sorted(set(mesos.live) - strangers):
             self.find(f"{left} are left")
-        # What is on agents that stayed away is written down, and collected by the clusters' host.
         # An UNRESERVE that Mesos took while the agent was cut off looks done although that agent
-        # keeps the reservation; only operations with feedback would tell. Nothing else may be left.
-        noted = self._store.read(records.LEFTOVERS, records.LEFTOVER)
-        ids = {_reservation_id(part) for part in mesos.reserved()} - set(noted) - self._unreserved
+        # keeps the reservation; only operations with feedback would tell. Nothing else may be left:
+        # what was on agents that stayed away was written down, and collected when they were back.
+        if noted := self._store.read(records.LEFTOVERS, records.LEFTOVER):
+            self.find(f"{', '.join(sorted(noted))} are not collected")
+        ids = {_reservation_id(part) for part in mesos.reserved()} - self._unreserved
         if ids:
             self.find(f"reservations are left: {', '.join(sorted(ids))}")
         if set(self._store.clusters()) - {records.LEFTOVERS}:

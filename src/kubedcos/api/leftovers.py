@@ -37,6 +37,10 @@ class Operator(Protocol):
         """UNRESERVE_RESOURCES."""
         ...
 
+    async def tear_down(self, framework_id: str) -> bool:
+        """TEARDOWN; whether there was such a framework."""
+        ...
+
 
 @dataclass(slots=True)
 class Leftovers:
@@ -58,6 +62,7 @@ class Leftovers:
                 "id": record.id,
                 "cluster": record.cluster,
                 "role": record.role,
+                "what": "tasks" if record.framework_id else "reservation",
                 "pod": record.pod_instance,
                 "agent": record.agent.id,
                 "hostname": record.agent.hostname,
@@ -103,6 +108,10 @@ class Leftovers:
         agent = await operator.agent(agent_id)
         if agent is None:
             return f"agent {record.agent.hostname} has not returned"
+        if record.framework_id:
+            ended = await operator.tear_down(record.framework_id)
+            self._settle(record, "was torn down again" if ended else "is gone")
+            return ""
         found = remains(record, agent)
         if not found:
             self._settle(record, "is gone")
@@ -116,7 +125,8 @@ class Leftovers:
     def _settle(self, record: LeftoverRecord, how: str) -> None:
         self.store.write(records.LEFTOVERS, [documents.remove(records.LEFTOVER, record.id)])
         self._said.pop(record.id, None)
-        _log.info("%s: reservation %s %s", record.cluster, record.id, how)
+        what = "framework of tasks" if record.framework_id else "reservation"
+        _log.info("%s: %s %s %s", record.cluster, what, record.id, how)
 
 
 async def keep_collecting(leftovers: Leftovers) -> None:

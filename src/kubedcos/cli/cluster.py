@@ -143,7 +143,8 @@ def delete(
     tell(f"cluster {name} is gone")
     left = [found for found in client.get("leftovers") if found["cluster"] == name]
     for found in left:
-        tell(f"left on {found['hostname']}: {found['pod']}, collected when the agent returns")
+        what = f"{found['what']} of {found['pod']}"
+        tell(f"left on {found['hostname']}: {what}, collected when the agent returns")
 
 
 @app.command()
@@ -165,6 +166,7 @@ def leftovers(
         columns=(
             ("ID", "id"),
             ("CLUSTER", "cluster"),
+            ("WHAT", "what"),
             ("POD", "pod"),
             ("HOST", "hostname"),
             ("SINCE", "left_at"),

@@ -19,6 +19,7 @@ from kubedcos.mesos.detector import Detector
 from kubedcos.mesos.leading_master import LeadingMaster
 
 Json = dict[str, Any]
+_UNKNOWN = 400
 
 
 class OperatorRefused(KubedcosError):
@@ -73,6 +74,22 @@ class MasterOperator:
         """UNRESERVE_RESOURCES; likewise."""
         body = {"agent_id": {"value": agent_id}, "resources": list(resources)}
         await self._call({"type": "UNRESERVE_RESOURCES", "unreserve_resources": body})
+
+    async def tear_down(self, framework_id: str) -> bool:
+        """TEARDOWN of a framework; false when the master knows of none with this id.
+
+        Raises:
+            NoMaster: nobody leads or answers.
+            OperatorRefused: the master does not let us.
+        """
+        call = {"type": "TEARDOWN", "teardown": {"framework_id": {"value": framework_id}}}
+        try:
+            await self._call(call)
+        except OperatorRefused as error:
+            if error.status == _UNKNOWN and "No framework found" in str(error):
+                return False
+            raise
+        return True
 
     async def _call(self, call: Mapping[str, Any]) -> None:
         await self._ask("POST", "/api/v1", json.dumps(call).encode())

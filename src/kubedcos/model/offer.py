@@ -122,6 +122,7 @@ class Offer:
 
     Attributes:
         unavailable_from: start of planned maintenance, seconds since 1970; None without.
+        port: of the agent at its address; 0 when Mesos gave none.
     """
 
     id: str
@@ -129,3 +130,4 @@ class Offer:
     role: str
     resources: tuple[Resource, ...]
     unavailable_from: float | None = None
+    port: int = 0

@@ -14,6 +14,7 @@ from kubedcos.plan.tree import Plan
 from kubedcos.scheduler import (
     decommission,
     leaving_behind,
+    roll_call,
     staging,
     steering,
     translate,
@@ -22,11 +23,13 @@ from kubedcos.scheduler.decommissioning import Decommissioner
 from kubedcos.scheduler.demand import Demand, Voice
 from kubedcos.scheduler.departures import DepartureResult, Side
 from kubedcos.scheduler.ending import Ender
+from kubedcos.scheduler.known_agents import giving_up
 from kubedcos.scheduler.launcher import Launcher
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.reconciliation import Reconciliation
 from kubedcos.scheduler.recovery import DRAINING
 from kubedcos.scheduler.releasing import Releaser
+from kubedcos.scheduler.roll_call import RollCall
 from kubedcos.scheduler.rolling import Roller
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.tally import Tally
@@ -58,6 +61,7 @@ class Cycle:
     tally: Tally = field(default_factory=Tally)
     demand: Demand = field(init=False)
     reconciliation: Reconciliation = field(init=False)
+    roll_call: RollCall = field(init=False)
     mover: Mover = field(init=False)
     roller: Roller = field(init=False)
     decommissioner: Decommissioner = field(init=False)
@@ -74,6 +78,7 @@ class Cycle:
         """A cycle begins without memory of any subscription."""
         self.demand = Demand(self.pace)
         self.reconciliation = Reconciliation(self.pace)
+        self.roll_call = RollCall(self.pace)
         self.mover = Mover(
             self.workload.spec,
             self.world,
@@ -81,6 +86,7 @@ class Cycle:
             self.clock,
             self.pace,
             self.workload.task_ended,
+            self._in_question,
         )
         self.roller = Roller(self.workload, self.world, self.clock, self.mover)
         self.decommissioner = Decommissioner(
@@ -109,6 +115,7 @@ class Cycle:
         now = self.clock.monotonic()
         self.demand.begin(now)
         self.reconciliation.begin({task.task_id for task in self.world.alive}, now)
+        self.roll_call.begin(now)
         self.complete = False
         self._ender.begin()
         self._releaser.begin()
@@ -176,7 +183,8 @@ class Cycle:
         """A cycle that takes the service down; the empty sentence means that it is done.
 
         Tasks that Mesos cannot reach are left to TEARDOWN, which ends them when their agent
-        returns; a reservation there is waited for, and after a time written down as a leftover.
+        returns, and written down, because a later master does not know of it; a reservation there
+        is waited for, and after a time written down, too.
         """
         self.complete = False
         self.world.ask_to_end(self.world.alive)
@@ -214,6 +222,20 @@ class Cycle:
             self._dismantling_from = now
         here = now - self._dismantling_from >= min(cluster.delete_wait, _LEAST_PATIENCE)
         return here and self.clock.time() - cluster.deleting_since >= cluster.delete_wait
+
+    def leave_tasks(self) -> None:
+        """Write down which agents keep tasks that the end of the framework does not reach."""
+        self.world.leave_behind(
+            leaving_behind.task_notes(
+                self.world.alive,
+                [it.agent for it in self.world.agents.values() if it.gave_up],
+                framework_id=self.world.cluster.framework_id,
+                cluster=self.workload.spec.name,
+                role=self.settings.role,
+                masters=self.settings.masters,
+                now=self.clock.time(),
+            )
+        )
 
     def _leave_behind(self) -> None:
         """Write down what could not be released, in a place that outlives the cluster."""
@@ -278,11 +300,21 @@ class Cycle:
         if asked:
             tasks = {task.task_id: task.agent.id for task in asked}
             await connection.call(translate.reconcile(tasks))
+        if agents := self.roll_call.due(self.world.empty_agents, now):
+            questions = {roll_call.question(agent_id): agent_id for agent_id in agents}
+            await connection.call(translate.reconcile(questions))
         if self.world.heard.returned:
             self.world.heard.returned.clear()
             self.reconciliation.all_soon(now)
         if self.reconciliation.implicit(now):
             await connection.call(translate.reconcile({}))
+
+    def _in_question(self, pod_instance: str, agent_id: str) -> bool:
+        """Whether Mesos has yet to say how a pod instance's tasks are, or an agent without any."""
+        tasks = self.world.of_pod(pod_instance)
+        return agent_id in self.roll_call.open or any(
+            task.task_id in self.reconciliation.open for task in tasks
+        )
 
     def _give_up_unknown(self) -> None:
         """Tasks whose very agent Mesos does not know come back within a time, or never."""
@@ -291,10 +323,9 @@ class Cycle:
         # The clock was set back: the wait begins anew.
         self.world.commit(replace(task, state_at=now) for task in unknown if task.state_at > now)
         given_up = [task for task in unknown if now - task.state_at >= self.pace.unknown_grace]
-        self.world.commit(
-            lost(task, "Mesos knows neither the task nor its agent", now, self.pace)
-            for task in given_up
-        )
+        message = "Mesos knows neither the task nor its agent"
+        ended = [lost(task, message, now, self.pace) for task in given_up]
+        self.world.commit([*ended, *giving_up(self.world.agents, given_up)])
         for task in given_up:
             self.workload.task_ended(task.task_id)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kubedcos.clock import Clock
 from kubedcos.scheduler import decommission
 from kubedcos.scheduler.departures import Side
+from kubedcos.scheduler.known_agents import giving_up
 from kubedcos.scheduler.moves import Mover
 from kubedcos.scheduler.rollout import held_down
 from kubedcos.scheduler.settings import Pace
@@ -44,7 +45,8 @@ class Decommissioner:
                     done.append(f"removed {leaving.pod_instance}")
             elif given_up := decommission.given_up(leaving, now, self.pace):
                 ended = [lost(task, given_up, now, self.pace) for task in leaving.alive]
-                self.world.commit([*ended, decommission.beginning(leaving, now)])
+                agents = giving_up(self.world.agents, leaving.alive)
+                self.world.commit([*ended, *agents, decommission.beginning(leaving, now)])
                 for task in leaving.alive:
                     self.workload.task_ended(task.task_id)
         turn = decommission.next_to_leave(decommission.surplus(self.workload.spec, self.world))

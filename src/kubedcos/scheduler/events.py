@@ -10,6 +10,7 @@ from kubedcos.scheduler import translate
 from kubedcos.scheduler.cycle import Cycle
 from kubedcos.scheduler.launching import confirmed
 from kubedcos.scheduler.probing import ProbeResult
+from kubedcos.scheduler.roll_call import asked_for
 from kubedcos.scheduler.task_updates import ENDS, apply
 from kubedcos.scheduler.world import Record
 from kubedcos.state.records import TaskRecord
@@ -89,6 +90,12 @@ class EventHandler:
     async def _update(self, connection: Connection, status: wire.TaskStatus) -> None:
         """News of a task: stored first, then acknowledged, so that none is lost."""
         update = translate.task_update(status)
+        if update.away is not None and status.agent_id is not None:
+            said = (update.away, self.cycle.clock.monotonic())
+            self.cycle.world.heard.away[status.agent_id.value] = said
+        if agent_id := asked_for(update.task_id):
+            self._told_of_agent(agent_id, update.state)
+            return
         self.cycle.reconciliation.answered(update.task_id)
         task = self.cycle.world.task(update.task_id)
         if task is None:
@@ -106,6 +113,22 @@ class EventHandler:
         answer = translate.acknowledge(status)
         if answer is not None:
             await connection.call(answer)
+
+    def _told_of_agent(self, agent_id: str, state: str) -> None:
+        """What a task would be if it were on an agent says how the agent is."""
+        self.cycle.roll_call.answered(agent_id)
+        world, now = self.cycle.world, self.cycle.clock.time()
+        known = world.agents.get(agent_id)
+        if known is None:
+            return
+        if state == "TASK_GONE":
+            world.regain_agent(agent_id, now)
+            return
+        world.lose_agent(known.agent, now)
+        lost_at = now if known.lost_at is None else known.lost_at
+        unknown = state == "TASK_UNKNOWN" and now - lost_at >= self.cycle.pace.unknown_grace
+        if state == "TASK_GONE_BY_OPERATOR" or unknown:
+            world.forget_agent(agent_id)
 
     def _apply(self, old: TaskRecord, new: TaskRecord) -> None:
         world = self.cycle.world

@@ -20,6 +20,8 @@ class Heard:
         inverse_offers: agent ids by id of inverse offers that wait for an answer.
         strays: agent ids by id of tasks that are to end because nobody knows them any more.
         returned: agents that are back; what runs there has to be asked for.
+        away: of agents that are out of reach: for how many seconds when Mesos spoke of it last, and
+            when that was, in monotonic seconds.
     """
 
     offers: dict[str, tuple[int, Offer]] = field(default_factory=dict)
@@ -29,6 +31,7 @@ class Heard:
     inverse_offers: dict[str, str] = field(default_factory=dict)
     strays: dict[str, str] = field(default_factory=dict)
     returned: set[str] = field(default_factory=set)
+    away: dict[str, tuple[float, float]] = field(default_factory=dict)
     _of_agent: dict[str, dict[str, Offer]] = field(default_factory=dict)
     _groups: dict[str, tuple[AgentOffers, ...]] = field(default_factory=dict)
     _sorted: tuple[AgentOffers, ...] | None = None

@@ -2,8 +2,13 @@
 
 A deletion waits for lost agents for a bounded time. What is reserved there is written down in a
 place that outlives the cluster; when the agent returns, exactly that is destroyed and unreserved:
-what carries the cluster's label, its role and the reservation's own id. Tasks need no note, Mesos
-ends those of a framework that was torn down.
+what carries the cluster's label, its role and the reservation's own id.
+
+Tasks there end with their framework, for the master tells a returning agent of those that were torn
+down. A master that leads since knows of none, and takes the framework back from the agent, to keep
+it for ever: so Mesos' ``Master::updateSlaveFrameworks`` and ``recoverFramework``, which starts no
+failover timeout. Therefore such agents are written down as well, and the framework is torn down
+again when they are back.
 """
 
 from __future__ import annotations
@@ -15,10 +20,10 @@ from typing import Any
 import msgspec
 
 from kubedcos.mesos import messages as wire
-from kubedcos.model.offer import Resource
+from kubedcos.model.offer import Agent, Resource
 from kubedcos.offers.requirement import CLUSTER_LABEL, RESERVATION_LABEL
 from kubedcos.scheduler import translate
-from kubedcos.state.records import LeftoverRecord, ReservationRecord
+from kubedcos.state.records import LeftoverRecord, ReservationRecord, TaskRecord
 
 Json = dict[str, Any]
 _OLD_FORM = ("role", "reservation", "allocation_info")
@@ -57,6 +62,49 @@ def notes(
             left_at=now,
         )
         for found in reservations
+    )
+
+
+def task_notes(
+    tasks: Iterable[TaskRecord],
+    gave_up: Iterable[Agent],
+    *,
+    framework_id: str,
+    cluster: str,
+    role: str,
+    masters: str,
+    now: float,
+) -> tuple[LeftoverRecord, ...]:
+    """What to write down of tasks out of reach when their framework ends, agent by agent.
+
+    Args:
+        tasks: those known.
+        gave_up: agents with tasks that were given up, and perhaps replaced elsewhere since.
+        framework_id: the framework; without one there are no tasks.
+        cluster: its name.
+        role: its role.
+        masters: where it was registered.
+        now: seconds since 1970.
+    """
+    if not framework_id:
+        return ()
+    agents = {agent.id: agent for agent in gave_up}
+    names: dict[str, set[str]] = {agent_id: set() for agent_id in agents}
+    for task in tasks:
+        agents[task.agent.id] = task.agent
+        names.setdefault(task.agent.id, set()).add(task.pod_instance)
+    return tuple(
+        LeftoverRecord(
+            id=f"{framework_id}.{agent_id}",
+            cluster=cluster,
+            role=role,
+            masters=masters,
+            pod_instance=", ".join(sorted(names[agent_id])) or "what was replaced",
+            agent=agents[agent_id],
+            left_at=now,
+            framework_id=framework_id,
+        )
+        for agent_id in sorted(agents)
     )
 
 

@@ -18,6 +18,7 @@ from kubedcos.offers.requirement import sums
 from kubedcos.scheduler import staging
 from kubedcos.scheduler.departures import DepartureResult, Side
 from kubedcos.scheduler.invariants import at_work, quorum_objection
+from kubedcos.scheduler.known_agents import giving_up
 from kubedcos.scheduler.recovery import NOTHING_LOST, Assessment, assess
 from kubedcos.scheduler.recovery_plan import forgotten
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
@@ -103,6 +104,7 @@ class Mover:
 
     Attributes:
         ended: told the id of each task that is given up.
+        in_question: whether Mesos has yet to say how a pod instance's tasks, or this agent, are.
         assessment: what was found last.
     """
 
@@ -112,6 +114,7 @@ class Mover:
     clock: Clock
     pace: Pace
     ended: Callable[[str], None]
+    in_question: Callable[[str, str], bool]
     assessment: Assessment = NOTHING_LOST
     _answers: dict[tuple[str, Side, float], Readiness] = field(default_factory=dict)
     _unfit: dict[str, RecoveryRecord] = field(default_factory=dict)
@@ -154,8 +157,19 @@ class Mover:
 
     def _too_early(self, record: RecoveryRecord) -> str:
         """Why it is too early for a replacement although the wall clock says that it is time."""
-        at, wait = self._noticed.get(record.key, (0.0, 0.0))
-        left = at + wait - self.clock.monotonic()
+        agent = record.replacement.agent if record.replacement is not None else None
+        if record.key not in self._noticed or agent is None:
+            return ""
+        if self.in_question(record.key, agent.id):
+            return f"Mesos has not said yet whether {agent.hostname} is back"
+        now = self.clock.monotonic()
+        at, wait = self._noticed[record.key]
+        left = at + wait - now
+        if agent.id in self.world.heard.away:
+            # A scheduler that has just begun knows by the masters' clocks what its own cannot tell.
+            seconds, heard_at = self.world.heard.away[agent.id]
+            patience = self.spec.pod(record.pod).recovery.replace_after
+            left = max(left, patience - seconds - (now - heard_at))
         return f"the clock was set: waits for {left:.0f} s more" if left > 1 else ""
 
     def want(self, pod: PodSpec, index: int, reason: str) -> None:
@@ -220,7 +234,7 @@ class Mover:
         if move.prepared_at is None and self._has_said(record, Side.PREPARE, move):
             move = self._note(record, replace(move, prepared_at=now))
         if move.prepared_at is None:
-            return said
+            return [*said, *self._step_back(record, move)]
         if move.left_at is None and self._leave(record):
             home = self.world.pods.get(record.key)
             record = replace(record, absent_since=None)
@@ -237,6 +251,34 @@ class Mover:
             self._answers = {key: a for key, a in self._answers.items() if key[0] != record.key}
             said.append(f"{record.key} is replaced")
         return said
+
+    def _step_back(self, record: RecoveryRecord, move: Replacement) -> list[str]:
+        """Give back the turn of a member that may not leave any more and is needed where it is.
+
+        Its ensemble lost its quorum after its turn had come: nobody can take it out, and all wait
+        for it. A person's wish stays and waits for its turn anew; loss alone is a reason no more.
+        """
+        answer = self._answers.get((record.key, Side.PREPARE, move.admitted_at or 0.0))
+        if answer is None or answer.ready or not self._may_stay(record, move):
+            return []
+        pod = self.spec.pod(record.pod)
+        why = quorum_objection(self.spec, self.world, pod, record.index)
+        if not why:
+            return []
+        self._note(record, replace(move, admitted_at=None) if move.by_operator else None)
+        return [f"{record.key} stays for now: {why}"]
+
+    def _may_stay(self, record: RecoveryRecord, move: Replacement) -> bool:
+        """Whether a pod instance runs at its old place, or may start there again."""
+        agent, home = move.agent, self.world.pods.get(record.key)
+        if agent is None or record.key in self.assessment.blocked:
+            return False
+        if alive := self.world.of_pod(record.key):
+            return all(task.state not in OUT_OF_REACH for task in alive)
+        known = self.world.agents.get(agent.id)
+        there = known is not None and known.lost_at is None and record.absent_since is None
+        at_home = home is not None and home.confirmed and home.agent.id == agent.id
+        return there and at_home and agent.id not in self.world.maintenance
 
     def _has_said(self, record: RecoveryRecord, side: Side, move: Replacement) -> bool:
         """Whether the workload is ready; of a pod instance without a place nothing is asked."""
@@ -272,6 +314,7 @@ class Mover:
         records = [
             *(found for found in records if found not in given_up),
             *(lost(replace(task, kill_asked=True), message, now, self.pace) for task in given_up),
+            *giving_up(self.world.agents, given_up),
         ]
         self.world.commit(records)
         for task in given_up:

@@ -122,6 +122,7 @@ def assess(
         hold = without_quorum.get(loss.pod.name, "")
         if not hold and not loss.going:
             hold = held or _cut_off(world, loss.agent, now)
+            hold = hold or _quorum_settles(spec, world, losses, loss.pod, now)
         reason = _due(loss, now, hold)
         if reason and (not loss.runs or has_elsewhere(loss.pod, loss.index, loss.agent)):
             move = Replacement(reason, now, agent=loss.agent)
@@ -222,13 +223,8 @@ def _quorums_lost(spec: ServiceSpec, world: World, losses: Sequence[Loss]) -> di
     for pod in spec.pods:
         if not pod.recovery.quorum:
             continue
-        # Before all of them have stood, those that have are the whole ensemble.
-        members = {index for index in pod.indices if has_stood(spec, world, pod, index)}
-        lost = [
-            loss
-            for loss in losses
-            if loss.pod.name == pod.name and not loss.runs and loss.index in members
-        ]
+        members = _members(spec, world, pod)
+        lost = _lost_of(losses, pod, members)
         left, needed = len(members) - len(lost), quorum_of(len(members))
         if not lost or left >= needed:
             continue
@@ -239,6 +235,52 @@ def _quorums_lost(spec: ServiceSpec, world: World, losses: Sequence[Loss]) -> di
             f" are needed; it is whole again when {hosts} come back{restore}"
         )
     return found
+
+
+def _members(spec: ServiceSpec, world: World, pod: PodSpec) -> set[int]:
+    """Before all of them have stood, those that have are the whole ensemble."""
+    return {index for index in pod.indices if has_stood(spec, world, pod, index)}
+
+
+def _lost_of(losses: Sequence[Loss], pod: PodSpec, members: set[int]) -> list[Loss]:
+    return [
+        loss
+        for loss in losses
+        if loss.pod.name == pod.name and not loss.runs and loss.index in members
+    ]
+
+
+def _quorum_settles(
+    spec: ServiceSpec, world: World, losses: Sequence[Loss], pod: PodSpec, now: float
+) -> str:
+    """Why a lost member is waited for although there is a quorum: there was none until just now.
+
+    What has brought some members back may bring this one back, too, and moments later.
+    """
+    if not pod.recovery.quorum:
+        return ""
+    members = _members(spec, world, pod)
+    away = {loss.index for loss in _lost_of(losses, pod, members)}
+    back = sorted(
+        at for index in members - away if (at := _back_since(world, pod, index, now)) is not None
+    )
+    missing = quorum_of(len(members)) - (len(members) - len(away) - len(back))
+    if not 0 < missing <= len(back):
+        return ""
+    return (
+        f"{pod.name} had lost its quorum until {moment(back[missing - 1])}: none of it is replaced"
+        f" before {moment(back[missing - 1] + _SETTLES)}"
+    )
+
+
+def _back_since(world: World, pod: PodSpec, index: int, now: float) -> float | None:
+    """Since when a member's agent is back; None if it was there all the time, or long enough."""
+    alive, home = world.of_pod(pod.instance(index)), world.pods.get(pod.instance(index))
+    agent = alive[0].agent if alive else home.agent if home is not None else None
+    known = world.agents.get(agent.id) if agent is not None else None
+    if known is None or _away_since(known, now) is None:
+        return None
+    return known.returned_at
 
 
 def _cut_off(world: World, agent: Agent, now: float) -> str:

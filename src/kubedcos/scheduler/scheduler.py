@@ -206,7 +206,10 @@ class Scheduler(Desk):
             if error.removed and self.world.cluster.deleting:
                 self._outlive_framework()
                 return
-            if error.removed or error.taken_over:
+            if error.removed and not self.world.tasks and not self.world.reservations:
+                # It was new when this program ended: nothing is lost but its id.
+                self.world.commit([replace(self.world.cluster, framework_id="")])
+            elif error.removed or error.taken_over:
                 raise
             self._say(f"Mesos refuses the framework: {error}", error=str(error))
         await self._pause(self._backoff.next())
@@ -221,6 +224,9 @@ class Scheduler(Desk):
             stack.push_async_callback(connection.close)
             stack.callback(self._unsubscribed)
             self._note_subscribed(connection)
+            if not framework_id:
+                kept = self.world.cluster.framework_id
+                await connection.call(translate.update_framework(self._settings, kept))
             reader = asyncio.create_task(self._read(connection))
             stack.push_async_callback(_cancelled, reader)
             while not self._deleted.is_set():
@@ -262,6 +268,7 @@ class Scheduler(Desk):
             self._departures.keep({}, ())
             sentence = await self._cycle.dismantle(connection)
             if not sentence:
+                self._cycle.leave_tasks()
                 await connection.call(translate.teardown())
                 self._forget()
                 return
@@ -336,6 +343,7 @@ class Scheduler(Desk):
         """
         now = self._clock.time()
         message = "Mesos has removed the framework"
+        self._cycle.leave_tasks()
         ended = [lost(task, message, now, self._pace) for task in self.world.alive]
         self.world.commit([replace(self.world.cluster, framework_id=""), *ended])
         for task in ended:

@@ -23,6 +23,8 @@ CAPABILITIES: Final = (
 """Without REGION_AWARE Mesos would offer only agents of the masters' region, silently."""
 
 _WEEK_SECONDS: Final = 7 * 24 * 3600.0
+UNOWNED_SECONDS: Final = 300.0
+"""For so long Mesos keeps a framework whose id may not be stored: nobody could ever remove it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,8 +298,9 @@ def _leaving(instance: str, world: World) -> bool:
 
 def _keeps_to(world: World, pod: PodSpec, index: int) -> Agent | None:
     """Where a pod instance without reservation is started again: where it ran, if that is there."""
-    record = world.recovery_of(pod.name, index)
-    agent = last_place(world, pod, index) if record.replacement is None else None
+    move = world.recovery_of(pod.name, index).replacement
+    waits = move is None or move.admitted_at is None
+    agent = last_place(world, pod, index) if waits else None
     if agent is None or pod.reserved or not _ended_there(world, pod, index):
         return None
     return agent if agent.id in world.agents and not world.is_lost(agent) else None
@@ -319,7 +320,7 @@ def _avoided(instance: str, world: World, *, returns: bool = False) -> dict[str,
     }
     record = world.recovery.get(instance)
     move = record.replacement if record is not None else None
-    if move is not None and move.agent is not None and not returns:
+    if move is not None and move.agent is not None and move.admitted_at is not None and not returns:
         avoided[move.agent.id] = f"is what {instance} leaves"
     return avoided
 

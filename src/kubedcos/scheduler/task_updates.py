@@ -27,7 +27,12 @@ _FAILURES: Final = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_ERROR"})
 
 @dataclass(frozen=True, slots=True)
 class TaskUpdate:
-    """News of a task, from a status update or a reconciliation."""
+    """News of a task, from a status update or a reconciliation.
+
+    Attributes:
+        away: for how many seconds its agent had been out of reach, by the masters' clocks; None if
+            it is not, or was not said.
+    """
 
     task_id: str
     state: str
@@ -35,6 +40,7 @@ class TaskUpdate:
     reason: str = ""
     healthy: bool | None = None
     addresses: tuple[str, ...] = ()
+    away: float | None = None
 
 
 def apply(record: TaskRecord, update: TaskUpdate, now: float, pace: Pace) -> TaskRecord:
@@ -77,8 +83,12 @@ def lost(record: TaskRecord, message: str, now: float, pace: Pace) -> TaskRecord
 
 
 def succeeded(record: TaskRecord) -> bool:
-    """Whether a task that was to end has ended well."""
-    return record.spec.goal is Goal.FINISHED and record.state == "TASK_FINISHED"
+    """Whether a task that was to end has ended well, and not while it was asked to end.
+
+    Then it is to run again, or elsewhere, whatever it had done when the wish came.
+    """
+    done = record.spec.goal is Goal.FINISHED and record.state == "TASK_FINISHED"
+    return done and not record.kill_asked
 
 
 def _is_behind(told: str, known: str) -> bool:

@@ -17,7 +17,7 @@ from kubedcos.model.offer import (
 )
 from kubedcos.model.service import DiskKind, TaskSpec
 from kubedcos.offers.requirement import CLUSTER_LABEL, POD_LABEL, TASK_LABEL
-from kubedcos.scheduler.settings import CAPABILITIES, FrameworkSettings
+from kubedcos.scheduler.settings import CAPABILITIES, UNOWNED_SECONDS, FrameworkSettings
 from kubedcos.scheduler.task_updates import TaskUpdate
 from kubedcos.scheduler.workload import Command, Launch
 
@@ -28,12 +28,16 @@ Mesos-DNS, browsers and others then read nothing of it."""
 
 
 def framework_info(settings: FrameworkSettings, framework_id: str) -> wire.FrameworkInfo:
-    """How the framework introduces itself; `framework_id` empty for the first time."""
+    """How the framework introduces itself; `framework_id` empty for the first time.
+
+    Until its id is stored nobody could ask for it again, and Mesos is to forget it soon.
+    """
+    timeout = settings.failover_timeout
     return wire.FrameworkInfo(
         user=settings.user,
         name=settings.name,
         id=wire.FrameworkID(framework_id) if framework_id else None,
-        failover_timeout=settings.failover_timeout,
+        failover_timeout=timeout if framework_id else min(timeout, UNOWNED_SECONDS),
         checkpoint=True,
         roles=settings.roles,
         hostname=settings.hostname or None,
@@ -68,6 +72,7 @@ def offer(message: wire.Offer) -> Offer:
         role=(message.allocation_info.role or "") if message.allocation_info else "",
         resources=tuple(part for found in message.resources if (part := resource(found))),
         unavailable_from=None if start is None else start / _NANOSECONDS,
+        port=message.url.address.port if message.url else 0,
     )
 
 
@@ -304,7 +309,19 @@ def task_update(status: wire.TaskStatus) -> TaskUpdate:
         reason=(status.reason or "").removeprefix("REASON_"),
         healthy=status.healthy,
         addresses=addresses,
+        away=_away(status),
     )
+
+
+def _away(status: wire.TaskStatus) -> float | None:
+    """How long an agent had been out of reach when this was said; None also of clocks that differ.
+
+    Both times are masters': the one that gave the agent up, and the one that speaks.
+    """
+    if status.unreachable_time is None or status.timestamp is None:
+        return None
+    seconds = status.timestamp - status.unreachable_time.nanoseconds / _NANOSECONDS
+    return seconds if seconds >= 0 else None
 
 
 def kill(task_id: str, agent_id: str) -> wire.Call:
@@ -365,6 +382,12 @@ def revive(roles: Sequence[str]) -> wire.Call:
 def suppress(roles: Sequence[str]) -> wire.Call:
     """SUPPRESS."""
     return wire.Call(type="SUPPRESS", suppress=wire.CallRoles(tuple(roles)))
+
+
+def update_framework(settings: FrameworkSettings, framework_id: str) -> wire.Call:
+    """UPDATE_FRAMEWORK: its id is stored, and Mesos is to keep it for as long as is wished."""
+    body = wire.CallSubscribe(framework_info=framework_info(settings, framework_id))
+    return wire.Call(type="UPDATE_FRAMEWORK", update_framework=body)
 
 
 def teardown() -> wire.Call:

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from kubedcos.model.offer import Agent, Offer, Resource, millis_of
+from kubedcos.model.offer import Agent, Offer, millis_of
 from kubedcos.model.service import ServiceSpec
 from kubedcos.offers.evaluation import AgentOffers, Outcome, group
-from kubedcos.offers.pool import size
 from kubedcos.offers.requirement import KnownAgent, Surroundings
-from kubedcos.scheduler import history
+from kubedcos.scheduler import history, known_agents
 from kubedcos.scheduler.heard import Heard
 from kubedcos.scheduler.history import Considered
 from kubedcos.scheduler.task_index import TaskIndex, launch_of, place, running
@@ -33,7 +32,6 @@ from kubedcos.state.records import (
 from kubedcos.state.store import Change, StateError, Store
 
 _UNAVAILABILITY_LASTS: Final = 300.0
-_LOST_LONG: Final = 30 * 24 * 3600.0
 __all__ = ["Heard", "Record", "World", "launch_of", "place", "running"]
 
 
@@ -61,6 +59,7 @@ class World:
         self.recovery = dict(memory.recovery)
         self._index = TaskIndex(self.tasks.values(), self.pods.values())
         self._known: tuple[KnownAgent, ...] | None = None
+        self._addresses = known_agents.Addresses(self.agents.values())
         self._batch: dict[tuple[str, str], Change] | None = None
         self._dropped = False
         self.interruptions = dict(memory.interruptions)
@@ -149,6 +148,7 @@ class World:
             self._index.note_pod(record)
         elif isinstance(record, AgentRecord):
             self._known = None
+            self._addresses.note(old, None if gone else record)
 
     def tell(self, instance: str, what: str) -> None:
         """Remember something of a pod instance; it is stored with the next notable change."""
@@ -190,6 +190,7 @@ class World:
             table.clear()
         self._index = TaskIndex((), ())
         self._known = None
+        self._addresses = known_agents.Addresses(())
         self.cluster = ClusterRecord()
 
     def task(self, task_id: str) -> TaskRecord | None:
@@ -246,22 +247,28 @@ class World:
     def take_offers(self, offers: Iterable[Offer], now: float) -> None:
         """Remember offers, and what their agents have."""
         news = tuple(offers)
+        ports = {offer.agent.id: offer.port for offer in news}
         for offer in news:
             self.heard.take_offer(offer)
         changed = []
+        others: dict[str, Agent] = {}
         for found in group(news):
-            known = self.agents.get(found.agent.id)
-            largest = _largest(known.largest if known else {}, found.resources)
-            seen = replace(known or AgentRecord(found.agent), agent=found.agent, largest=largest)
+            agent = found.agent
+            known = self.agents.get(agent.id)
+            seen = known_agents.offered(known, agent, ports[agent.id], found.resources)
             if seen.lost_at is not None:
                 seen = self._returned(seen, now)
             if seen != known:
                 changed.append(replace(seen, seen_at=now))
+            others |= dict.fromkeys(self._addresses.others(seen), agent)
             if found.unavailable_from is None:
-                self.heard.unavailable.pop(found.agent.id, None)
+                self.heard.unavailable.pop(agent.id, None)
             else:
-                self.heard.unavailable[found.agent.id] = (found.unavailable_from, now)
+                self.heard.unavailable[agent.id] = (found.unavailable_from, now)
         self.commit(changed)
+        for agent_id, heir in others.items():
+            self.lose_agent(self.agents[agent_id].agent, now)
+            self.forget_agent(agent_id, heir)
 
     def offers(self) -> tuple[AgentOffers, ...]:
         """Offers at hand by agent."""
@@ -301,7 +308,32 @@ class World:
         """An agent is out of reach; its tasks are another matter."""
         known = self.agents.get(agent.id, AgentRecord(agent, seen_at=at))
         if known.lost_at is None:
-            self.commit([replace(known, lost_at=at)], self._long_lost(at))
+            self.commit(
+                [replace(known, lost_at=at)], known_agents.long_lost(self.agents.values(), at)
+            )
+
+    def forget_agent(self, agent_id: str, heir: Agent | None = None) -> None:
+        """An agent is no more: nor are reservations there, unless its heir offers them.
+
+        Where one of ours may run or has its home, recovery has its say first.
+
+        Args:
+            agent_id: the agent.
+            heir: who has its address now, perhaps with reservations that its disk has kept.
+        """
+        known = self.agents.get(agent_id)
+        homes = (home.agent.id for home in self.pods.values() if not self.cluster.deleting)
+        if known is None or agent_id in homes or self.on_agent(agent_id):
+            return
+        left = [asked for asked in self.reservations.values() if asked.agent.id == agent_id]
+        if heir is None:
+            self.commit(remove=[known, *left])
+        else:
+            self.commit([replace(asked, agent=heir) for asked in left], [known])
+
+    def empty_agents(self) -> list[str]:
+        """Ids of the agents known that nothing of ours may run on."""
+        return [agent_id for agent_id in self.agents if not self.on_agent(agent_id)]
 
     def is_lost(self, agent: Agent) -> bool:
         """Whether an agent is known to be out of reach."""
@@ -324,7 +356,8 @@ class World:
 
     def _returned(self, known: AgentRecord, at: float) -> AgentRecord:
         self.heard.returned.add(known.agent.id)
-        return replace(known, lost_at=None, returned_at=at, was_lost_at=known.lost_at)
+        self.heard.away.pop(known.agent.id, None)
+        return known_agents.returned(known, at)
 
     def maintained(self, lead: float, now: float) -> dict[str, float]:
         """Agents that are to be maintained within `lead` seconds, and from when on.
@@ -336,14 +369,6 @@ class World:
             for agent_id, (start, heard_at) in self.heard.unavailable.items()
             if start - lead <= now and now - heard_at < _UNAVAILABILITY_LASTS
         }
-
-    def _long_lost(self, now: float) -> list[AgentRecord]:
-        """Agents that were lost so long ago that they are of no interest."""
-        return [
-            found
-            for found in self.agents.values()
-            if found.lost_at is not None and now - found.lost_at > _LOST_LONG
-        ]
 
     def _table(self, record: Record) -> dict[str, Any]:
         return self._tables()[address(record)[0]]
@@ -370,13 +395,3 @@ def _held(tasks: Iterable[TaskRecord]) -> dict[str, dict[str, dict[str, int]]]:
         there["cpus"] += millis_of(task.spec.cpus)
         there["mem"] += millis_of(task.spec.mem_mb)
     return found
-
-
-def _largest(known: Mapping[str, int], resources: Iterable[Resource]) -> dict[str, int]:
-    offered: dict[str, int] = {}
-    for resource in resources:
-        if resource.name in ("cpus", "mem", "disk"):
-            offered[resource.name] = offered.get(resource.name, 0) + size(resource)
-    return {
-        name: max(known.get(name, 0), offered.get(name, 0)) for name in sorted({*known, *offered})
-    }

@@ -141,7 +141,7 @@ def cluster_names(store: Store) -> tuple[str, ...]:
 
 
 def leftovers(store: Store) -> dict[str, LeftoverRecord]:
-    """What deleted clusters have left behind, by reservation id."""
+    """What deleted clusters have left behind, by id."""
     return _load(store, LEFTOVERS, LEFTOVER, LeftoverRecord, {})
 
 

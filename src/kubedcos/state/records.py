@@ -211,12 +211,15 @@ class ReservationRecord:
 
 @dataclass(frozen=True, slots=True)
 class LeftoverRecord:
-    """A reservation of a cluster that is gone, on an agent that was lost; keyed by its id.
+    """What a cluster that is gone left on an agent that was lost; keyed by its id.
 
     Attributes:
+        id: of a reservation; of tasks the framework's and the agent's.
         role: the Mesos role that it was made for.
         masters: of the Mesos that it is in.
+        pod_instance: whose it was; of tasks of several the names with commas.
         left_at: when the cluster's deletion stopped to wait for it, seconds since 1970.
+        framework_id: of tasks, whose framework was torn down without them; empty of a reservation.
     """
 
     id: str
@@ -226,6 +229,7 @@ class LeftoverRecord:
     pod_instance: str
     agent: Agent
     left_at: float = 0.0
+    framework_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +348,8 @@ class AgentRecord:
         lost_at: since when it is out of reach; None while it is there.
         returned_at: when it was back after it had been out of reach; None if it never was.
         was_lost_at: since when it had been out of reach then.
+        port: of the agent at its address; 0 if it was never heard of.
+        gave_up: tasks there were given up while it was out of reach, and may run on.
     """
 
     agent: Agent
@@ -352,3 +358,5 @@ class AgentRecord:
     lost_at: float | None = None
     returned_at: float | None = None
     was_lost_at: float | None = None
+    port: int = 0
+    gave_up: bool = False

@@ -160,6 +160,12 @@ class Story:
         }
 
 
+def shown(master: Http) -> dict[str, Any]:
+    """Our framework, as the master has it."""
+    frameworks = master.get("/state").json["frameworks"]
+    return next(found for found in frameworks if found["name"] == ROLE)
+
+
 @pytest.mark.contract(behaviour="staging")
 def test_a_service_is_staged_kept_and_deleted_without_a_trace(
     cluster: Cluster, master: Http, tmp_path: Path
@@ -172,6 +178,8 @@ def test_a_service_is_staged_kept_and_deleted_without_a_trace(
         assert {first[f"node-{at}-one"]["region"] for at in (0, 1)} == {"dc-a", "dc-b"}
         assert first["store-0-peer"]["region"] == "dc-a"
         assert first["job-0-once"]["state"] == "TASK_FINISHED"
+        # Subscribed with less than that, and raised when the framework's id was stored.
+        assert shown(master)["failover_timeout"] == told.settings.failover_timeout
 
         await told.end()
         told.start()

@@ -84,6 +84,13 @@ def test_a_task_that_was_to_end_has_succeeded() -> None:
     assert not succeeded(heard(job, "TASK_FAILED"))
 
 
+def test_a_task_that_ends_well_while_it_is_asked_to_end_is_to_run_again() -> None:
+    job = replace(NEW, spec=replace(NEW.spec, goal=Goal.FINISHED), kill_asked=True, failures=3)
+    done = heard(job, "TASK_FINISHED")
+    assert not succeeded(done)
+    assert (done.failures, done.not_before, done.alive) == (0, 0.0, False)
+
+
 def test_readiness_ends_with_the_task() -> None:
     assert not heard(replace(NEW, ready=True), "TASK_KILLED").ready
 

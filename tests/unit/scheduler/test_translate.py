@@ -150,7 +150,7 @@ def test_the_framework_introduces_itself() -> None:
     first = sent(translate.framework_info(settings, ""))
     assert "id" not in first
     assert first["roles"] == ["k8s"]
-    assert (first["checkpoint"], first["failover_timeout"]) == (True, 604800.0)
+    assert (first["checkpoint"], first["failover_timeout"]) == (True, 300.0)
     assert {entry["type"] for entry in first["capabilities"]} == {
         "MULTI_ROLE",
         "RESERVATION_REFINEMENT",
@@ -188,3 +188,21 @@ def test_an_update_tells_addresses_and_reason() -> None:
     update = translate.task_update(wire.decode(text, wire.TaskStatus))
     assert update.addresses == ("10.0.0.9",)
     assert (update.reason, update.message, update.healthy) == ("GC_ERROR", "m", False)
+
+
+def test_how_long_an_agent_is_away_is_told_by_the_masters_clocks() -> None:
+    lost = wire.TaskStatus(wire.TaskID("t"), "TASK_UNREACHABLE", timestamp=1000.0)
+    assert translate.task_update(lost).away is None
+    since = msgspec.structs.replace(lost, unreachable_time=wire.TimeInfo(940_500_000_000))
+    assert translate.task_update(since).away == 59.5
+    other = msgspec.structs.replace(since, timestamp=900.0)
+    assert translate.task_update(other).away is None
+
+
+def test_the_framework_is_kept_as_long_as_is_wished_once_its_id_is_stored() -> None:
+    settings = FrameworkSettings("k8s", "k8s", "m1:5050", failover_timeout=60.0)
+    assert translate.framework_info(settings, "").failover_timeout == 60.0
+    call = translate.update_framework(replace(settings, failover_timeout=900.0), "F-1")
+    assert call.update_framework is not None
+    assert call.update_framework.framework_info.id == wire.FrameworkID("F-1")
+    assert call.update_framework.framework_info.failover_timeout == 900.0

@@ -12,7 +12,7 @@ from kubedcos.model.service import ServiceSpec, TaskSpec
 from kubedcos.scheduler.world import World
 from kubedcos.state import documents
 from kubedcos.state.memory import MemoryStore
-from kubedcos.state.records import PodRecord, TaskRecord
+from kubedcos.state.records import PodRecord, ReservationRecord, TaskRecord
 from kubedcos.state.store import Change, StateError
 
 SPEC = ServiceSpec("k8s", "k8s", (), ())
@@ -135,3 +135,62 @@ def test_offers_of_an_agent_stand_together() -> None:
     assert [found.offer_ids for found in world.offers()] == [("O3",)]
     world.forget_offers(["O3"])
     assert world.offers() == ()
+
+
+B1 = replace(A1, id="S-b1", address="10.0.0.1")
+HEIR = replace(B1, id="S-b2")
+KEPT = ReservationRecord("r-1", "pod-0", B1)
+
+
+def heard_of(agent: Agent, port: int = 5051) -> Offer:
+    return Offer(f"O-{agent.id}", agent, "k8s", (), port=port)
+
+
+def test_an_agent_at_the_address_of_another_takes_its_place_and_what_its_disk_may_have() -> None:
+    store = MemoryStore()
+    world = World(store, SPEC)
+    world.take_offers([heard_of(B1)], 1.0)
+    world.commit([KEPT])
+    world.take_offers([heard_of(HEIR)], 2.0)
+    assert set(world.agents) == {"S-b2"}
+    assert world.reservations == {"r-1": replace(KEPT, agent=HEIR)}
+    assert World(store, SPEC).agents == world.agents
+
+
+@pytest.mark.parametrize("port", [5052, 0])
+def test_agents_with_ports_of_their_own_share_an_address(port: int) -> None:
+    world = World(MemoryStore(), SPEC)
+    world.take_offers([heard_of(B1)], 1.0)
+    world.take_offers([heard_of(HEIR, port)], 2.0)
+    assert set(world.agents) == {"S-b1", "S-b2"}
+
+
+@pytest.mark.parametrize(
+    "ours", [replace(TASK, agent=B1), PodRecord("pod", 0, B1, "r-1", confirmed=True)]
+)
+def test_what_ours_have_of_an_agent_that_is_no_more_is_left_to_recovery(
+    ours: TaskRecord | PodRecord,
+) -> None:
+    world = World(MemoryStore(), SPEC)
+    world.take_offers([heard_of(B1)], 1.0)
+    world.commit([ours, KEPT])
+    world.take_offers([heard_of(HEIR)], 2.0)
+    assert world.is_lost(B1)
+    assert world.reservations == {"r-1": KEPT}
+    world.commit(
+        [replace(ours, ended_at=3.0)] if isinstance(ours, TaskRecord) else [],
+        [ours] if isinstance(ours, PodRecord) else [],
+    )
+    world.take_offers([heard_of(HEIR)], 4.0)
+    assert set(world.agents) == {"S-b2"}
+
+
+def test_a_deletion_waits_for_no_agent_that_is_no_more() -> None:
+    world = World(MemoryStore(), SPEC)
+    world.take_offers([heard_of(B1)], 1.0)
+    world.commit([KEPT, PodRecord("pod", 0, B1, "r-1", confirmed=True)])
+    world.forget_agent(B1.id)
+    assert world.reservations == {"r-1": KEPT}
+    world.commit([replace(world.cluster, deleting=True)])
+    world.forget_agent(B1.id)
+    assert world.reservations == {}
