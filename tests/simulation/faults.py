@@ -205,12 +205,14 @@ class Update:
         nodes: how many Kubernetes nodes there are to be; None: as many as before.
         pods: names of pods whose tasks have other options from now on.
         larger: these tasks get more CPU and memory than at first; else what they had at first.
+        grows: the cluster becomes highly available, and stays so.
     """
 
     at: float
     nodes: int | None = None
     pods: tuple[str, ...] = ()
     larger: bool = False
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

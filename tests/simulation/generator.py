@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from .faults import (
@@ -43,6 +44,8 @@ _ENDS: Final = ("TASK_FAILED", "TASK_KILLED", "TASK_FINISHED")
 _SHORT: Final = (2.0, 40.0)
 """Shorter than Mesos needs to give an agent up: five pings of 15 seconds."""
 _LONG: Final = (90.0, 400.0)
+_GROWS: Final = 0.25
+"""How many of the clusters that are not highly available become so."""
 _PODS: Final = ("etcd", "kube-apiserver", "bindings", "kube-node", "addons")
 
 
@@ -148,6 +151,10 @@ def schedule(seed: int) -> Schedule:
     for _ in range(count):
         [(_, make)] = chance.choices(_MAKERS, weights)
         made.append(make(chance, setting, round(chance.uniform(0, within), 2)))
+    # Last, so that seeds in which it does not happen are what they were before there was this.
+    if etcd == 1 and chance.random() < _GROWS:
+        made.append(Update(round(chance.uniform(0, within), 2), grows=True))
+        setting = replace(setting, local=setting.local + 2)
     made.sort(key=lambda fault: fault.at)
     return Schedule(seed, setting, _survivable(setting, made))
 
