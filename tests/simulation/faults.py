@@ -122,6 +122,13 @@ class SchedulerKilled:
 
 
 @dataclass(frozen=True, slots=True)
+class Rival:
+    """The scheduler that leads is cut off from ZooKeeper and runs on; soon another one leads."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFails:
     """Every write to the store fails: the disk is full, or ZooKeeper has no quorum."""
 
@@ -252,6 +259,7 @@ Fault = (
     | RegionCut
     | MasterEnds
     | SchedulerKilled
+    | Rival
     | StoreFails
     | StoreSlow
     | ClockJumps

@@ -25,6 +25,7 @@ from .faults import (
     Operator,
     PlanVerb,
     RegionCut,
+    Rival,
     Schedule,
     SchedulerCut,
     SchedulerKilled,
@@ -46,6 +47,8 @@ _SHORT: Final = (2.0, 40.0)
 _LONG: Final = (90.0, 400.0)
 _GROWS: Final = 0.25
 """How many of the clusters that are not highly available become so."""
+_RIVALS: Final = 0.2
+"""In how many runs another scheduler takes over while the former one lives."""
 _PODS: Final = ("etcd", "kube-apiserver", "bindings", "kube-node", "addons")
 
 
@@ -155,6 +158,8 @@ def schedule(seed: int) -> Schedule:
     if etcd == 1 and chance.random() < _GROWS:
         made.append(Update(round(chance.uniform(0, within), 2), grows=True))
         setting = replace(setting, local=setting.local + 2)
+    if chance.random() < _RIVALS:
+        made.append(Rival(round(chance.uniform(0, within), 2)))
     made.sort(key=lambda fault: fault.at)
     return Schedule(seed, setting, _survivable(setting, made))
 
