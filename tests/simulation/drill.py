@@ -17,18 +17,20 @@ import httpx2
 
 from kubedcos.api.leftovers import LOOK_EVERY, Leftovers
 from kubedcos.embedded.master.app import MasterApp
-from kubedcos.mesos.client import Connection, Connector
+from kubedcos.mesos.client import Connection, Connector, SubscriptionEnded
 from kubedcos.mesos.detector import ListDetector
 from kubedcos.mesos.freeing import MasterOperator
 from kubedcos.model.service import Goal
+from kubedcos.scheduler.fencing import FencedConnector
 from kubedcos.scheduler.scheduler import Scheduler
-from kubedcos.scheduler.settings import Pace
+from kubedcos.scheduler.settings import UNOWNED_SECONDS, Pace
 from kubedcos.state.store import StateError, Store
 
 from .faults import Schedule, Setting, Update
 from .happening import Happening
 from .journal import Journal
 from .link import Link, TroubledConnector
+from .lock import LockedStore, Seat
 from .options import Options, service_of
 from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedMesos
 from .stage import Crash, CrashingConnector, CrashingStore, Effects, Stage, play
@@ -98,10 +100,12 @@ class _Watched(Scheduler):
     """The scheduler itself, looked at after each cycle."""
 
     watcher: Watcher
+    seat: Seat
 
     async def _turn(self, connection: Connection) -> None:
         await super()._turn(connection)
-        self.watcher.cycle(self)
+        if not self.seat.lost.is_set():
+            self.watcher.cycle(self)
 
 
 class Drill(Stage):
@@ -119,6 +123,7 @@ class Drill(Stage):
         setting = schedule.setting
         self.configurations = [Options(setting.nodes)]
         spec = service_of(setting, self.configurations)
+        self.seat = Seat()
         super().__init__(spec, agents(setting), seed=schedule.seed, flags=MASTER_FLAGS)
         self.mesos.patience = setting.replace_after
         self.workload.ready_after = setting.ready_after
@@ -129,6 +134,7 @@ class Drill(Stage):
         self._know_tasks()
         self.mesos.take = self.watcher.taking(self.mesos.take)  # type: ignore[method-assign]
         self.effects = Effects()
+        self.deposed: set[asyncio.Task[None]] = set()
         self.down = RESTART
         self.begins_anew = False
         self.wants_delete = False
@@ -152,6 +158,8 @@ class Drill(Stage):
 
     def begin_anew(self) -> None:
         """The scheduler ends, and another one reads what is stored."""
+        for old in self.deposed:
+            old.cancel()
         if self._running is not None and not (self._running.done() or self.effects.dead):
             self.begins_anew = True
             self._running.cancel()
@@ -179,10 +187,11 @@ class Drill(Stage):
         return Behaviour(runs_after / 2, runs_after, ends_after=ends_after)
 
     def _store(self, effects: Effects) -> Store:
-        return CrashingStore(self.watched, effects)
+        return CrashingStore(LockedStore(self.watched, self.seat), effects)
 
     def _connector(self, effects: Effects) -> Connector:
-        return CrashingConnector(TroubledConnector(self.link, self.mesos), effects)
+        there = TroubledConnector(self.link, self.mesos)
+        return CrashingConnector(FencedConnector(there, self.seat.prove), effects)
 
     async def run(self) -> Outcome:
         """Live through it all; findings end it early."""
@@ -194,7 +203,10 @@ class Drill(Stage):
         finally:
             seconds = asyncio.get_running_loop().time()
             keeper.cancel()
-            await asyncio.gather(keeper, *self.wishes, return_exceptions=True)
+            for old in self.deposed:
+                old.cancel()
+            left = (keeper, *self.deposed, *self.wishes)
+            await asyncio.gather(*left, return_exceptions=True)
             await self.close()
         findings = (*self.watcher.findings, *self.mesos.violations)
         return Outcome(
@@ -226,6 +238,9 @@ class Drill(Stage):
         await self._until(keeper.done, GONE_WITHIN, "the delete does not end")
         await asyncio.sleep(5)
         await self._collect()
+        if self.mesos.engine.state.frameworks:
+            # One whose id nobody could store is forgotten by Mesos.
+            await asyncio.sleep(UNOWNED_SECONDS)
         self.watcher.deleted()
 
     async def _collect(self) -> None:
@@ -259,11 +274,11 @@ class Drill(Stage):
     async def _keep_running(self) -> None:
         """Start the scheduler again whenever it ends, until the cluster is deleted."""
         while True:
-            self.effects = Effects()
+            self.effects, self.seat = Effects(), Seat()
             try:
                 self.scheduler = scheduler = self._scheduler(self.effects)
                 assert isinstance(scheduler, _Watched)
-                scheduler.watcher = self.watcher
+                scheduler.watcher, scheduler.seat = self.watcher, self.seat
             except StateError:
                 await asyncio.sleep(RESTART)
                 continue
@@ -271,7 +286,8 @@ class Drill(Stage):
             self._running = asyncio.create_task(self.scheduler.run())
             if self.wants_delete:
                 self._wish()
-            await asyncio.wait({self._running})
+            if await self._is_deposed():
+                continue
             self.effects.dead = True
             error = None if self._running.cancelled() else self._running.exception()
             self.journal.note("process", f"ends: {error!r}".encode())
@@ -287,6 +303,27 @@ class Drill(Stage):
             if not isinstance(error, Crash | StateError):
                 self.watcher.find(f"the scheduler ended: {error!r}")
             await asyncio.sleep(self.down if isinstance(error, Crash) else RESTART)
+
+    async def _is_deposed(self) -> bool:
+        """Wait until the scheduler ends, or loses its place; then it runs on until it notices."""
+        lost = asyncio.create_task(self.seat.lost.wait())
+        await asyncio.wait({self._running, lost}, return_when=asyncio.FIRST_COMPLETED)
+        lost.cancel()
+        if self._running.done():
+            return False
+        self.journal.note("process", b"is deposed")
+        self.deposed.add(self._running)
+        self._running.add_done_callback(self._noticed)
+        for wish in list(self.wishes):
+            wish.cancel()
+        await asyncio.gather(*self.wishes, return_exceptions=True)
+        return True
+
+    def _noticed(self, old: asyncio.Task[None]) -> None:
+        self.deposed.discard(old)
+        error = None if old.cancelled() else old.exception()
+        if error is not None and not isinstance(error, Crash | StateError | SubscriptionEnded):
+            self.watcher.find(f"the deposed scheduler ended: {error!r}")
 
     async def _until(self, condition: Callable[[], bool], seconds: float, complaint: str) -> None:
         """Wait in virtual time; findings, and waiting in vain, end the run."""

@@ -122,6 +122,13 @@ class SchedulerKilled:
 
 
 @dataclass(frozen=True, slots=True)
+class Rival:
+    """The scheduler that leads is cut off from ZooKeeper and runs on; soon another one leads."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFails:
     """Every write to the store fails: the disk is full, or ZooKeeper has no quorum."""
 
@@ -205,12 +212,14 @@ class Update:
         nodes: how many Kubernetes nodes there are to be; None: as many as before.
         pods: names of pods whose tasks have other options from now on.
         larger: these tasks get more CPU and memory than at first; else what they had at first.
+        grows: the cluster becomes highly available, and stays so.
     """
 
     at: float
     nodes: int | None = None
     pods: tuple[str, ...] = ()
     larger: bool = False
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +259,7 @@ Fault = (
     | RegionCut
     | MasterEnds
     | SchedulerKilled
+    | Rival
     | StoreFails
     | StoreSlow
     | ClockJumps

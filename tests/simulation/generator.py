@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from .faults import (
@@ -24,6 +25,7 @@ from .faults import (
     Operator,
     PlanVerb,
     RegionCut,
+    Rival,
     Schedule,
     SchedulerCut,
     SchedulerKilled,
@@ -43,6 +45,10 @@ _ENDS: Final = ("TASK_FAILED", "TASK_KILLED", "TASK_FINISHED")
 _SHORT: Final = (2.0, 40.0)
 """Shorter than Mesos needs to give an agent up: five pings of 15 seconds."""
 _LONG: Final = (90.0, 400.0)
+_GROWS: Final = 0.25
+"""How many of the clusters that are not highly available become so."""
+_RIVALS: Final = 0.2
+"""In how many runs another scheduler takes over while the former one lives."""
 _PODS: Final = ("etcd", "kube-apiserver", "bindings", "kube-node", "addons")
 
 
@@ -148,6 +154,12 @@ def schedule(seed: int) -> Schedule:
     for _ in range(count):
         [(_, make)] = chance.choices(_MAKERS, weights)
         made.append(make(chance, setting, round(chance.uniform(0, within), 2)))
+    # Last, so that seeds in which it does not happen are what they were before there was this.
+    if etcd == 1 and chance.random() < _GROWS:
+        made.append(Update(round(chance.uniform(0, within), 2), grows=True))
+        setting = replace(setting, local=setting.local + 2)
+    if chance.random() < _RIVALS:
+        made.append(Rival(round(chance.uniform(0, within), 2)))
     made.sort(key=lambda fault: fault.at)
     return Schedule(seed, setting, _survivable(setting, made))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kubedcos.errors import InvalidInput, Refused
 from kubedcos.plan.interruption import Verb
 from kubedcos.scheduler.steering import Operator as Person
+from kubedcos.state.session import DEFAULT_TIMEOUT
 from kubedcos.state.store import Deposed, StateError
 
 from . import faults
@@ -136,6 +137,12 @@ class Happening:
         if not effects.dead:
             self._drill.down = fault.lasts
             effects.limit = effects.count + fault.effect
+
+    async def _rival(self, _fault: faults.Rival) -> None:
+        seat = self._drill.seat
+        seat.cut()
+        await asyncio.sleep(DEFAULT_TIMEOUT)
+        seat.lost.set()
 
     async def _store_fails(self, fault: faults.StoreFails) -> None:
         self._failing += 1
@@ -273,6 +280,7 @@ class Happening:
         faults.RegionCut: _region_cut,
         faults.MasterEnds: _master_ends,
         faults.SchedulerKilled: _scheduler_killed,
+        faults.Rival: _rival,
         faults.StoreFails: _store_fails,
         faults.StoreSlow: _store_slow,
         faults.ClockJumps: _clock_jumps,

@@ -17,18 +17,20 @@ class Options:
 
     Attributes:
         nodes: how many Kubernetes nodes there are to be.
+        grown: it has become highly available: three members of etcd and three API servers.
         pods: by name of a pod that was ever changed, how often, and whether it is larger now.
     """
 
     nodes: int
     pods: Mapping[str, tuple[int, bool]] = field(default_factory=dict)
+    grown: bool = False
 
     def after(self, update: Update) -> Options:
         """The configuration after an update."""
         times = {name: self.pods.get(name, (0, False))[0] for name in update.pods}
         pods = {name: (count + 1, update.larger) for name, count in times.items()}
         nodes = self.nodes if update.nodes is None else update.nodes
-        return Options(nodes, {**self.pods, **pods})
+        return Options(nodes, {**self.pods, **pods}, self.grown or update.grows)
 
 
 def service_of(setting: Setting, past: Sequence[Options]) -> ServiceSpec:
@@ -37,7 +39,8 @@ def service_of(setting: Setting, past: Sequence[Options]) -> ServiceSpec:
     What was launched with an earlier one is outdated where its pod's options were other ones.
     """
     options = past[-1]
-    spec = service(options.nodes, setting.etcd)
+    members, servers = (3, 3) if options.grown else (setting.etcd, 1)
+    spec = service(options.nodes, members, servers)
     outdated = {
         (number, pod.name, task.name): f"options of {pod.name} have changed"
         for number, earlier in enumerate(past[:-1], 1)

@@ -325,7 +325,7 @@ class SimulatedMesos:
 
     def plant(self, name: str, hostname: str, *, silent: bool = False) -> None:
         """A task that Mesos has and the scheduler never heard of; a silent one says nothing."""
-        [framework] = self.engine.state.frameworks.values()
+        *_, framework = self.engine.state.frameworks.values()
         agent = self._real[hostname]
         task_id = wire.TaskID(f"{name}__1")
         info = wire.TaskInfo(name, task_id, wire.AgentID(self._id(hostname)))

@@ -50,7 +50,9 @@ def task(name: str, cpus: float = 0.5, mem_mb: int = 512, **more: object) -> Tas
     return TaskSpec(name, f"kind-{name}", cpus, mem_mb, 256, **more)  # type: ignore[arg-type]
 
 
-def service(nodes: int = 2, members: int = 1, **node_placement: object) -> ServiceSpec:
+def service(
+    nodes: int = 2, members: int = 1, servers: int = 1, **node_placement: object
+) -> ServiceSpec:
     """etcd on a volume, a control plane, nodes over regions, and an add-on that ends."""
     local = PlacementSpec(local_region=True)
     placement = PlacementSpec(**{"spread_by": "region", **node_placement})  # type: ignore[arg-type]
@@ -62,7 +64,12 @@ def service(nodes: int = 2, members: int = 1, **node_placement: object) -> Servi
             (task("peer", ports=(PortSpec("client", 2379), PortSpec("x")), volumes=(volume,)),),
             local,
         ),
-        PodSpec("kube-apiserver", 1, (task("instance", ports=(PortSpec("https", 6443),)),), local),
+        PodSpec(
+            "kube-apiserver",
+            servers,
+            (task("instance", ports=(PortSpec("https", 6443),)),),
+            local,
+        ),
         PodSpec("bindings", 1, (task("apply", goal=Goal.FINISHED),), local),
         PodSpec(
             "kube-node", nodes, (task("kubelet", 1.0, 2048), task("proxy"), task("dns")), placement
@@ -73,7 +80,11 @@ def service(nodes: int = 2, members: int = 1, **node_placement: object) -> Servi
     )
     phases = (
         phase("etcd", Strategy.SERIAL, *(("etcd", index, ("peer",)) for index in range(members))),
-        phase("apiserver", Strategy.PARALLEL, ("kube-apiserver", 0, ("instance",))),
+        phase(
+            "apiserver",
+            Strategy.PARALLEL,
+            *(("kube-apiserver", index, ("instance",)) for index in range(servers)),
+        ),
         phase("mandatory-addons", Strategy.SERIAL, ("bindings", 0, ("apply",))),
         phase(
             "node",

@@ -20,8 +20,20 @@ from kubedcos.state.records import TaskRecord
 from kubedcos.state.store import Change
 
 from .drill import run
-from .faults import AgentCut, Operator, Schedule, SchedulerKilled, Setting, TaskEnds
+from .faults import (
+    AgentCut,
+    Fault,
+    MasterEnds,
+    Operator,
+    Rival,
+    Schedule,
+    SchedulerCut,
+    SchedulerKilled,
+    Setting,
+    TaskEnds,
+)
 from .generator import schedule
+from .lock import Seat
 from .shrinking import shrink
 from .soak import Summary, complaint, run_seed, soak
 from .stage import CrashingStore
@@ -123,6 +135,23 @@ def test_a_member_that_is_ended_without_asking_the_others_is_found(
     setting = Setting(etcd=3, nodes=1, replace_after=100.0)
     faults = AgentCut(40.0, 30.0, "a1"), Operator(50.0, 1.0, "restart", "etcd-2")
     assert "members are left" in str(run(Schedule(1, setting, faults)).findings)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        (Rival(60.0), MasterEnds(61.0, 20.0)),
+        (Rival(5.0), SchedulerCut(6.0, 8.0)),
+    ],
+)
+def test_a_scheduler_that_acts_although_another_one_leads_is_found(
+    faults: tuple[Fault, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Schedule(1, Setting(etcd=1, nodes=2), faults)
+    assert run(found).findings == ()
+    monkeypatch.setattr(Seat, "prove", lambda _: None)
+    monkeypatch.setattr(Seat, "take_part", lambda _: None)
+    assert run(found).findings != ()
 
 
 def test_a_failing_schedule_is_made_smaller() -> None:
