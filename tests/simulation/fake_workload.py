@@ -148,10 +148,11 @@ class FakeWorkload:
         if departure.returns:
             side = {"prepare": "empty", "finish": "take back"}[side]
         self.departures.append((side, instance, departure.place.hostname))
-        self.cordoned.add(instance)
+        if departure.pod != "etcd":  # a member is no node
+            self.cordoned.add(instance)
         why = self.stays.get(instance, "")
         if side in ("take back", "finish") and not why:
-            self.cordoned.remove(instance)
+            self.cordoned.discard(instance)
         return Readiness(ready=not why, reason=why)
 
     def task_ended(self, task_id: str) -> None:

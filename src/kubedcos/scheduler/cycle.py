@@ -300,7 +300,7 @@ class Cycle:
         if asked:
             tasks = {task.task_id: task.agent.id for task in asked}
             await connection.call(translate.reconcile(tasks))
-        if agents := self.roll_call.due(self.world.empty_agents, now):
+        if agents := self.roll_call.due(self.world.unheard_agents, now):
             questions = {roll_call.question(agent_id): agent_id for agent_id in agents}
             await connection.call(translate.reconcile(questions))
         if self.world.heard.returned:
@@ -311,10 +311,9 @@ class Cycle:
 
     def _in_question(self, pod_instance: str, agent_id: str) -> bool:
         """Whether Mesos has yet to say how a pod instance's tasks are, or an agent without any."""
-        tasks = self.world.of_pod(pod_instance)
-        return agent_id in self.roll_call.open or any(
-            task.task_id in self.reconciliation.open for task in tasks
-        )
+        if tasks := self.world.of_pod(pod_instance):
+            return any(task.task_id in self.reconciliation.open for task in tasks)
+        return self.roll_call.is_open(agent_id)
 
     def _give_up_unknown(self) -> None:
         """Tasks whose very agent Mesos does not know come back within a time, or never."""

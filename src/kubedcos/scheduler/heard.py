@@ -16,6 +16,7 @@ class Heard:
         offers: offers at hand by id, with the number of the event that brought them.
         events: how many events came.
         last_end: number of the event that told of the last end of a task.
+        offering: ids of agents that have made offers.
         unavailable: for agents that are to be maintained: from when on, and when that was heard.
         inverse_offers: agent ids by id of inverse offers that wait for an answer.
         strays: agent ids by id of tasks that are to end because nobody knows them any more.
@@ -27,6 +28,7 @@ class Heard:
     offers: dict[str, tuple[int, Offer]] = field(default_factory=dict)
     events: int = 0
     last_end: int = 0
+    offering: set[str] = field(default_factory=set)
     unavailable: dict[str, tuple[float, float]] = field(default_factory=dict)
     inverse_offers: dict[str, str] = field(default_factory=dict)
     strays: dict[str, str] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Heard:
     def take_offer(self, offer: Offer) -> None:
         """An offer came."""
         self.offers[offer.id] = (self.events, offer)
+        self.offering.add(offer.agent.id)
         self._of_agent.setdefault(offer.agent.id, {})[offer.id] = offer
         self._groups.pop(offer.agent.id, None)
         self._sorted = None

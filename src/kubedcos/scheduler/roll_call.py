@@ -34,6 +34,8 @@ class RollCall:
     Mesos does not answer while an agent may still come back after a master's failover: what is not
     answered is asked again, at growing intervals.
 
+    Most agents make offers right after a subscription has begun; the others are asked for then.
+
     Attributes:
         open: ids of agents of which Mesos has not spoken since they were asked for.
     """
@@ -43,21 +45,27 @@ class RollCall:
     _wait: float = 0.0
     _next_try: float = 0.0
     _next_round: float = 0.0
+    _begun: bool = False
 
     def begin(self, now: float) -> None:
         """A subscription began."""
         self.open.clear()
-        self._next_round = now
+        self._begun = False
+        self._next_round = now + self.pace.reconcile_first
 
-    def due(self, empty: Callable[[], Iterable[str]], now: float) -> tuple[str, ...]:
+    def is_open(self, agent_id: str) -> bool:
+        """Whether Mesos has yet to speak of an agent that nothing of ours runs on."""
+        return not self._begun or agent_id in self.open
+
+    def due(self, unheard: Callable[[], Iterable[str]], now: float) -> tuple[str, ...]:
         """Ids of agents to ask for now.
 
         Args:
-            empty: gives ids of the agents known that nothing of ours runs on.
+            unheard: gives ids of the agents that are known and were not heard of.
             now: the time.
         """
         if now >= self._next_round:
-            self.open = set(empty())
+            self.open, self._begun = set(unheard()), True
             self._wait, self._next_try = self.pace.reconcile_first, now
             self._next_round = now + self.pace.reconcile_all
         if not self.open or now < self._next_try:

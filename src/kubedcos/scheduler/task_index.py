@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from kubedcos.model.offer import Agent
+from kubedcos.model.offer import Agent, millis_of
 from kubedcos.model.service import Goal
 from kubedcos.scheduler.workload import AgentPlace, Launch, RunningTask
 from kubedcos.state.records import PodRecord, TaskRecord
@@ -142,6 +142,16 @@ def launch_of(task: TaskRecord) -> Launch:
 def running(task: TaskRecord) -> RunningTask:
     """A task's record as a probe sees it."""
     return RunningTask(launch_of(task), task.state, task.addresses, task.healthy)
+
+
+def held(tasks: Iterable[TaskRecord]) -> dict[str, dict[str, dict[str, int]]]:
+    """What tasks have of their agents: by agent id, pod and resource, in thousandths."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for task in tasks:
+        there = found.setdefault(task.agent.id, {}).setdefault(task.pod, {"cpus": 0, "mem": 0})
+        there["cpus"] += millis_of(task.spec.cpus)
+        there["mem"] += millis_of(task.spec.mem_mb)
+    return found
 
 
 def _is_to_be_asked(task: TaskRecord | None) -> bool:

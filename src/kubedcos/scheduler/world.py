@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from kubedcos.model.offer import Agent, Offer, millis_of
+from kubedcos.model.offer import Agent, Offer
 from kubedcos.model.service import ServiceSpec
 from kubedcos.offers.evaluation import AgentOffers, Outcome, group
 from kubedcos.offers.requirement import KnownAgent, Surroundings
 from kubedcos.scheduler import history, known_agents
 from kubedcos.scheduler.heard import Heard
 from kubedcos.scheduler.history import Considered
-from kubedcos.scheduler.task_index import TaskIndex, launch_of, place, running
+from kubedcos.scheduler.task_index import TaskIndex, held, launch_of, place, running
 from kubedcos.scheduler.workload import RunningTask
 from kubedcos.state import documents, records
 from kubedcos.state.documents import Record, address
@@ -241,7 +241,7 @@ class World:
                 if found.lost_at is None
             )
         return Surroundings(
-            self.cluster.local_region, self._known, self._index.placed, _held(self.alive)
+            self.cluster.local_region, self._known, self._index.placed, held(self.alive)
         )
 
     def take_offers(self, offers: Iterable[Offer], now: float) -> None:
@@ -331,9 +331,14 @@ class World:
         else:
             self.commit([replace(asked, agent=heir) for asked in left], [known])
 
-    def empty_agents(self) -> list[str]:
-        """Ids of the agents known that nothing of ours may run on."""
-        return [agent_id for agent_id in self.agents if not self.on_agent(agent_id)]
+    def unheard_agents(self) -> list[str]:
+        """Ids of agents that Mesos has said nothing of: ours run on none, and no offer came."""
+        return [
+            agent_id
+            for agent_id, known in self.agents.items()
+            if not self.on_agent(agent_id)
+            and (known.lost_at is not None or agent_id not in self.heard.offering)
+        ]
 
     def is_lost(self, agent: Agent) -> bool:
         """Whether an agent is known to be out of reach."""
@@ -385,13 +390,3 @@ class World:
             records.ACTION: self.actions,
             records.EVENTS: self.events,
         }
-
-
-def _held(tasks: Iterable[TaskRecord]) -> dict[str, dict[str, dict[str, int]]]:
-    """What tasks have of their agents: by agent id, pod and resource, in thousandths."""
-    found: dict[str, dict[str, dict[str, int]]] = {}
-    for task in tasks:
-        there = found.setdefault(task.agent.id, {}).setdefault(task.pod, {"cpus": 0, "mem": 0})
-        there["cpus"] += millis_of(task.spec.cpus)
-        there["mem"] += millis_of(task.spec.mem_mb)
-    return found

@@ -9,7 +9,7 @@ import pytest
 
 from kubedcos.model.offer import Agent, Offer, Resource
 from kubedcos.model.service import ServiceSpec, TaskSpec
-from kubedcos.scheduler.world import World
+from kubedcos.scheduler.world import Heard, World
 from kubedcos.state import documents
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.records import PodRecord, ReservationRecord, TaskRecord
@@ -135,6 +135,19 @@ def test_offers_of_an_agent_stand_together() -> None:
     assert [found.offer_ids for found in world.offers()] == [("O3",)]
     world.forget_offers(["O3"])
     assert world.offers() == ()
+
+
+def test_agents_that_offered_in_this_subscription_or_have_our_tasks_were_heard_of() -> None:
+    world = World(MemoryStore(), SPEC)
+    world.take_offers([Offer("O1", A1, "k8s", ())], 1.0)
+    assert world.unheard_agents() == []
+    world.lose_agent(A1, 2.0)
+    assert world.unheard_agents() == ["S-a1"]
+    world.regain_agent("S-a1", 3.0)
+    world.heard = Heard()
+    assert world.unheard_agents() == ["S-a1"]
+    world.commit([TASK])
+    assert world.unheard_agents() == []
 
 
 B1 = replace(A1, id="S-b1", address="10.0.0.1")
