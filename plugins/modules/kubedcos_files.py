@@ -1,4 +1,4 @@
-"""Ansible module: keep a set of small files and directories, all in one step."""
+"""Ansible module: keep small files, directories, and the services that read them, in one step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kubedcos_units import Settled, UnitError, settle
 
 DOCUMENTATION = r"""
 module: kubedcos_files
@@ -20,6 +21,8 @@ description:
     files, each only where it differs. One call instead of a loop of tasks, with one diff.
   - A file is written beside its place, validated if asked, and renamed. A file that is a mount
     point of its own can not be renamed over; it is rewritten in place.
+  - Then the units are enabled and started that are not. What runs already is left alone, whatever
+    was written; O(units) that have to restart are for the caller to find in RV(paths).
 options:
   directories:
     description: Directories to have, parents first.
@@ -48,6 +51,26 @@ options:
         elements: str
         default: []
       secret: {description: Keep the text out of the diff., type: bool, default: false}
+  blocks:
+    description: Parts of files that others write in, too; each stands between two marked lines.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      content: {description: Text of the part., type: str, required: true}
+      marker:
+        description: The marking lines; V({mark}) in it becomes V(BEGIN) and V(END).
+        type: str
+        required: true
+      mode: {description: Permission., type: str, default: "0644"}
+      owner: {description: Owner by name., type: str, default: root}
+      group: {description: Group by name., type: str, default: root}
+  units:
+    description: Units of systemd to have enabled and running once the files are written, in order.
+    type: list
+    elements: str
+    default: []
   absent:
     description: Files that must not exist.
     type: list
@@ -85,6 +108,7 @@ EXAMPLES = r"""
     files:
       - path: /etc/coredns/Corefile
         content: "{{ __dns_corefile }}"
+    units: [coredns.service]
 """
 
 RETURN = r"""
@@ -93,6 +117,16 @@ paths:
   type: list
   returned: always
   sample: [/etc/coredns/Corefile]
+started:
+  description: Units that were (in check mode, would be) started; the others ran already.
+  type: list
+  returned: always
+  sample: [coredns.service]
+enabled:
+  description: Units that were (in check mode, would be) enabled.
+  type: list
+  returned: always
+  sample: []
 """
 
 
@@ -186,6 +220,22 @@ class Step:
         if not self.check:
             self.write(path, item)
 
+    def block(self, item):
+        """Have a part of a file between its two marks, the rest as it is."""
+        path = Path(item["path"])
+        begin, end = (item["marker"].replace("{mark}", word) for word in ("BEGIN", "END"))
+        lines = (self.text(path) or "").split("\n")
+        if not lines[-1]:
+            lines.pop()
+        part = [begin, *item["content"].splitlines(), end]
+        if begin in lines and end in lines[lines.index(begin) :]:
+            start = lines.index(begin)
+            lines[start : lines.index(end, start) + 1] = part
+        else:
+            lines += part
+        text = "".join(f"{line}\n" for line in lines)
+        self.file({**item, "content": text, "secret": False, "validate": []})
+
     def text(self, path):
         """Text of a file; None when there is none."""
         try:
@@ -274,6 +324,18 @@ def main():
                     "secret": {"type": "bool", "default": False},
                 },
             },
+            "blocks": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    **owned,
+                    "mode": {"type": "str", "default": "0644"},
+                    "content": {"type": "str", "required": True},
+                    "marker": {"type": "str", "required": True},
+                },
+            },
+            "units": {"type": "list", "elements": "str", "default": []},
             "absent": {"type": "list", "elements": "path", "default": []},
             "purge": {
                 "type": "list",
@@ -290,19 +352,29 @@ def main():
     # The invocation is part of every result.
     module.no_log_values.update(f["content"] for f in module.params["files"] if f["secret"])
     step = Step(module)
+    settled = Settled()
     try:
         for item in module.params["directories"]:
             step.directory(item)
         for item in module.params["files"]:
             step.file(item)
+        for item in module.params["blocks"]:
+            step.block(item)
         for path in module.params["absent"]:
             step.absent(Path(path))
         keep = {item["path"] for item in module.params["files"]}
         for item in module.params["purge"]:
             step.purge(item, keep)
-    except FileError as error:
+        settled = settle(module, module.params["units"], written=bool(step.paths))
+    except (FileError, UnitError) as error:
         module.fail_json(msg=str(error), paths=step.paths)
-    module.exit_json(changed=bool(step.paths), paths=step.paths, diff=step.diff)
+    module.exit_json(
+        changed=bool(step.paths) or bool(settled),
+        paths=step.paths,
+        started=settled.started,
+        enabled=settled.enabled,
+        diff=step.diff,
+    )
 
 
 if __name__ == "__main__":

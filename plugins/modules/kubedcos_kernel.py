@@ -1,4 +1,4 @@
-"""Ansible module: kernel settings and modules, compared with the running kernel."""
+"""Ansible module: kernel settings and modules, compared with the running one; missing packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ short_description: Set kernel settings and load kernel modules
 description:
   - Sets what differs in the running kernel, whoever changed it; files for the next boot are
     another task's.
-  - Tells whether the host is a container, whose kernel belongs to its machine.
+  - Tells whether the host is a container, whose kernel belongs to its machine, and which packages
+    it lacks.
 options:
   settings:
     description: Keys as sysctl writes them, and values.
@@ -22,6 +23,11 @@ options:
     default: {}
   modules:
     description: Modules to load unless the kernel has them.
+    type: list
+    elements: str
+    default: []
+  packages:
+    description: Debian packages to look for.
     type: list
     elements: str
     default: []
@@ -48,6 +54,10 @@ differences:
 container:
   description: Whether this host is a container.
   type: bool
+  returned: always
+missing:
+  description: Those of O(packages) that are not installed.
+  type: list
   returned: always
 """
 
@@ -112,12 +122,28 @@ def is_container():
     return done.returncode == 0
 
 
+def missing_packages(module, names):
+    """Packages that dpkg does not have as installed, in the order given."""
+    if not names:
+        return []
+    form = "--showformat=${Package} ${db:Status-Status}\\n"
+    code, out, err = module.run_command(["dpkg-query", "--show", form, *names])
+    # One that was never there makes it 1.
+    if code not in (0, 1):
+        raise KernelError(f"dpkg-query: {(err or out).strip()}")
+    installed = {
+        words[0] for line in out.splitlines() if (words := line.split())[1:] == ["installed"]
+    }
+    return [name for name in names if name not in installed]
+
+
 def main():
     """Entry point for Ansible."""
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "default": {}},
             "modules": {"type": "list", "elements": "str", "default": []},
+            "packages": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -131,9 +157,15 @@ def main():
             difference = apply_setting(key, value, module.check_mode)
             if difference:
                 differences.append(difference)
+        missing = missing_packages(module, module.params["packages"])
     except KernelError as error:
         module.fail_json(msg=str(error), differences=differences)
-    module.exit_json(changed=bool(differences), differences=differences, container=is_container())
+    module.exit_json(
+        changed=bool(differences),
+        differences=differences,
+        container=is_container(),
+        missing=missing,
+    )
 
 
 if __name__ == "__main__":

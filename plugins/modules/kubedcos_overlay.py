@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kubedcos_overlay import OverlayError, reconcile
+from ansible.module_utils.kubedcos_units import UnitError, settle
 
 DOCUMENTATION = r"""
 module: kubedcos_overlay
@@ -16,6 +17,15 @@ options:
     description: Desired state, as the filter C(kubedcos_overlay_state) computes it.
     type: dict
     required: true
+  units:
+    description: Units of systemd to have enabled and running, which restore it at boot.
+    type: list
+    elements: str
+    default: []
+  written:
+    description: Whether files of O(units) were written just now, or would be in check mode.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -28,6 +38,7 @@ EXAMPLES = r"""
 - name: Reconcile
   kubedcos_overlay:
     state: "{{ __overlay_state }}"
+    units: [kubedcos-overlay.service]
 """
 
 RETURN = r"""
@@ -42,7 +53,12 @@ changes:
 def main():
     """Entry point for Ansible."""
     module = AnsibleModule(
-        argument_spec={"state": {"type": "dict", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "state": {"type": "dict", "required": True},
+            "units": {"type": "list", "elements": "str", "default": []},
+            "written": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
     )
     try:
         changes = reconcile(module.params["state"], check=module.check_mode)
@@ -51,6 +67,12 @@ def main():
             changes = [f"everything: {error} yet"]
         else:
             module.fail_json(msg=str(error))
+    try:
+        settled = settle(module, module.params["units"], written=module.params["written"])
+    except UnitError as error:
+        module.fail_json(msg=str(error), changes=changes)
+    changes += [f"{unit} is not enabled" for unit in settled.enabled]
+    changes += [f"{unit} does not run" for unit in settled.started]
     diff = {"before": "", "after": "".join(f"{change}\n" for change in changes)}
     module.exit_json(changed=bool(changes), changes=changes, diff=diff)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 MODULES = Path(__file__).parents[3] / "plugins/modules"
+MODULE_UTILS = MODULES.parent / "module_utils"
 
 
 def _run(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -26,6 +27,8 @@ def _run(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
     # Outside of Ansible's own packaging the caller hands over arguments and serialisation profile.
     code = (
         "import runpy\n"
+        "from ansible import module_utils\n"
+        f"module_utils.__path__.append({str(MODULE_UTILS)!r})\n"
         "from ansible.module_utils import basic\n"
         f"basic._ANSIBLE_ARGS = {json.dumps(given).encode()!r}\n"
         "basic._ANSIBLE_PROFILE = 'legacy'\n"

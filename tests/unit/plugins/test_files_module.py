@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Run = Callable[..., dict[str, Any]]
 OWNER = {"owner": str(os.getuid()), "group": str(os.getgid())}
 
@@ -87,3 +89,97 @@ def test_an_unknown_owner_is_named(run_module: Run, tmp_path: Path) -> None:
     result = run_module("kubedcos_files", files=[{**item(tmp_path / "x"), "owner": "nobody-such"}])
     assert "there is no user nobody-such" in result["msg"]
     assert not (tmp_path / "x").exists()
+
+
+def test_a_part_of_a_file_leaves_the_rest_as_it_is(run_module: Run, tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1 localhost\n")
+    part = {**item(path, "10.0.0.1 a\n10.0.0.2 b\n"), "marker": "# {mark} ours"}
+    assert run_module("kubedcos_files", blocks=[part])["paths"] == [str(path)]
+    assert path.read_text() == (
+        "127.0.0.1 localhost\n# BEGIN ours\n10.0.0.1 a\n10.0.0.2 b\n# END ours\n"
+    )
+    assert run_module("kubedcos_files", blocks=[part])["changed"] is False
+    path.write_text(path.read_text() + "10.9.9.9 added-below\n")
+    assert run_module("kubedcos_files", blocks=[part])["changed"] is False
+    assert run_module("kubedcos_files", blocks=[{**part, "content": "10.0.0.3 c\n"}])["changed"]
+    assert path.read_text() == (
+        "127.0.0.1 localhost\n# BEGIN ours\n10.0.0.3 c\n# END ours\n10.9.9.9 added-below\n"
+    )
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """A host with the units that the test names; returns what it was told to do."""
+    told = tmp_path / "told"
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+    def install(*shown: str, fails: str = "nothing") -> list[str]:
+        answer = "\n\n".join(shown)
+        program.write_text(
+            f'#!/bin/sh\nif [ "$1" = show ]; then cat <<"END"\n{answer}\nEND\nexit; fi\n'
+            f'echo "$@" >> {told}\n[ "$1" != {fails} ] || {{ echo refused >&2; exit 1; }}\n'
+        )
+        program.chmod(0o755)
+        return told.read_text().splitlines() if told.exists() else []
+
+    return install
+
+
+def unit(load: str = "loaded", active: str = "active", at_boot: str = "enabled") -> str:
+    return (
+        f"Id=x.service\nLoadState={load}\nActiveState={active}\nUnitFileState={at_boot}\n"
+        "NeedDaemonReload=no"
+    )
+
+
+def test_units_that_run_are_left_alone_even_when_their_files_changed(
+    run_module: Run, tmp_path: Path, systemd: Callable[..., list[str]]
+) -> None:
+    systemd(unit(), unit())
+    result = run_module("kubedcos_files", files=[item(tmp_path / "one")], units=["x", "y"])
+    assert result["paths"] == [str(tmp_path / "one")]
+    assert (result["started"], result["enabled"]) == ([], [])
+    assert systemd() == []
+
+
+def test_units_that_do_not_run_are_enabled_and_started(
+    run_module: Run, systemd: Callable[..., list[str]]
+) -> None:
+    systemd(unit(active="inactive", at_boot="disabled"), unit(active="failed"))
+    checked = run_module("kubedcos_files", units=["x", "y"], check=True)
+    assert checked["changed"] is True
+    result = run_module("kubedcos_files", units=["x", "y"])
+    assert result["changed"] is True
+    assert (result["started"], result["enabled"]) == (["x", "y"], ["x"])
+    assert systemd() == ["enable x", "start x", "start y"]
+
+
+def test_systemd_reads_unit_files_that_changed_before_it_starts_them(
+    run_module: Run, systemd: Callable[..., list[str]]
+) -> None:
+    systemd(unit(active="inactive").replace("Reload=no", "Reload=yes"))
+    run_module("kubedcos_files", units=["x"])
+    assert systemd() == ["daemon-reload", "start x"]
+
+
+def test_a_unit_that_does_not_start_is_named(
+    run_module: Run, systemd: Callable[..., list[str]]
+) -> None:
+    systemd(unit(active="inactive"), fails="start")
+    result = run_module("kubedcos_files", units=["x"])
+    assert result["failed"] is True
+    assert "systemctl start x: refused" in result["msg"]
+
+
+def test_a_unit_that_systemd_does_not_know_is_refused(
+    run_module: Run, systemd: Callable[..., list[str]]
+) -> None:
+    systemd(unit(load="not-found", active="inactive", at_boot=""))
+    result = run_module("kubedcos_files", units=["x"])
+    assert "x is not-found" in result["msg"]
+    # In check mode what brings it may not be there yet.
+    assert run_module("kubedcos_files", units=["x"], check=True)["started"] == ["x"]
+    assert systemd() == ["daemon-reload"]
