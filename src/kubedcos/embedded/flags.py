@@ -188,10 +188,17 @@ def parse_flags(
             except (ValueError, OSError) as error:
                 problems.append(Problem(place, repr(raw), str(error), "flag-value"))
             if flag.confidential:
-                shown[flag.name] = raw if _is_file(flag, raw) else "****"
+                shown |= _instead(flag, raw)
     if problems:
         raise InvalidInput(problems)
     return Flags(table, values, shown)
+
+
+def _instead(flag: Flag, raw: str) -> dict[str, str]:
+    """What others see of a confidential flag; passwords in URLs are hidden from them anyway."""
+    if _is_file(flag, raw):
+        return {flag.name: raw.removeprefix("file://")}
+    return {flag.name: "****"} if flag.kind == "json" else {}
 
 
 def _from_environment(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kubedcos.embedded.agent.flag_table import AGENT_FLAGS
 from kubedcos.embedded.flags import ANY, Flag, duration, parse_flags, size
 from kubedcos.embedded.master.options import MASTER_FLAGS, read_options
 from kubedcos.errors import InvalidInput
@@ -61,7 +62,7 @@ def test_of_credentials_only_the_file_is_shown(tmp_path: Path) -> None:
     table = (Flag("credential", "json", confidential=True),)
     path = tmp_path / "credential"
     path.write_text('{"principal": "agent", "secret": "hush"}')
-    for text, shown in ((f"file://{path}", f"file://{path}"), (path.read_text(), "****")):
+    for text, shown in ((f"file://{path}", str(path)), (path.read_text(), "****")):
         flags = parse_flags(table, [f"--credential={text}"], {})
         assert flags.json("credential")["secret"] == "hush"
         assert flags.shown() == {"credential": shown}
@@ -164,3 +165,14 @@ def test_passwords_are_not_shown() -> None:
     flags = parse_flags((Flag("zk"),), ["--zk=zk://mesos:s3cret@h1:1,h2:1/mesos"], {})
     assert flags.shown() == {"zk": "zk://mesos:****@h1:1,h2:1/mesos"}
     assert flags.text("zk") == "zk://mesos:s3cret@h1:1,h2:1/mesos"
+
+
+@pytest.mark.parametrize(("table", "name"), [(MASTER_FLAGS, "zk"), (AGENT_FLAGS, "master")])
+def test_of_a_url_in_a_file_only_the_file_is_shown(
+    tmp_path: Path, table: tuple[Flag, ...], name: str
+) -> None:
+    path = tmp_path / "zk"
+    path.write_text("zk://mesos:s3cret@h1:1/mesos")
+    flags = parse_flags(table, [f"--{name}=file://{path}"], {})
+    assert flags.text(name) == "zk://mesos:s3cret@h1:1/mesos"
+    assert flags.shown()[name] == str(path)

@@ -59,7 +59,7 @@ _HONOURED: Final = (
     Flag("launcher", "text"),
     Flag("log_dir", "path"),
     Flag("logging_level", "text", "INFO"),
-    Flag("master", aliases=("m",)),
+    Flag("master", aliases=("m",), confidential=True),
     Flag("max_completed_executors_per_framework", "int", "150"),
     Flag("network_cni_config_dir", "path"),
     Flag("network_cni_metrics", "bool", "true"),

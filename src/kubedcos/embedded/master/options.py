@@ -102,7 +102,7 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("weights"),
     Flag("whitelist", "path"),
     Flag("work_dir", "path"),
-    Flag("zk"),
+    Flag("zk", confidential=True),
     Flag("zk_session_timeout", "duration", "10secs"),
 )
 """Sorted; `quorum` is without effect: ZooKeeper has the registry, and a quorum of its own."""
