@@ -21,7 +21,7 @@ def lab(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster of its own with one agent, since it will be hurt."""
     del own_cluster
     made = Cluster(f"127.0.0.1:{free_port()}")
-    made.embedded = True
+    made.own = True
     try:
         start_master(made, tmp_path, in_memory=False)
         start_agent(made, tmp_path, 0)

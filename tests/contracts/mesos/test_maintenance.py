@@ -162,10 +162,10 @@ def test_answers_are_shown_to_operators_and_asked_for_again(unscheduled: Http) -
 
 
 @pytest.fixture
-def lab(embedded_only: None, tmp_path: Path) -> Iterator[Cluster]:
+def lab(own_flags: None, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster of its own with one agent, which maintenance will end."""
     made = Cluster(f"127.0.0.1:{free_port()}")
-    made.embedded = True
+    made.own = True
     try:
         start_master(made, tmp_path, in_memory=False, patience=30)
         start_agent(made, tmp_path, 0)

@@ -190,7 +190,7 @@ def test_a_leader_that_was_deposed_ends(own_ensemble: OwnEnsemble) -> None:
 @pytest.mark.skipif(
     not installed(), reason="the double is held to ZooKeeper itself, which is not here"
 )
-def test_the_double_behaves_like_zookeeper(embedded_only: None, tmp_path: Path) -> None:
+def test_the_double_behaves_like_zookeeper(own_flags: None, tmp_path: Path) -> None:
     real, double = DebianZooKeeper(tmp_path), ZooKeeperDouble()
     try:
         assert _told(real.address) == _told(double.address)

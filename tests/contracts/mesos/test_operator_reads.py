@@ -260,7 +260,7 @@ def lab(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """A master of its own that logs into a file."""
     del own_cluster
     made = Cluster(f"127.0.0.1:{free_port()}")
-    made.embedded = True
+    made.own = True
     try:
         start_master(made, tmp_path, f"--log_dir={tmp_path / 'logs'}")
         yield made

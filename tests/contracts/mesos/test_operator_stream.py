@@ -132,7 +132,7 @@ def lab(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """A master of its own that two operators may listen to."""
     del own_cluster
     made = Cluster(f"127.0.0.1:{free_port()}")
-    made.embedded = True
+    made.own = True
     try:
         start_master(made, tmp_path, "--max_operator_event_stream_subscribers=2")
         yield made

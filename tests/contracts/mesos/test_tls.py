@@ -46,7 +46,7 @@ def context(names: dict[str, str], *, own: bool = True) -> ssl.SSLContext:
 
 @pytest.fixture(scope="module")
 def closed(
-    embedded_only: None, names: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    own_flags: None, names: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("tls")
     made = Cluster(f"127.0.0.1:{free_port()}", tls=context(names))

@@ -45,7 +45,7 @@ class Lab:
         self.starts.mkdir()
         self.broken = False
         self.cluster = Cluster(f"127.0.0.1:{free_port()}")
-        self.cluster.embedded = True
+        self.cluster.own = True
         self.master = self.cluster.master
         self.scheduler_side = Relay(self.master.port)
         self.master_side = Relay(self.master.port)
@@ -68,7 +68,7 @@ class Lab:
     def _agent(self, port: int) -> Process:
         root = os.geteuid() == 0
         process = Process(
-            "kubedcos.embedded.agent",
+            "agent",
             [
                 f"--master=127.0.0.1:{self.master_side.port}",
                 "--ip=127.0.0.1",
