@@ -126,6 +126,14 @@ class Cluster:
         """Whether this is the embedded engine."""
         return self.own and PROGRAMS == EMBEDDED
 
+    def wait_for_master(self, deadline: float = DEADLINE) -> None:
+        """Until it leads and has read its registry: before that it says 404, 307 or 503."""
+        wait_for(
+            lambda: self.master.operator("GET_HEALTH").status in {200, 401, 403},
+            "the master leads",
+            deadline,
+        )
+
     def wait_for_agents(self, count: int) -> None:
         def registered() -> bool:
             for agent in self.agents:
@@ -199,6 +207,7 @@ def start_master(
         return cluster.master.get("/health").status == 200
 
     wait_for(answers, "the master answers")
+    cluster.wait_for_master()
     return process
 
 

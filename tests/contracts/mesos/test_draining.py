@@ -312,7 +312,7 @@ def test_a_drain_goes_on_after_agent_and_master_were_killed(
         agent = Http(slave["pid"].partition("@")[2])
         state = agent.get("/state").json
         assert state["drain_config"] == {"mark_gone": False}
-        assert isinstance(state["estimated_drain_start_time_seconds"], float)
+        assert isinstance(state["estimated_drain_start_time_seconds"], int)
         shown = agent.operator("GET_AGENT").json["get_agent"]
         assert shown["drain_config"] == {"mark_gone": False}
         assert list(shown["estimated_drain_start_time"]) == ["nanoseconds"]
@@ -321,6 +321,7 @@ def test_a_drain_goes_on_after_agent_and_master_were_killed(
         framework.wait_end()
         for process in lab.processes:
             process.start()
+        lab.wait_for_master()
         lab_back = lambda: lab.master.get("/slaves").json["slaves"]  # noqa: E731
         wait_for(lab_back, "the agent is back")
         again = subscribed(lab.master, "stubborn", id={"value": framework.id}, **DURABLE)
@@ -334,6 +335,7 @@ def test_a_drain_goes_on_after_agent_and_master_were_killed(
         framework.id = ""
         lab.processes[0].kill()
         lab.processes[0].start()
+        lab.wait_for_master()
         wait_for(lab_back, "the agent is back")
         assert agent_of(lab.master, agent_id)["drain_info"]["state"] == "DRAINED"
         assert operate(lab.master, "REACTIVATE_AGENT", agent_id) == (200, "")

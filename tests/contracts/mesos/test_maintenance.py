@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .client import Framework, Http, launch, subscribed, task
-from .engine import Cluster, free_port, start_agent, start_master, wait_for
+from .engine import Cluster, free_port, start_agent, start_master
 from .recordings import book, differences, events
 
 Json = dict[str, Any]
@@ -207,7 +207,7 @@ def test_a_machine_in_maintenance_has_no_agent_until_it_is_up(lab: Cluster) -> N
     # The registry has it: neither the agent nor a new master makes the machine come up.
     lab.processes[0].kill()
     lab.processes[0].start()
-    wait_for(lambda: lab.master.get("/state").status == 200, "the master is back")
+    lab.wait_for_master()
     assert lab.master.get("/maintenance/status").json == {"down_machines": [machine]}
     agent.start()
     agent.process.wait(30)

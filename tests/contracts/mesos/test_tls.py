@@ -1,6 +1,6 @@
 """A cluster that speaks TLS alone, by Mesos' own environment variables.
 
-Statements of `mesos-flags.md` (`LIBPROCESS_SSL_*`); Mesos' offers carry the scheme of its agents.
+Statements of `mesos-flags.md` (`LIBPROCESS_SSL_*`).
 """
 
 from __future__ import annotations
@@ -61,10 +61,11 @@ def closed(
 
 
 @pytest.mark.contract(behaviour="tls")
-def test_tasks_run_and_offers_say_https(closed: Cluster) -> None:
+def test_tasks_run_and_offers_say_http_all_the_same(closed: Cluster) -> None:
+    """`Master::offer` names no other scheme."""
     with subscribed(closed.master, "tls") as framework:
         [offer] = framework.offers()
-        assert offer["url"]["scheme"] == "https"
+        assert offer["url"]["scheme"] == "http"
         framework.accept([offer], [launch(task(offer, "t", "exec sleep 100"))])
         framework.status("t", "TASK_RUNNING")
         address = offer["url"]["address"]
