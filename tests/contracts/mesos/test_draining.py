@@ -331,7 +331,8 @@ def test_a_drain_goes_on_after_agent_and_master_were_killed(
             killed = returned.status("late", "TASK_KILLED")
             assert killed["reason"] == "REASON_AGENT_DRAINING"
             drained(lab.master, agent_id)
-            assert "drain_config" not in agent.get("/state").json
+            over = lambda: "drain_config" not in agent.get("/state").json  # noqa: E731
+            wait_for(over, "the agent, too, knows that it is over")
         framework.id = ""
         lab.processes[0].kill()
         lab.processes[0].start()

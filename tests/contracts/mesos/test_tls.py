@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
+import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +55,9 @@ def closed(
     made.environment = names
     try:
         start_master(made, directory)
-        start_agent(made, directory, 0)
+        # Mesos gives an executor nothing of its agent's environment that begins with LIBPROCESS_.
+        executors = json.dumps(names | {"PATH": os.environ["PATH"]})
+        start_agent(made, directory, 0, f"--executor_environment_variables={executors}")
         made.wait_for_agents(1)
         yield made
     finally:
