@@ -643,7 +643,7 @@ def test_marked_gone(play: Play, agent_process: Any, wire: SimpleNamespace) -> N
         )
         await master.until_state("t", "TASK_RUNNING")
         await master.send("SHUTDOWN", message="gone")
-        assert await asyncio.to_thread(agent_process.process.wait, 20) == 1
+        assert await asyncio.to_thread(agent_process.process.wait, 20) == 0
         assert not any(map(alive, agent_process.journal_pids()))
 
     play(story)
