@@ -121,6 +121,8 @@ BEHAVIOUR: Final = {
     "fetcher-escape": "an `output_file` that leaves the sandbox is refused; Mesos writes there",
     "unacknowledged": "updates are sent again after 10 s, doubling to 10 min, in order",
     "groups": "task groups survive the agent; the master finds their executors again",
+    "shrink": "what SHRINK_VOLUME frees is offered again at once; Apache Mesos keeps it from "
+    "everybody until the framework is gone",
     "volumes": "persistent volumes keep their content until DESTROY, on disks of kind ROOT, PATH, "
     "MOUNT",
     "container-volumes": "volumes HOST_PATH and SANDBOX_PATH, read-only or not",

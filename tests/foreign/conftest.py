@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.contracts.mesos.engine import Cluster, embedded_cluster
+from tests.contracts.mesos.engine import Cluster, local_cluster
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A master and two agents, the first in the master's region."""
-    made = embedded_cluster(tmp_path_factory.mktemp("mesos"))
+    made = local_cluster(tmp_path_factory.mktemp("mesos"))
     yield made
     made.stop()

@@ -62,7 +62,7 @@ def test_a_published_client_finds_its_task_again_after_the_master_was_killed(
     tmp_path: Path,
 ) -> None:
     cluster = Cluster(f"127.0.0.1:{free_port()}")
-    cluster.embedded = True
+    cluster.own = True
     try:
         start_master(cluster, tmp_path, in_memory=False)
         start_agent(cluster, tmp_path, 0)

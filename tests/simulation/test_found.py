@@ -337,6 +337,16 @@ FOUND = (
             PlanVerb(at=56.31, lasts=4.6, verb="complete", phase="mandatory-addons"),
         ),
     ),
+    # What a person had wanted of it stayed for the next node of that number.
+    Found(
+        "a node that was paused before it was ever launched, and is not wanted any more",
+        14912,
+        Setting(etcd=1, nodes=2, local=2, remote=1, runs_after=3.0, replace_after=300.0),
+        (
+            Operator(at=12.77, lasts=368.8, verb="pause", pod="kube-node-1"),
+            Update(at=55.6, nodes=1, larger=True),
+        ),
+    ),
 )
 
 

@@ -114,8 +114,8 @@ class Files:
         return real
 
     def debug(self) -> dict[str, str]:
-        """All attachments."""
-        return {name: str(path) for name, path in sorted(self.attached.items())}
+        """All attachments, links as what they lead to."""
+        return {name: os.path.realpath(path) for name, path in sorted(self.attached.items())}
 
 
 def _entry(path: str, status: os.stat_result) -> dict[str, Any]:

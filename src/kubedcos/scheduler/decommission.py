@@ -61,10 +61,14 @@ class Leaving:
 
 
 def surplus(spec: ServiceSpec, world: World) -> tuple[Leaving, ...]:
-    """Who is to go, in the order of going: by pod, the highest index first."""
+    """Who is to go, in the order of going: by pod, the highest index first.
+
+    Also one that was never launched, if a person wanted something of it.
+    """
     wanted = {(pod.name, index) for pod in spec.pods for index in pod.indices}
     known = {(task.pod, task.index) for task in world.tasks.values()}
     known |= {(home.pod, home.index) for home in world.pods.values()}
+    known |= {(wish.pod, wish.index) for wish in world.recovery.values()}
     if known <= wanted:
         return ()
     tasks: dict[tuple[str, int], list[TaskRecord]] = {}

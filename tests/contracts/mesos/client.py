@@ -337,6 +337,6 @@ def launch_group(executor: Json, *tasks: Json) -> Json:
 
 
 def status_less_racy(status: Json) -> Json:
-    """A TASK_STARTING of a nested container: its network and process are told by chance."""
+    """What is told of a nested container that begins or ends has its network by chance."""
     told = status["container_status"]
     return status | {"container_status": {"container_id": told["container_id"]}}

@@ -1,4 +1,4 @@
-"""One cluster for all contract tests: the embedded engine, or any Mesos given by an option."""
+"""One cluster for all contract tests: the embedded engine, or a Mesos given by an option."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from .client import Framework, Http, subscribed
-from .engine import Cluster, embedded_cluster
+from .engine import Cluster, local_cluster, use_binaries
 from .ensemble import Ensemble, OwnEnsemble
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mesos", "Mesos to test instead of the embedded engine")
     group.addoption("--mesos-master", metavar="HOST:PORT", help="leading master")
+    group.addoption("--mesos-binaries", metavar="FOLDER", help="of mesos-master and mesos-agent")
     group.addoption("--mesos-agent", metavar="HOST:PORT", help="an agent, for its own endpoints")
     group.addoption("--mesos-zk", metavar="HOSTS/PATH", help="where its masters are in ZooKeeper")
     group.addoption("--mesos-credential", metavar="FILE", help='{"principal": …, "secret": …}')
@@ -28,6 +29,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    folder = config.getoption("--mesos-binaries", default=None)
+    if folder is None:
+        return
+    if config.getoption("--mesos-master") is not None:
+        raise pytest.UsageError("--mesos-binaries starts masters, --mesos-master has one: say one")
+    try:
+        use_binaries(Path(folder).resolve())
+    except FileNotFoundError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 @pytest.fixture(scope="session")
 def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -37,7 +50,7 @@ def cluster(
     if address is not None:
         yield Cluster(address, _credential(request.config))
         return
-    own = embedded_cluster(tmp_path_factory.mktemp("mesos"))
+    own = local_cluster(tmp_path_factory.mktemp("mesos"))
     yield own
     own.stop()
 
@@ -95,7 +108,7 @@ def ensemble(
 def own_ensemble(ensemble: Ensemble) -> OwnEnsemble:
     """For tests that kill masters; all are there at the beginning of each."""
     if not isinstance(ensemble, OwnEnsemble):
-        pytest.skip("kills masters; runs against the embedded engine only")
+        pytest.skip("kills masters; runs only where the tests start them")
     ensemble.complete()
     return ensemble
 
@@ -103,16 +116,24 @@ def own_ensemble(ensemble: Ensemble) -> OwnEnsemble:
 @pytest.fixture
 def own_cluster(cluster: Cluster) -> Cluster:
     """For tests that kill processes, which only our own may suffer."""
+    if not cluster.own:
+        pytest.skip("kills agents and masters; runs only where the tests start them")
+    return cluster
+
+
+@pytest.fixture
+def embedded_cluster(cluster: Cluster) -> Cluster:
+    """For what the embedded engine refuses and Mesos does not survive, or should not do."""
     if not cluster.embedded:
-        pytest.skip("kills agents and masters; runs against the embedded engine only")
+        pytest.skip("here the embedded engine departs from Mesos")
     return cluster
 
 
 @pytest.fixture(scope="session")
-def embedded_only(request: pytest.FixtureRequest) -> None:
+def own_flags(request: pytest.FixtureRequest) -> None:
     """For tests that start a cluster of their own, with flags that another may not have."""
     if request.config.getoption("--mesos-master", default=None) is not None:
-        pytest.skip("needs flags of its own; runs against the embedded engine only")
+        pytest.skip("needs flags of its own; runs only where the tests start Mesos")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The embedded master and agents as processes on loopback, for tests that were given no Mesos."""
+"""A master and agents as processes on loopback: the embedded ones, or those of a folder."""
 
 from __future__ import annotations
 
@@ -18,6 +18,22 @@ from typing import Any
 from .client import DEADLINE, Http
 
 REGIONS = (("dc-a", "a1"), ("dc-b", "b1"))
+EMBEDDED = {
+    name: [sys.executable, "-m", f"kubedcos.embedded.{name}"] for name in ("master", "agent")
+}
+PROGRAMS = dict(EMBEDDED)
+"""How a master and an agent are started."""
+
+
+def use_binaries(folder: Path) -> None:
+    """From now on start `mesos-master` and `mesos-agent` of this folder."""
+    for name in PROGRAMS:
+        path = folder / f"mesos-{name}"
+        if not os.access(path, os.X_OK):
+            raise FileNotFoundError(f"--mesos-binaries: no program {path}")
+        PROGRAMS[name] = [str(path)]
+    # What the tests start is no unit of systemd, and must not end in a slice of its.
+    PROGRAMS["agent"].append("--no-systemd_enable_support")
 
 
 def free_port() -> int:
@@ -46,12 +62,12 @@ def domain(region: str, zone: str) -> str:
 
 
 class Process:
-    """One engine process and its log."""
+    """One master or agent and its log."""
 
     def __init__(
-        self, module: str, flags: list[str], log: Path, environment: dict[str, str] | None = None
+        self, program: str, flags: list[str], log: Path, environment: dict[str, str] | None = None
     ) -> None:
-        self._arguments = [sys.executable, "-m", module, *flags]
+        self._arguments = [*PROGRAMS[program], *flags]
         self._environment = environment or {}
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
@@ -84,9 +100,10 @@ class Process:
 
 
 class Cluster:
-    """A master and agents, embedded ones of our own or some that run elsewhere.
+    """A master and agents, started here or running elsewhere.
 
     Attributes:
+        own: its processes were started here, and may be killed.
         agents: processes of our own agents, none when the cluster runs elsewhere.
         environment: variables for master and agents.
     """
@@ -102,7 +119,20 @@ class Cluster:
         self.environment: dict[str, str] = {}
         self.processes: list[Process] = []
         self.agents: list[Process] = []
-        self.embedded = False
+        self.own = False
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the embedded engine."""
+        return self.own and PROGRAMS == EMBEDDED
+
+    def wait_for_master(self, deadline: float = DEADLINE) -> None:
+        """Until it leads and has read its registry: before that it says 404, 307 or 503."""
+        wait_for(
+            lambda: self.master.operator("GET_HEALTH").status in {200, 401, 403},
+            "the master leads",
+            deadline,
+        )
 
     def wait_for_agents(self, count: int) -> None:
         def registered() -> bool:
@@ -128,13 +158,13 @@ class Cluster:
 
 
 def _executors(home: str) -> list[int]:
-    """Processes that an agent with this directory started and that name it."""
+    """Processes that an agent with this directory started, and that name it or were told it."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = path.read_bytes().decode(errors="replace")
-            if home + "/work/" in words:
-                found.append(int(path.parent.name))
+            words = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
+            if f"{home}/work/".encode() in words:
+                found.append(int(path.name))
     return found
 
 
@@ -152,7 +182,7 @@ def start_master(
     """A master that gives an agent up after `patience` seconds of silence."""
     host, _, port = cluster.address.rpartition(":")
     process = Process(
-        "kubedcos.embedded.master",
+        "master",
         [
             f"--ip={host}",
             f"--port={port}",
@@ -177,6 +207,7 @@ def start_master(
         return cluster.master.get("/health").status == 200
 
     wait_for(answers, "the master answers")
+    cluster.wait_for_master()
     return process
 
 
@@ -186,7 +217,7 @@ def start_agent(cluster: Cluster, directory: Path, number: int, *flags: str) -> 
     region, zone = REGIONS[number % len(REGIONS)]
     low = 31000 + 1000 * number
     process = Process(
-        "kubedcos.embedded.agent",
+        "agent",
         [
             f"--master={cluster.address}",
             "--ip=127.0.0.1",
@@ -212,9 +243,9 @@ def start_agent(cluster: Cluster, directory: Path, number: int, *flags: str) -> 
     return process
 
 
-def embedded_cluster(directory: Path, agents: int = 2, master_flags: Sequence[str] = ()) -> Cluster:
+def local_cluster(directory: Path, agents: int = 2, master_flags: Sequence[str] = ()) -> Cluster:
     cluster = Cluster(f"127.0.0.1:{free_port()}")
-    cluster.embedded = True
+    cluster.own = True
     try:
         start_master(cluster, directory, *master_flags)
         for number in range(agents):

@@ -1,4 +1,4 @@
-"""Several masters and their ZooKeeper: our own as processes, or those of any Mesos."""
+"""Several masters and their ZooKeeper: processes started here, or those of any Mesos."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Ensemble:
 
 
 class OwnEnsemble(Ensemble):
-    """Three embedded masters, one agent, and a ZooKeeper with nothing else in it."""
+    """Three masters, one agent, and a ZooKeeper with nothing else in it."""
 
     def __init__(self, directory: Path, *flags: str) -> None:
         self.zookeeper: ZooKeeper = start_zookeeper(directory)
@@ -68,7 +68,7 @@ class OwnEnsemble(Ensemble):
             home.mkdir()
             port = free_port()
             process = Process(
-                "kubedcos.embedded.master",
+                "master",
                 [
                     "--ip=127.0.0.1",
                     "--hostname=127.0.0.1",

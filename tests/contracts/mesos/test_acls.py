@@ -83,7 +83,7 @@ def _accepts() -> list[Json]:
 
 
 @pytest.fixture(scope="module")
-def guarded(embedded_only: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def guarded(own_flags: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     directory = tmp_path_factory.mktemp("acls")
     listed = [{"principal": name, "secret": secret} for name, secret in SECRETS.items()]
     credentials = {"credentials": listed}

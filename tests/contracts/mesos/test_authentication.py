@@ -25,7 +25,7 @@ def credential(directory: Path, name: str, value: Any) -> str:
 
 @pytest.fixture(scope="module")
 def closed(
-    embedded_only: None, tmp_path_factory: pytest.TempPathFactory
+    own_flags: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Cluster, Path]]:
     """A cluster where everybody has to say who they are."""
     directory = tmp_path_factory.mktemp("closed")

@@ -237,7 +237,7 @@ def test_an_agent_with_a_maintenance_schedule_is_not_drained(master: Http) -> No
 @contextmanager
 def own_lab(directory: Path, *flags: str) -> Iterator[Cluster]:
     made = Cluster(f"127.0.0.1:{free_port()}")
-    made.embedded = True
+    made.own = True
     try:
         start_master(made, directory, in_memory=False, patience=30)
         start_agent(made, directory, 0, *flags)
@@ -250,7 +250,7 @@ def own_lab(directory: Path, *flags: str) -> Iterator[Cluster]:
 @pytest.mark.contract(
     behaviour="drain", recordings="drain-framework-side.jsonl operator-drain.json"
 )
-def test_drained_to_be_gone(embedded_only: None, tmp_path: Path) -> None:
+def test_drained_to_be_gone(own_flags: None, tmp_path: Path) -> None:
     """The whole end of the recorded story: the framework hears GONE_BY_OPERATOR, then FAILURE."""
     with own_lab(tmp_path) as lab, subscribed(lab.master, "gone", **DURABLE) as framework:
         agent_id = running(framework, ("d-gone", "sleep 600", 3))
@@ -282,7 +282,7 @@ def test_drained_to_be_gone(embedded_only: None, tmp_path: Path) -> None:
     recordings="drain-http-command-executor.jsonl operator-drain-http-command-executor.json",
 )
 def test_the_grace_period_reaches_tasks_with_the_http_command_executor_only(
-    embedded_only: None, tmp_path: Path
+    own_flags: None, tmp_path: Path
 ) -> None:
     notes = [line["note"] for line in story(SHORTENED) if line["dir"] == "note" and "note" in line]
     assert "60 s of its own" in notes[0]
@@ -301,7 +301,7 @@ def test_the_grace_period_reaches_tasks_with_the_http_command_executor_only(
 
 @pytest.mark.contract(behaviour="drain", agent_endpoints="/state", agent_calls="GET_AGENT")
 def test_a_drain_goes_on_after_agent_and_master_were_killed(
-    embedded_only: None, tmp_path: Path
+    own_flags: None, tmp_path: Path
 ) -> None:
     """Mesos keeps a drain in the master's registry and in the agent's meta directory."""
     with own_lab(tmp_path) as lab, subscribed(lab.master, "stubborn", **DURABLE) as framework:
@@ -312,7 +312,7 @@ def test_a_drain_goes_on_after_agent_and_master_were_killed(
         agent = Http(slave["pid"].partition("@")[2])
         state = agent.get("/state").json
         assert state["drain_config"] == {"mark_gone": False}
-        assert isinstance(state["estimated_drain_start_time_seconds"], float)
+        assert isinstance(state["estimated_drain_start_time_seconds"], int)
         shown = agent.operator("GET_AGENT").json["get_agent"]
         assert shown["drain_config"] == {"mark_gone": False}
         assert list(shown["estimated_drain_start_time"]) == ["nanoseconds"]
@@ -321,6 +321,7 @@ def test_a_drain_goes_on_after_agent_and_master_were_killed(
         framework.wait_end()
         for process in lab.processes:
             process.start()
+        lab.wait_for_master()
         lab_back = lambda: lab.master.get("/slaves").json["slaves"]  # noqa: E731
         wait_for(lab_back, "the agent is back")
         again = subscribed(lab.master, "stubborn", id={"value": framework.id}, **DURABLE)
@@ -330,10 +331,12 @@ def test_a_drain_goes_on_after_agent_and_master_were_killed(
             killed = returned.status("late", "TASK_KILLED")
             assert killed["reason"] == "REASON_AGENT_DRAINING"
             drained(lab.master, agent_id)
-            assert "drain_config" not in agent.get("/state").json
+            over = lambda: "drain_config" not in agent.get("/state").json  # noqa: E731
+            wait_for(over, "the agent, too, knows that it is over")
         framework.id = ""
         lab.processes[0].kill()
         lab.processes[0].start()
+        lab.wait_for_master()
         wait_for(lab_back, "the agent is back")
         assert agent_of(lab.master, agent_id)["drain_info"]["state"] == "DRAINED"
         assert operate(lab.master, "REACTIVATE_AGENT", agent_id) == (200, "")

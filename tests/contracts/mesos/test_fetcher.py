@@ -171,10 +171,10 @@ def test_a_cached_file_is_asked_for_once(framework: Framework, web: Web) -> None
 
 @pytest.mark.contract(behaviour="fetcher-escape")
 def test_a_file_cannot_be_put_outside_the_sandbox(
-    framework: Framework, web: Web, own_cluster: Cluster
+    framework: Framework, web: Web, embedded_cluster: Cluster
 ) -> None:
     """Mesos lets ``..`` in `output_file` leave the sandbox; that is not compared but refused."""
-    del own_cluster
+    del embedded_cluster
     offer = framework.offers()[0]
     wanted = uris(web, {"value": "/plain", "output_file": "../x"})
     framework.accept([offer], [launch(fetching(offer, "outup", "true", wanted))])

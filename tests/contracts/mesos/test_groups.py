@@ -23,10 +23,10 @@ Json = dict[str, Any]
 
 
 def same(ours: Json, story: str, position: int = 0) -> None:
-    """As recorded, but for what Mesos tells of a container that is just being made."""
+    """As recorded, but for what Mesos tells of a container that is being made or destroyed."""
     task_id, state = ours["task_id"]["value"], ours["state"]
     theirs = status_of(story, task_id, state, position)
-    if state == "TASK_STARTING":
+    if state in {"TASK_STARTING", "TASK_KILLING"}:
         ours, theirs = status_less_racy(ours), status_less_racy(theirs)
     same_status(ours, theirs)
 

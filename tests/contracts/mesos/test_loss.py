@@ -21,7 +21,7 @@ def lab(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster of its own with one agent, since it will be hurt."""
     del own_cluster
     made = Cluster(f"127.0.0.1:{free_port()}")
-    made.embedded = True
+    made.own = True
     try:
         start_master(made, tmp_path, in_memory=False)
         start_agent(made, tmp_path, 0)
@@ -194,7 +194,7 @@ def test_an_agent_marked_gone_never_comes_back(lab: Cluster) -> None:
         assert reconciled(framework, "gone-1")["state"] == "TASK_UNKNOWN"
         agent = lab.agents[0].process
         assert agent is not None
-        assert agent.wait(30) == 1
+        assert agent.wait(30) == 0
     unknown = {"agent_id": {"value": "no-such"}}
     answer = lab.master.operator("MARK_AGENT_GONE", mark_agent_gone=unknown)
     assert (answer.status, answer.text) == (404, "Agent 'no-such' not found")
@@ -221,7 +221,7 @@ def test_a_restarted_master_finds_agents_and_tasks_again(lab: Cluster) -> None:
         lab.agents[0].signal(signal.SIGSTOP)
         try:
             lab.processes[0].start()
-            wait_for(lambda: lab.master.get("/state").status == 200, "the master is back")
+            lab.wait_for_master()
             assert lab.master.get("/slaves").json["recovered_slaves"]
             again = subscribed(lab.master, "failover", id={"value": framework.id}, **DURABLE)
             with again as returned:
@@ -288,7 +288,7 @@ def test_a_restarted_master_finds_executors_again(lab: Cluster) -> None:
         lab.processes[0].kill()
         framework.wait_end()
         lab.processes[0].start()
-        wait_for(lambda: lab.master.get("/state").status == 200, "the master is back")
+        lab.wait_for_master()
         with subscribed(
             lab.master, "groups-failover", id={"value": framework.id}, **DURABLE
         ) as again:

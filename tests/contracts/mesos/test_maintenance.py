@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .client import Framework, Http, launch, subscribed, task
-from .engine import Cluster, free_port, start_agent, start_master, wait_for
+from .engine import Cluster, free_port, start_agent, start_master
 from .recordings import book, differences, events
 
 Json = dict[str, Any]
@@ -162,10 +162,10 @@ def test_answers_are_shown_to_operators_and_asked_for_again(unscheduled: Http) -
 
 
 @pytest.fixture
-def lab(embedded_only: None, tmp_path: Path) -> Iterator[Cluster]:
+def lab(own_flags: None, tmp_path: Path) -> Iterator[Cluster]:
     """A cluster of its own with one agent, which maintenance will end."""
     made = Cluster(f"127.0.0.1:{free_port()}")
-    made.embedded = True
+    made.own = True
     try:
         start_master(made, tmp_path, in_memory=False, patience=30)
         start_agent(made, tmp_path, 0)
@@ -207,7 +207,7 @@ def test_a_machine_in_maintenance_has_no_agent_until_it_is_up(lab: Cluster) -> N
     # The registry has it: neither the agent nor a new master makes the machine come up.
     lab.processes[0].kill()
     lab.processes[0].start()
-    wait_for(lambda: lab.master.get("/state").status == 200, "the master is back")
+    lab.wait_for_master()
     assert lab.master.get("/maintenance/status").json == {"down_machines": [machine]}
     agent.start()
     agent.process.wait(30)

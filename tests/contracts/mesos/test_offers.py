@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from .client import Framework, Http, framework_info, launch, subscribed, task
-from .engine import Cluster, embedded_cluster, wait_for
+from .engine import Cluster, local_cluster, wait_for
 from .recordings import anonymous, events, story
 from .releases import FOREIGN_ROLE, in_its_words, is_1_11
 
@@ -141,7 +141,7 @@ def test_a_role_that_is_no_longer_suppressed_is_offered_what_it_refused(master: 
 
 @pytest.mark.contract(events="RESCIND", behaviour="offer-timeout", recordings="offer-timeout.jsonl")
 def test_an_offer_times_out(own_cluster: Cluster, tmp_path: Path) -> None:
-    late = embedded_cluster(tmp_path, agents=1, master_flags=["--offer_timeout=2secs"])
+    late = local_cluster(tmp_path, agents=1, master_flags=["--offer_timeout=2secs"])
     try:
         with subscribed(late.master, "offer-timeout") as framework:
             [offer] = framework.offers()

@@ -137,10 +137,10 @@ def test_operators_are_answered_as_recorded(master: Http) -> None:
 
 
 @pytest.mark.contract(operator="REMOVE_QUOTA", recordings="operator-quota-crash.json")
-def test_removing_a_quota_that_was_never_set_is_refused(own_cluster: Cluster) -> None:
+def test_removing_a_quota_that_was_never_set_is_refused(embedded_cluster: Cluster) -> None:
     """Apache Mesos aborts here."""
     [entry, *_] = book("operator-quota-crash.json")
-    answer = own_cluster.master.call("/api/v1", entry["request"])
+    answer = embedded_cluster.master.call("/api/v1", entry["request"])
     wanted = "Failed to remove quota: Role 'never-set' has no quota set"
     assert (answer.status, answer.text) == (400, wanted)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .client import Framework, Http, launch, scalar, subscribed, task
+from .client import Framework, Http, Json, launch, launch_group, scalar, subscribed, task
 from .engine import wait_for
 from .recordings import differences, events, recorded, same_status, status_of
 from .sandbox import READY, until_ready
@@ -145,7 +145,6 @@ FAULTS = {
     "nores": {"resources": []},
     "wrong-agent": {"agent_id": {"value": "other"}},
     "nocmd": {"command": None},
-    "neg": {"resources": [scalar("cpus", -1), scalar("mem", 32)]},
     "badlimits": {"limits": {"mem": {"value": 8}}},
 }
 
@@ -160,6 +159,59 @@ def test_a_bad_task_is_refused_and_the_good_one_beside_it_runs(
     framework.accept([offer], [launch(good, bad)])
     same_status(framework.status(fault), status_of("accept-many.jsonl", fault, "TASK_ERROR"))
     framework.status("good", "TASK_RUNNING")
+
+
+def refused_together(framework: Framework, operation: Json, reason: str, message: str) -> None:
+    """Every task of the operation is told the same, and what was offered is offered again."""
+    offer = framework.offers()[0]
+    kind = operation["type"].lower()
+    named = operation[kind].get("task_infos") or operation[kind]["task_group"]["tasks"]
+    for each in named:
+        each["agent_id"] = offer["agent_id"]
+    assert framework.accept([offer], [operation]).status == 202
+    for each in named:
+        status = framework.status(each["task_id"]["value"])
+        told = status["state"], status["source"], status["reason"], status["message"]
+        assert told == ("TASK_ERROR", "SOURCE_MASTER", reason, message)
+
+
+NOWHERE = {"agent_id": {"value": ""}}
+NEGATIVE = {"resources": [scalar("cpus", -1), scalar("mem", 32)]}
+
+
+@pytest.mark.contract(operations="LAUNCH", recordings="accept-many.jsonl")
+def test_wrong_resources_of_one_task_let_a_launch_fail_as_a_whole(framework: Framework) -> None:
+    """`validateAndUpgradeResources` of `Master::accept`, ahead of everything about single tasks."""
+    theirs = status_of("accept-many.jsonl", "neg", "TASK_ERROR")
+    tasks = (task(NOWHERE, "good", "sleep 100"), task(NOWHERE, "neg", "true") | NEGATIVE)
+    refused_together(framework, launch(*tasks), theirs["reason"], theirs["message"])
+
+
+@pytest.mark.contract(operations="LAUNCH_GROUP")
+@pytest.mark.parametrize("where", ["executor", "task"])
+def test_wrong_resources_anywhere_in_a_group_are_told_the_same_way(
+    framework: Framework, where: str
+) -> None:
+    executor = {
+        "type": "DEFAULT",
+        "executor_id": {"value": "e"},
+        "framework_id": {"value": framework.id},
+        "resources": [scalar("cpus", 0.1), scalar("mem", 32), scalar("disk", 32)],
+    }
+    second = task(NOWHERE, "g-2", "sleep 100")
+    (executor if where == "executor" else second).update(NEGATIVE)
+    group = launch_group(executor, task(NOWHERE, "g-1", "sleep 100"), second)
+    words = "Resource 'cpus(allocated: lab):-1' is invalid: Invalid scalar resource: value <= 0"
+    refused_together(framework, group, "REASON_TASK_GROUP_INVALID", words)
+
+
+@pytest.mark.contract(operations="LAUNCH")
+def test_a_launch_has_no_id(framework: Framework) -> None:
+    """Not even where a task would be refused for something else."""
+    operation = launch(task(NOWHERE, "good", "sleep 100"), task(NOWHERE, "a/b", "true"))
+    operation |= {"id": {"value": "o"}}
+    words = "The `id` field cannot be set on LAUNCH operations"
+    refused_together(framework, operation, "REASON_TASK_INVALID", words)
 
 
 @pytest.mark.contract(calls="ACCEPT", recordings="accept-many.jsonl")

@@ -1,12 +1,14 @@
 """A cluster that speaks TLS alone, by Mesos' own environment variables.
 
-Statements of `mesos-flags.md` (`LIBPROCESS_SSL_*`); Mesos' offers carry the scheme of its agents.
+Statements of `mesos-flags.md` (`LIBPROCESS_SSL_*`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import http.client
+import json
+import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,14 +48,16 @@ def context(names: dict[str, str], *, own: bool = True) -> ssl.SSLContext:
 
 @pytest.fixture(scope="module")
 def closed(
-    embedded_only: None, names: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    own_flags: None, names: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("tls")
     made = Cluster(f"127.0.0.1:{free_port()}", tls=context(names))
     made.environment = names
     try:
         start_master(made, directory)
-        start_agent(made, directory, 0)
+        # Mesos gives an executor nothing of its agent's environment that begins with LIBPROCESS_.
+        executors = json.dumps(names | {"PATH": os.environ["PATH"]})
+        start_agent(made, directory, 0, f"--executor_environment_variables={executors}")
         made.wait_for_agents(1)
         yield made
     finally:
@@ -61,10 +65,11 @@ def closed(
 
 
 @pytest.mark.contract(behaviour="tls")
-def test_tasks_run_and_offers_say_https(closed: Cluster) -> None:
+def test_tasks_run_and_offers_say_http_all_the_same(closed: Cluster) -> None:
+    """`Master::offer` names no other scheme."""
     with subscribed(closed.master, "tls") as framework:
         [offer] = framework.offers()
-        assert offer["url"]["scheme"] == "https"
+        assert offer["url"]["scheme"] == "http"
         framework.accept([offer], [launch(task(offer, "t", "exec sleep 100"))])
         framework.status("t", "TASK_RUNNING")
         address = offer["url"]["address"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from .client import Framework, Http, launch, subscribed, task
+from .engine import Cluster
 from .operating import Story, principal, released, said
 from .recordings import events, status_of
 
@@ -17,8 +18,11 @@ Json = dict[str, Any]
 
 @pytest.fixture
 def owner(master: Http) -> Iterator[Framework]:
+    """A framework; what is left reserved for it is free again when it is gone."""
     with subscribed(master, "volumes", principal=principal(master)) as framework:
         yield framework
+    for slave in master.get("/slaves").json["slaves"]:
+        released(master, {"value": slave["id"]}, {"lab"})
 
 
 def volumes(offer: Json) -> dict[str, float]:
@@ -37,7 +41,11 @@ def volumes(offer: Json) -> dict[str, float]:
     events="UPDATE_OPERATION_STATUS",
     recordings="volumes.jsonl",
 )
-def test_a_volume_from_first_to_last(owner: Framework, master: Http) -> None:
+@pytest.mark.contract(behaviour="shrink")
+def test_a_volume_from_first_to_last(cluster: Cluster, owner: Framework) -> None:
+    # `Master::accept` takes what SHRINK_VOLUME frees for converted and for declined, so that the
+    # allocator lets go of that much too little, until the framework is gone. The recording has it.
+    kept = 0.0 if cluster.embedded else 16.0
     told = Story(owner, "volumes.jsonl")
     offer = owner.offers()[0]
     agent_id = offer["agent_id"]
@@ -45,35 +53,32 @@ def test_a_volume_from_first_to_last(owner: Framework, master: Http) -> None:
     def again() -> Json:
         return told.offer(agent_id)
 
-    try:
-        told.operate(offer, "v-1", "v-3")
-        offer = again()
-        assert volumes(offer) == {"free": 448.0, "own-1": 64.0}
-        told.operate(offer, "v-4", "v-5", "v-6")
-        offer = again()
-        told.operate(offer, "v-7")
-        offer = again()
-        assert volumes(offer) == {"free": 416.0, "own-1": 96.0}
-        told.operate(offer, "v-8")
-        offer = again()
-        assert volumes(offer) == {"free": 432.0, "own-1": 80.0}
-        told.operate(offer, "v-9", "v-10", "v-11")
-        offer = again()
-        # What a volume has become is only offered later.
-        on_grown = task(offer, "on-grown", "sleep 1", resources=used_by_the_task(told))
-        owner.accept([offer], [told.asked["v-12"], launch(on_grown)])
-        status = owner.status("on-grown", "TASK_ERROR")
-        theirs = status_of("volumes.jsonl", "on-grown", "TASK_ERROR")
-        ends = " required by task and its executor is more than available "
-        assert status["reason"] == theirs["reason"]
-        assert ends in status["message"]
-        assert told.status("v-12")["state"] == "OPERATION_FINISHED"
-        offer = again()
-        assert volumes(offer) == {"free": 416.0, "own-1": 96.0}
-        told.operate(offer, "v-17", "v-19")
-        assert volumes(again()) == {"free": 448.0}
-    finally:
-        released(master, agent_id, {"lab"})
+    told.operate(offer, "v-1", "v-3")
+    offer = again()
+    assert volumes(offer) == {"free": 448.0, "own-1": 64.0}
+    told.operate(offer, "v-4", "v-5", "v-6")
+    offer = again()
+    told.operate(offer, "v-7")
+    offer = again()
+    assert volumes(offer) == {"free": 416.0, "own-1": 96.0}
+    told.operate(offer, "v-8")
+    offer = again()
+    assert volumes(offer) == {"free": 432.0 - kept, "own-1": 80.0}
+    told.operate(offer, "v-9", "v-10", "v-11")
+    offer = again()
+    # What a volume has become is only offered later.
+    on_grown = task(offer, "on-grown", "sleep 1", resources=used_by_the_task(told))
+    owner.accept([offer], [told.asked["v-12"], launch(on_grown)])
+    status = owner.status("on-grown", "TASK_ERROR")
+    theirs = status_of("volumes.jsonl", "on-grown", "TASK_ERROR")
+    ends = " required by task and its executor is more than available "
+    assert status["reason"] == theirs["reason"]
+    assert ends in status["message"]
+    assert told.status("v-12")["state"] == "OPERATION_FINISHED"
+    offer = again()
+    assert volumes(offer) == {"free": 416.0 - kept, "own-1": 96.0}
+    told.operate(offer, "v-17", "v-19")
+    assert volumes(again()) == {"free": 448.0 - kept}
 
 
 def used_by_the_task(told: Story) -> list[Json]:

@@ -310,9 +310,11 @@ def test_volumes_come_and_go(play: Play, agent_process: Any, wire: SimpleNamespa
     play(story)
 
 
-@pytest.mark.parametrize(("status", "word"), [(401, "refused authentication"), (410, "no")])
+@pytest.mark.parametrize(
+    ("status", "word", "ends"), [(401, "refused authentication", 1), (410, "no", 0)]
+)
 def test_refusals_that_end_the_agent(
-    play: Play, agent_process: Any, status: int, word: str
+    play: Play, agent_process: Any, status: int, word: str, ends: int
 ) -> None:
     async def story(master: Any) -> None:
         master.status = status
@@ -324,9 +326,36 @@ def test_refusals_that_end_the_agent(
             timeout=30,
             check=False,
         )
-        assert done.returncode == 1
+        assert done.returncode == ends
         assert word in done.stderr
         assert "Traceback" not in done.stderr
+
+    play(story)
+
+
+def test_tasks_outlive_an_agent_whose_credential_is_refused(
+    play: Play, agent_process: Any, wire: SimpleNamespace
+) -> None:
+    """`Slave::_authenticate`: it exits "to keep possibly active executors running"."""
+
+    async def story(master: Any) -> None:
+        agent_process.start(master)
+        await master.registered()
+        tasks = [wire.task("stays", "sleep 600")]
+        await master.send("RUN_TASKS", framework=wire.framework(), tasks=tasks)
+        await master.until_state("stays", "TASK_RUNNING")
+        agent_process.kill()
+        master.status = 401
+        agent_process.start(master, port=master.address[1])
+        assert await asyncio.to_thread(agent_process.process.wait, 20) == 1
+        master.status = 200
+        agent_process.start(master, port=master.address[1])
+        await master.registered("REREGISTER", 2)
+        await master.send("KILL_TASK", framework_id=FRAMEWORK_ID, task_id={"value": "stays"})
+        await master.until_state("stays", "TASK_KILLED")
+        assert master.states("stays") == [
+            *("TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_KILLED")
+        ]
 
     play(story)
 
@@ -614,7 +643,7 @@ def test_marked_gone(play: Play, agent_process: Any, wire: SimpleNamespace) -> N
         )
         await master.until_state("t", "TASK_RUNNING")
         await master.send("SHUTDOWN", message="gone")
-        assert await asyncio.to_thread(agent_process.process.wait, 20) == 1
+        assert await asyncio.to_thread(agent_process.process.wait, 20) == 0
         assert not any(map(alive, agent_process.journal_pids()))
 
     play(story)

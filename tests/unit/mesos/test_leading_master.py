@@ -141,3 +141,17 @@ def test_an_operator_frees_what_is_on_an_agent_or_hears_why_not() -> None:
     ]
     first = freed.asked[0][2]["unreserve_resources"]
     assert first == {"agent_id": {"value": "S1"}, "resources": [{"name": "cpus"}]}
+
+
+def test_an_operator_tears_a_framework_down_unless_there_is_none_or_he_may_not() -> None:
+    # As Mesos words it in `Master::Http::_teardown`.
+    none = httpx2.Response(400, text="No framework found with specified ID")
+    refused = (httpx2.Response(403), httpx2.Response(400, text="Failed to parse body"))
+    freed = Freed(httpx2.Response(200), none, *refused)
+    assert asyncio.run(freed.operator.tear_down("F-1"))
+    assert not asyncio.run(freed.operator.tear_down("F-1"))
+    for _ in refused:
+        with pytest.raises(OperatorRefused):
+            asyncio.run(freed.operator.tear_down("F-1"))
+    body = {"type": "TEARDOWN", "teardown": {"framework_id": {"value": "F-1"}}}
+    assert freed.asked == [("ann", "/api/v1", body)] * 4

@@ -55,7 +55,11 @@ class Redirected(Exception):
 
 
 class Refused(KubedcosError):
-    """The agent must end: wrong credentials, or it was marked gone."""
+    """The master does not know the agent's credential."""
+
+
+class MarkedGone(KubedcosError):
+    """An operator marked the agent gone: it ends for good."""
 
 
 class MasterLink:
@@ -91,7 +95,8 @@ class MasterLink:
         """Until cancelled.
 
         Raises:
-            Refused: the agent must end with status 1.
+            Refused: the agent must end, and leave its executors alone.
+            MarkedGone: it must end, and everything with it.
         """
         redirected: Master | None = None
         while True:
@@ -129,7 +134,7 @@ class MasterLink:
                 tasks.create_task(self._await_loss())
                 tasks.create_task(self._await_leader(master))
         except BaseExceptionGroup as group:
-            expected = (SessionLost, Redirected, Refused, OSError)
+            expected = (SessionLost, Redirected, Refused, MarkedGone, OSError)
             for error in group.exceptions:
                 if isinstance(error, expected):
                     raise error from None
@@ -296,5 +301,5 @@ def _check(reply: Reply, url: str) -> None:
     if reply.status == 401:
         raise Refused("Master refused authentication")
     if reply.status == 410:
-        raise Refused(text or "Agent has been marked gone")
+        raise MarkedGone(text or "Agent has been marked gone")
     raise SessionLost(f"status {reply.status}: {text}")

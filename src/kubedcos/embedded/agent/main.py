@@ -30,7 +30,7 @@ from kubedcos.embedded.agent.http import AgentHttp
 from kubedcos.embedded.agent.isolators import cni
 from kubedcos.embedded.agent.isolators.cni import Networks
 from kubedcos.embedded.agent.isolators.disk import DiskWatch, du
-from kubedcos.embedded.agent.link import MasterLink, Refused
+from kubedcos.embedded.agent.link import MarkedGone, MasterLink
 from kubedcos.embedded.agent.machine import boot_id
 from kubedcos.embedded.agent.paths import Layout
 from kubedcos.embedded.agent.sandbox_gc import SandboxGc
@@ -108,7 +108,6 @@ class _Process:
             count_tasks=flags.boolean("cgroups_cpu_enable_pids_and_tids_count"),
         )
         self.cgroups = Cgroups(plan, flags.required("cgroups_root"))
-        self.status = 0
 
     async def run(self) -> int:
         settings, flags = self.settings, self.settings.flags
@@ -171,7 +170,7 @@ class _Process:
             await self._serve(agent, link, http, listener, gc)
         finally:
             await detector.stop()
-        return self.status
+        return 0
 
     def _networks(self) -> Networks:
         """The CNI networks; mounts are made ready on the way."""
@@ -232,7 +231,6 @@ class _Process:
             loop.add_signal_handler(number, stop.set)
 
         def end_for_good(_message: str) -> None:
-            self.status = 1
             agent.end_all()
             loop.create_task(_stop_when_ended(agent, stop))  # noqa: RUF006
 
@@ -242,7 +240,6 @@ class _Process:
                 async with asyncio.timeout(UNREGISTER_SECONDS):
                     await link.unregister()
             end_for_good("")
-            self.status = 0
 
         def unregister() -> None:
             log.info("Unregistering and shutting down (SIGUSR1)")
@@ -258,12 +255,11 @@ class _Process:
         stopping = asyncio.create_task(_until(stop))
         tasks = {serving, linking, collecting, stopping}
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if linking in done and isinstance(linking.exception(), Refused):
+        if linking in done and isinstance(linking.exception(), MarkedGone):
             error = linking.exception()
             log.error("%s", error)
             agent.end_all()
             await _all_ended(agent)
-            self.status = 1
             done -= {linking}
         web.should_exit = True
         for task in (linking, collecting, stopping, measuring):

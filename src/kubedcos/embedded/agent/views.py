@@ -101,7 +101,8 @@ def state_view(agent: Agent, *, start_time: float, pid: str, master_hostname: st
     }
     if agent.draining.config is not None:
         view["drain_config"] = to_json(agent.draining.config)
-        view["estimated_drain_start_time_seconds"] = agent.draining.started
+        if agent.draining.started is not None:
+            view["estimated_drain_start_time_seconds"] = int(agent.draining.started)
     if master_hostname is not None:
         view["master_hostname"] = master_hostname
     logs = {name: settings.flags.text(name) for name in ("log_dir", "external_log_file")}

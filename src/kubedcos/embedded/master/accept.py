@@ -15,7 +15,12 @@ from kubedcos.embedded.master.counting import count_operation
 from kubedcos.embedded.master.effects import Effects, ToAgent
 from kubedcos.embedded.master.offers import refuse
 from kubedcos.embedded.master.operating import checkpoint_call
-from kubedcos.embedded.master.operation_rules import Asking, body_fault, operation_fault
+from kubedcos.embedded.master.operation_rules import (
+    Asking,
+    body_fault,
+    launch_fault,
+    operation_fault,
+)
 from kubedcos.embedded.master.resource_rules import InvalidResource, checked
 from kubedcos.embedded.master.rules import task_fault
 from kubedcos.embedded.master.state import AgentRecord, FrameworkRecord, MasterState, OfferRecord
@@ -37,9 +42,13 @@ from kubedcos.mesos.messages import (
     Task,
     TaskInfo,
 )
-from kubedcos.mesos.resources import Resources, upgraded
+from kubedcos.mesos.resources import Resources
 
 RESIZES: Final = frozenset({"GROW_VOLUME", "SHRINK_VOLUME"})
+_LAUNCHES: Final = {
+    "LAUNCH": "REASON_TASK_INVALID",
+    "LAUNCH_GROUP": "REASON_TASK_GROUP_INVALID",
+}
 _Holder = TypeVar("_Holder", TaskInfo, ExecutorInfo)
 
 
@@ -203,12 +212,15 @@ class _Accepting:
         if fault is not None:
             self._error(operation, f"Operation attempted with invalid resources: {fault}")
             return
-        if operation.type == "LAUNCH":
-            self._launch(operation)
-        elif operation.type == "LAUNCH_GROUP":
-            self._launch_group(operation)
-        else:
+        if operation.type not in _LAUNCHES:
             self._convert(operation)
+        elif (fault := launch_fault(operation)) is not None:
+            for task in _tasks(operation):
+                self._refuse_task(task, _LAUNCHES[operation.type], fault)
+        elif operation.type == "LAUNCH":
+            self._launch(operation)
+        else:
+            self._launch_group(operation)
 
     def _convert(self, operation: Operation) -> None:
         if operation.id is not None and not self.agent.can("AGENT_OPERATION_FEEDBACK"):
@@ -281,19 +293,13 @@ class _Accepting:
             if denied is not None:
                 self._refuse_task(task, "REASON_TASK_UNAUTHORIZED", denied)
                 continue
-            try:
-                info = self._with_allocation(task)
-            except ValueError as error:
-                self._refuse_task(task, "REASON_TASK_INVALID", str(error))
-                continue
+            info = self._with_allocation(task)
             fault = task_fault(
                 info,
                 agent_id=AgentID(self.agent.id),
                 available=self.available,
                 known=self._taken,
             )
-            if fault is None and operation.id is not None:
-                fault = "The `id` field cannot be set on LAUNCH operations"
             if fault is not None:
                 self._refuse_task(task, "REASON_TASK_INVALID", fault)
                 continue
@@ -310,15 +316,8 @@ class _Accepting:
 
     def _launch_group(self, operation: Operation) -> None:
         assert operation.launch_group is not None
-        executor, tasks = operation.launch_group.executor, _tasks(operation)
-        fault = None
-        if operation.id is not None:
-            fault = "The `id` field cannot be set on LAUNCH_GROUP operations"
-        try:
-            executor = self._with_allocation(executor)
-            tasks = tuple(self._with_allocation(task) for task in tasks)
-        except ValueError as error:
-            fault = str(error)
+        executor = self._with_allocation(operation.launch_group.executor)
+        tasks = tuple(map(self._with_allocation, _tasks(operation)))
         # Mesos puts the executor into each task itself.
         members = tuple(
             replace(
@@ -328,9 +327,8 @@ class _Accepting:
                 else self._with_allocation(task.executor),
             )
             for task in tasks
-            if fault is None
         )
-        fault = fault or group_fault(
+        fault = group_fault(
             self.state,
             self.agent,
             self.framework,
@@ -353,7 +351,7 @@ class _Accepting:
         self.effects.append(call)
 
     def _with_allocation(self, holder: _Holder) -> _Holder:
-        resources = tuple(self._allocated(upgraded(r)) for r in holder.resources)
+        resources = tuple(self._allocated(checked(r)) for r in holder.resources)
         return replace(holder, resources=resources)
 
     def _taken(self, task_id: str) -> str | None:

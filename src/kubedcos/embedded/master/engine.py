@@ -121,7 +121,6 @@ class Engine:
         self.state = MasterState(
             info=master_info(options, self.new_uuid()),
             start_time=clock.time(),
-            scheme="http" if options.tls is None else "https",
         )
         self.leader: MasterInfo | None = None
         self.streams: dict[str, Stream] = {}

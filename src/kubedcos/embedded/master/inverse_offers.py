@@ -79,7 +79,7 @@ def _enter(
         id=OfferID(f"{state.info.id}-O{number}"),
         framework_id=FrameworkID(framework.id),
         unavailability=when,
-        url=agent_url(state, agent),
+        url=agent_url(agent),
         agent_id=AgentID(agent.id),
     )
     state.inverse_offers[offer.id.value] = InverseOfferRecord(offer, agent.id, now)

@@ -54,7 +54,7 @@ def make_offer(
         framework_id=FrameworkID(framework.id),
         agent_id=AgentID(agent.id),
         hostname=agent.info.hostname,
-        url=agent_url(state, agent),
+        url=agent_url(agent),
         domain=agent.info.domain,
         resources=tuple(for_framework(framework, allocated)),
         attributes=agent.info.attributes,
@@ -70,10 +70,10 @@ def make_offer(
     return record
 
 
-def agent_url(state: MasterState, agent: AgentRecord) -> URL:
+def agent_url(agent: AgentRecord) -> URL:
     """Where frameworks reach an agent."""
     return URL(
-        scheme=state.scheme,
+        scheme="http",  # also of agents that speak TLS alone, as Mesos has it
         address=Address(hostname=agent.info.hostname, ip=agent.address, port=agent.info.port),
         path="/slave(1)",
     )

@@ -12,9 +12,19 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from kubedcos.embedded.master.resource_rules import persistence_fault, unique_fault, use_fault
+from kubedcos.embedded.master.resource_rules import (
+    persistence_fault,
+    resource_fault,
+    unique_fault,
+    use_fault,
+)
 from kubedcos.embedded.master.state import FrameworkRecord
-from kubedcos.mesos.messages import Operation, OperationReserve, Resource
+from kubedcos.mesos.messages import (
+    Operation,
+    OperationReserve,
+    Resource,
+    TaskInfo,
+)
 from kubedcos.mesos.operations import is_dynamically_reserved, without_persistence
 from kubedcos.mesos.resources import Resources, is_volume, reservation_role, text_of
 from kubedcos.mesos.values import thousandths
@@ -52,6 +62,29 @@ def body_fault(operation: Operation) -> str | None:
             f"{article} {kind} {offer}operation must have the Offer.Operation.{kind.lower()} "
             f"field set{dot}"
         )
+    return None
+
+
+def launch_fault(operation: Operation) -> str | None:
+    """Why a LAUNCH or LAUNCH_GROUP is refused with all its tasks, also those that are right.
+
+    `validateAndUpgradeResources` of Mesos, and what `Master::accept` asks before any task.
+    """
+    resources: tuple[Resource, ...] = ()
+    tasks: tuple[TaskInfo, ...] = ()
+    if operation.launch is not None and operation.type == "LAUNCH":
+        tasks = operation.launch.task_infos
+    elif operation.launch_group is not None:
+        resources = operation.launch_group.executor.resources
+        tasks = operation.launch_group.task_group.tasks
+    for task in tasks:
+        resources += task.resources
+        resources += task.executor.resources if task.executor is not None else ()
+    fault = next(filter(None, map(resource_fault, resources)), None)
+    if fault is not None:
+        return fault
+    if operation.id is not None:
+        return f"The `id` field cannot be set on {operation.type} operations"
     return None
 
 

@@ -266,7 +266,6 @@ class MasterState:
     """Everything that the master decides upon.
 
     Attributes:
-        scheme: of the URLs of agents.
         recovered: agents of the registry that have not come back since this master was elected.
         unreachable: time of loss by agent id.
         gone: time by agent id; these may never come back.
@@ -285,7 +284,6 @@ class MasterState:
 
     info: MasterInfo
     start_time: float
-    scheme: str = "http"
     elected_time: float | None = None
     agents: AgentTable = field(default_factory=AgentTable)
     recovered: dict[str, AgentInfo] = field(default_factory=dict)

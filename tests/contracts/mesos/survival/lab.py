@@ -23,6 +23,15 @@ from tests.contracts.mesos.engine import (
 
 from .relay import Relay
 
+MESSAGES = {
+    "CHECKPOINT_RESOURCES": "ApplyOperation",
+    "RUN_TASKS": "RunTask",
+    "KILL_TASK": "KillTask",
+    "ACKNOWLEDGE": "StatusUpdateAcknowledgement",
+}
+"""What Apache Mesos calls the messages of `kubedcos.embedded.protocol`."""
+STATES = {"TASK_STARTING": 0, "TASK_KILLED": 4}
+"""Numbers in `mesos.proto`."""
 PATIENCE = 60.0
 """Seconds that a process may take to come back."""
 CLEAN = 30.0
@@ -45,7 +54,7 @@ class Lab:
         self.starts.mkdir()
         self.broken = False
         self.cluster = Cluster(f"127.0.0.1:{free_port()}")
-        self.cluster.embedded = True
+        self.cluster.own = True
         self.master = self.cluster.master
         self.scheduler_side = Relay(self.master.port)
         self.master_side = Relay(self.master.port)
@@ -56,7 +65,11 @@ class Lab:
         try:
             # An agent that is only restarted is back before that, also on a busy machine.
             self.master_process = start_master(
-                self.cluster, directory, in_memory=False, patience=10
+                self.cluster,
+                directory,
+                f"--advertise_port={self.master_side.port}",
+                in_memory=False,
+                patience=10,
             )
             self.agent_process = self._agent(agent_port)
             self.agent_process.start()
@@ -68,7 +81,7 @@ class Lab:
     def _agent(self, port: int) -> Process:
         root = os.geteuid() == 0
         process = Process(
-            "kubedcos.embedded.agent",
+            "agent",
             [
                 f"--master=127.0.0.1:{self.master_side.port}",
                 "--ip=127.0.0.1",
@@ -93,11 +106,25 @@ class Lab:
         self.cluster.agents.append(process)
         return process
 
+    # What goes between them
+
+    def message(self, kind: str) -> bytes:
+        """What a message from the master to the agent has in it."""
+        if self.cluster.embedded:
+            return f'"type":"{kind}"'.encode()
+        return f"/mesos.internal.{MESSAGES[kind]}Message ".encode()
+
+    def status(self, task_id: str, state: str) -> bytes:
+        """What the agent's message about a state of a task has in it."""
+        if self.cluster.embedded:
+            return f'"state":"{state}"'.encode()
+        return task_id.encode() + bytes([2 << 3, STATES[state]])  # field 2 behind the task's id
+
     # The victims
 
     def restart_master(self) -> None:
         self.master_process.start()
-        wait_for(lambda: self.master.get("/state").status == 200, "the master is back", PATIENCE)
+        self.cluster.wait_for_master(PATIENCE)
         self.wait_for_agent()
 
     def kill_agent(self) -> None:
@@ -139,7 +166,8 @@ class Lab:
     # What there is
 
     def executors(self) -> list[int]:
-        return [pid for pid, words in self._processes() if "launch.json" in words]
+        mark = "launch.json" if self.cluster.embedded else "mesos-executor"
+        return [pid for pid, words in self._processes() if mark in words]
 
     def connected(self, framework_id: str) -> bool:
         frameworks = self.master.get("/frameworks").json["frameworks"]
@@ -151,7 +179,7 @@ class Lab:
         return len(path.read_text().split()) if path.exists() else 0
 
     def checkpointed(self, task_id: str) -> bool:
-        pattern = f"slaves/*/frameworks/*/executors/{task_id}/runs/*/task.info"
+        pattern = f"slaves/*/frameworks/*/executors/{task_id}/runs/*/**/task.info"
         return any((self.home / "work/meta").glob(pattern))
 
     def _processes(self) -> list[tuple[int, str]]:

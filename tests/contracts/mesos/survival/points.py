@@ -36,8 +36,13 @@ class Story:
         self.scheduler.take_offer()
         self.scheduler.beside(lambda: self.scheduler.launch(uri, reserve=self.reserves))
 
-    def hold_to_agent(self, kind: str, *, answer: bool = False) -> None:
-        self.held = self.lab.agent_side.hold(f'"type":"{kind}"', answer=answer)
+    def hold_to_agent(self, kind: str) -> None:
+        """The master's next message of that kind (in the engine's own words)."""
+        self.held = self.lab.agent_side.hold(self.lab.message(kind))
+
+    def hold_status(self, state: str) -> None:
+        """The agent's next message that the task is in that state."""
+        self.held = self.lab.master_side.hold(self.lab.status(self.scheduler.task_id, state))
 
     def release(self) -> None:
         if self.held is not None:
@@ -53,7 +58,7 @@ def offer_out(story: Story) -> None:
 
 
 def accept_sent(story: Story) -> None:
-    story.held = story.lab.scheduler_side.hold('"type": "ACCEPT"')
+    story.held = story.lab.scheduler_side.hold(b'"type": "ACCEPT"')
     story.accept()
     story.held.wait()
 
@@ -76,10 +81,13 @@ def task_sent(story: Story) -> None:
 
 def task_received(story: Story) -> None:
     """The agent has it, the master does not know that yet."""
-    story.hold_to_agent("RUN_TASKS", answer=True)
-    story.accept()
-    assert story.held is not None
-    story.held.wait()
+    if story.lab.cluster.embedded:
+        story.held = story.lab.agent_side.hold(story.lab.message("RUN_TASKS"), answer=True)
+        story.accept()
+        story.held.wait()
+    else:  # there the agent's first word of it is that the task starts
+        story.hold_status("TASK_STARTING")
+        story.accept()
     wait_for(lambda: story.lab.started(story.scheduler.task_id), "the task runs")
 
 
@@ -90,8 +98,9 @@ def fetching(story: Story) -> None:
 
 
 def starting_sent(story: Story) -> None:
-    story.held = story.lab.master_side.hold('"state":"TASK_STARTING"')
+    story.hold_status("TASK_STARTING")
     story.accept()
+    assert story.held is not None
     story.held.wait()
 
 
@@ -112,7 +121,7 @@ def running(story: Story) -> None:
 
 def kill_sent(story: Story) -> None:
     running(story)
-    story.held = story.lab.scheduler_side.hold('"type": "KILL"')
+    story.held = story.lab.scheduler_side.hold(b'"type": "KILL"')
     story.scheduler.beside(story.scheduler.kill)
     story.held.wait()
 
@@ -136,9 +145,10 @@ def terminating(story: Story) -> None:
 
 def end_sent(story: Story) -> None:
     running(story)
-    story.held = story.lab.master_side.hold('"state":"TASK_KILLED"')
+    story.hold_status("TASK_KILLED")
     story.scheduler.kill()
     story.scheduler.until("TASK_KILLING")
+    assert story.held is not None
     story.held.wait()
 
 

@@ -6,13 +6,20 @@ import contextlib
 import socket
 import threading
 from dataclasses import dataclass, field
+from io import BufferedReader
 
 from tests.contracts.mesos.client import DEADLINE
+
+BYSTANDER = b"Libprocess-From: executor"
+"""In the messages of Apache Mesos' executors, which reach their agent at the relay's port, too."""
 
 
 @dataclass
 class Held:
     """One HTTP request, or its answer, that is on its way until somebody says what becomes of it.
+
+    Between Apache Mesos' own processes every message is a request, one after the other on one
+    connection, and nothing is answered.
 
     Attributes:
         text: what the request holds.
@@ -41,6 +48,7 @@ class _Connection:
     def __init__(self, client: socket.socket) -> None:
         self.sockets = [client]
         self.severed = False
+        self.spared = False
 
     def close(self) -> None:
         for one in self.sockets:
@@ -62,9 +70,9 @@ class Relay:
         self._dark = False
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def hold(self, text: str, *, answer: bool = False) -> Held:
+    def hold(self, text: bytes, *, answer: bool = False) -> Held:
         """Hold the next request that contains `text`."""
-        held = Held(text.encode(), answer)
+        held = Held(text, answer)
         with self._lock:
             self._held.append(held)
         return held
@@ -74,7 +82,7 @@ class Relay:
         with self._lock:
             self._dark = True
             for connection in self._connections:
-                connection.severed = True
+                connection.severed = not connection.spared
 
     def heal(self) -> None:
         """New connections pass again; those that were cut stay silent."""
@@ -120,7 +128,10 @@ class Relay:
 
     def _relay(self, connection: _Connection) -> None:
         client = connection.sockets[0]
-        request = _request(client)
+        reader = client.makefile("rb")
+        request = _request(reader)
+        if BYSTANDER in request:
+            connection.spared, connection.severed = True, False
         held = self._matching(request)
         if held is not None and not held.answer and not _passes(held):
             return
@@ -136,8 +147,25 @@ class Relay:
             client.sendall(first)
         back = threading.Thread(target=self._pump, args=(connection, server, client), daemon=True)
         back.start()
-        self._pump(connection, client, server)
+        self._pass_on(connection, reader, server)
         back.join()
+
+    def _pass_on(
+        self, connection: _Connection, reader: BufferedReader, server: socket.socket
+    ) -> None:
+        """The requests that follow on the same connection."""
+        with contextlib.suppress(OSError):
+            while request := _request(reader):
+                held = self._matching(request)
+                if held is not None and not _passes(held):
+                    connection.close()
+                    return
+                if connection.severed:
+                    return
+                server.sendall(request)
+        if not connection.severed:
+            with contextlib.suppress(OSError):
+                server.shutdown(socket.SHUT_WR)
 
     def _matching(self, request: bytes) -> Held | None:
         with self._lock:
@@ -164,25 +192,19 @@ def _passes(held: Held) -> bool:
     return held.passes
 
 
-def _request(client: socket.socket) -> bytes:
+def _request(client: BufferedReader) -> bytes:
     """One HTTP request, as far as it came."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = client.recv(65536)
-        if not piece:
-            return data
-        data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
-    lengths = [
-        int(line.partition(b":")[2])
-        for line in head.split(b"\r\n")
-        if line.lower().startswith(b"content-length:")
-    ]
-    missing = (lengths[0] if lengths else 0) - len(body)
-    while missing > 0:
-        piece = client.recv(65536)
-        if not piece:
-            break
-        data += piece
-        missing -= len(piece)
+    data = head = client.readline()
+    headers: dict[bytes, bytes] = {}
+    while head.strip():
+        data += (head := client.readline())
+        name, _, value = head.partition(b":")
+        headers[name.lower()] = value.strip().lower()
+    if headers.get(b"transfer-encoding") != b"chunked":
+        return data + client.read(int(headers.get(b"content-length", b"0")))
+    length = 1
+    while length:
+        data += (size := client.readline())
+        length = int(size or b"0", 16)
+        data += client.read(length + 2)
     return data
