@@ -347,6 +347,28 @@ FOUND = (
             Update(at=55.6, nodes=1, larger=True),
         ),
     ),
+    # It was on its way already, because its agent was drained. Asked for by a person it was not to
+    # return there, although no other agent could take it.
+    Found(
+        "a node that leaves a drained agent and is to be replaced on top of that",
+        15672,
+        Setting(etcd=1, nodes=3, local=2, remote=1, runs_after=3.0, replace_after=100.0),
+        (
+            AgentDrained(at=257.94, lasts=358.2, host="a2", gone=False),
+            Operator(at=304.01, lasts=365.6, verb="replace", pod="kube-node-2"),
+        ),
+    ),
+    # Members out of reach counted as held down by us, when nobody could even ask them to end.
+    Found(
+        "members that are to restart while their region is cut off",
+        16098,
+        Setting(etcd=3, nodes=1, local=5, remote=1, runs_after=3.0, replace_after=100.0),
+        (
+            RegionCut(at=205.7, lasts=379.3, region="dc-a"),
+            Operator(at=521.41, lasts=5.7, verb="restart", pod="etcd-2"),
+            Operator(at=533.08, lasts=157.4, verb="restart", pod="etcd-0"),
+        ),
+    ),
 )
 
 

@@ -16,7 +16,7 @@ from kubedcos.model.service import Goal, PodSpec, ServiceSpec
 from kubedcos.offers.requirement import RESERVATION_LABEL
 from kubedcos.plan.status import Status
 from kubedcos.plan.tree import Plan, StepKey
-from kubedcos.scheduler.task_updates import INTENDED, succeeded
+from kubedcos.scheduler.task_updates import INTENDED, OUT_OF_REACH, succeeded
 from kubedcos.scheduler.world import World
 from kubedcos.state.records import TaskRecord
 
@@ -61,11 +61,15 @@ def healthy(world: World, pod: PodSpec, index: int) -> bool:
 def held_down(spec: ServiceSpec, world: World, pod: PodSpec, index: int) -> bool:
     """Whether a pod instance does not work, or soon will not, because we want it so.
 
-    A member that a quorum needs works on although its end is wished.
+    A member that a quorum needs works on although its end is wished, and one out of reach is asked
+    to end when it is back, if it may.
     """
     record = world.recovery_of(pod.name, index)
     moving = record.replacement is not None and record.replacement.admitted_at is not None
-    ending = any(task.kill_asked for task in world.of_pod(pod.instance(index)))
+    ending = any(
+        task.kill_asked and task.state not in OUT_OF_REACH
+        for task in world.of_pod(pod.instance(index))
+    )
     ends = ending and pod.instance(index) not in _needed(spec, world, pod)
     return bool(record.paused) or moving or ends
 

@@ -64,8 +64,8 @@ class PodOperations:
     def replace(self, instance: str) -> View:
         """Move a pod instance elsewhere; its reservation and its volumes are given up.
 
-        It waits its turn if others of its kind are being moved. Asked again it does nothing, except
-        that a replacement which pauses because many agents vanished goes on.
+        It waits its turn if others of its kind are being moved. One that moves already, for another
+        reason, does not return to what it leaves any more.
 
         Raises:
             KeyError: no such pod instance.
@@ -75,9 +75,11 @@ class PodOperations:
         pod, index = self._find(instance)
         found = self._records(pod, index)
         record = self.world.recovery_of(pod.name, index)
-        if record.replacement is not None:
-            asked = replace(record.replacement, by_operator=True)
-            self.world.commit([replace(record, replacement=asked)])
+        move = record.replacement
+        if move is not None:
+            if move.agent is not None and not move.by_operator:
+                self._need_other_place(pod, index, move.agent)
+            self.world.commit([replace(record, replacement=replace(move, by_operator=True))])
             return self._done(instance, found)
         if objection := quorum_objection(self.spec, self.world, pod, index):
             raise Refused(f"{instance} is not replaced: {objection}")
