@@ -204,8 +204,11 @@ class Watcher:
         # An UNRESERVE that Mesos took while the agent was cut off looks done although that agent
         # keeps the reservation; only operations with feedback would tell. Nothing else may be left:
         # what was on agents that stayed away was written down, and collected when they were back.
-        if noted := self._store.read(records.LEFTOVERS, records.LEFTOVER):
-            self.find(f"{', '.join(sorted(noted))} are not collected")
+        # Of those that are gone for good the note stays, for a person to have it forgotten.
+        gone = mesos.engine.state.gone
+        noted = documents.leftovers(self._store).values()
+        if waits := sorted(note.id for note in noted if note.agent.id not in gone):
+            self.find(f"{', '.join(waits)} are not collected")
         ids = {_reservation_id(part) for part in mesos.reserved()} - self._unreserved
         if ids:
             self.find(f"reservations are left: {', '.join(sorted(ids))}")
