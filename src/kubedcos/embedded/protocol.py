@@ -24,11 +24,11 @@ Answers to the agent:
 200   done; body is an `AgentReply`
 307   not the leader; ``Location`` is protocol-relative: ``//host:port/…``
 400   the call cannot be understood; text says why
-401   credentials missing or wrong: the agent ends with status 1
+401   credentials missing or wrong: the agent ends with status 1, its executors go on
 403   registration refused; text says why: the agent logs it and tries again later
 409   unknown session: the agent re-registers
 410   the agent was marked gone, or its machine is in maintenance (text says which): it must kill
-      its tasks and end with status 1
+      its tasks and end with status 0
 503   no leader yet, or the leader is recovering: try again
 ====  =============================================================================
 """

@@ -97,10 +97,10 @@ class OwnEnsemble(Ensemble):
         ]
 
     def complete(self) -> None:
-        """Wait until two masters at least take part, one leads, and the agent is there."""
-        if len(self.alive()) < 2:
-            for address in self.processes.keys() - set(self.alive()):
-                self.processes[address].start()
+        """Wait until all masters take part, one leads, and the agent is there."""
+        # Of two that are left none may go: Mesos' replicated log needs both.
+        for address in self.processes.keys() - set(self.alive()):
+            self.processes[address].start()
 
         def settled() -> bool:
             return len(self.nodes()) == len(self.alive()) and bool(
@@ -116,7 +116,8 @@ class OwnEnsemble(Ensemble):
             masters = map(Http, self.alive())
             metric = "master/elected"
             elected = (m for m in masters if m.get("/metrics/snapshot").json[metric] == 1.0)
-            return next(elected, None)
+            # Elected it still has to read.
+            return next((m for m in elected if m.operator("GET_HEALTH").status == 200), None)
 
         leader: Http = wait_for(found, "a master leads")
         return leader

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .client import Framework, Http, launch, subscribed, task
+from .client import DEADLINE, Framework, Http, launch, subscribed, task
 from .engine import Cluster, free_port, start_agent, start_master, wait_for
 from .recordings import book, differences, same_status, status_of, story
 from .sandbox import READY, until_ready
@@ -39,10 +39,15 @@ def agent_of(master: Http, agent_id: str) -> Json:
 
 
 def drained(master: Http, agent_id: str) -> None:
+    """Master and agent both say so: until then the agent drops what is launched on it."""
+
     def done() -> bool:
         return agent_of(master, agent_id)["drain_info"]["state"] == "DRAINED"
 
     wait_for(done, "the agent is drained")
+    [slave] = master.get(f"/slaves?slave_id={agent_id}").json["slaves"]
+    agent = Http(slave["pid"].partition("@")[2], master.credential)
+    wait_for(lambda: "drain_config" not in agent.get("/state").json, "the agent is done, too")
 
 
 def running(framework: Framework, *tasks: tuple[str, str, float]) -> str:
@@ -331,12 +336,11 @@ def test_a_drain_goes_on_after_agent_and_master_were_killed(
             killed = returned.status("late", "TASK_KILLED")
             assert killed["reason"] == "REASON_AGENT_DRAINING"
             drained(lab.master, agent_id)
-            over = lambda: "drain_config" not in agent.get("/state").json  # noqa: E731
-            wait_for(over, "the agent, too, knows that it is over")
         framework.id = ""
         lab.processes[0].kill()
         lab.processes[0].start()
         lab.wait_for_master()
-        wait_for(lab_back, "the agent is back")
+        # Mesos' agent looks for a master whose address it was given when no ping came for 30 s.
+        wait_for(lab_back, "the agent is back", 2 * DEADLINE)
         assert agent_of(lab.master, agent_id)["drain_info"]["state"] == "DRAINED"
         assert operate(lab.master, "REACTIVATE_AGENT", agent_id) == (200, "")
