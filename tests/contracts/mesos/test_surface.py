@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from typing import Any
 
 import pytest
 
+from kubedcos.embedded.agent.flag_table import AGENT_FLAGS
+from kubedcos.embedded.master.options import MASTER_FLAGS
+
 from .client import Framework, Http
-from .engine import Cluster
+from .engine import EMBEDDED, PROGRAMS, Cluster
 from .recordings import recorded
 
 READS = ("GET_FLAGS", "GET_STATE", "GET_EXECUTORS", "GET_ROLES")
@@ -54,6 +59,24 @@ def test_defaults_of_flags_are_as_recorded(own_cluster: Cluster) -> None:
     theirs = recorded("flags.json")["body"]["flags"]
     ours = own_cluster.master.get("/flags").json["flags"]
     assert {name for name in theirs if ours.get(name) != theirs[name]} <= SET_BY_HAND
+
+
+FLAGS = {"master": MASTER_FLAGS, "agent": AGENT_FLAGS}
+BY_BUILD = re.compile("seccomp_|xfs_|jwt_|authenticate_http_executors")
+
+
+@pytest.mark.parametrize("program", FLAGS)
+def test_every_flag_of_mesos_is_known_and_no_other(program: str) -> None:
+    """Each is taken or refused by name; `--help` of Mesos itself says which there are."""
+    if PROGRAMS == EMBEDDED:
+        pytest.skip("needs --mesos-binaries")
+    words = [PROGRAMS[program][0], "--help"]
+    helped = subprocess.run(words, capture_output=True, text=True, check=False)
+    named = set(re.findall(r"^  --(?:\[no-\])?(\w+)", helped.stdout + helped.stderr, re.MULTILINE))
+    assert len(named) > 50
+    known = {flag.name for flag in FLAGS[program]}
+    assert named - known == set()
+    assert [name for name in known - named if not BY_BUILD.match(name)] == []
 
 
 @pytest.mark.contract(endpoints="/files/debug")

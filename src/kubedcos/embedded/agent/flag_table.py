@@ -99,11 +99,11 @@ _WITHOUT_EFFECT: Final = tuple(
         "docker_store_dir": "/tmp/mesos/store/docker",  # noqa: S108
         "docker_volume_checkpoint_dir": "/var/run/mesos/isolators/docker/volume",
         "docker_volume_chown": "false",
+        "executor_reregistration_retry_interval": None,
         "gc_non_executor_container_sandboxes": "false",
         "hadoop_home": None,
         "http_heartbeat_interval": "30secs",
         "image_gc_config": None,
-        "image_provider": None,
         "image_providers": None,
         "image_provisioner_backend": None,
         "initialize_driver_logging": "true",
@@ -125,6 +125,9 @@ _WITHOUT_EFFECT: Final = tuple(
 )
 
 _REFUSED: Final = (
+    Flag("agent_features", "json", harmless=()),
+    Flag("agent_subsystems", aliases=("slave_subsystems",), harmless=()),
+    Flag("allowed_devices", "json", harmless=()),
     Flag("authenticate_http_executors", "bool", "false", harmless=("false",)),
     Flag("authenticatee", "text", "crammd5", harmless=("crammd5",)),
     Flag("authorizer", "text", "local", harmless=("local",)),
@@ -145,6 +148,9 @@ _REFUSED: Final = (
     Flag("hooks", harmless=()),
     Flag("http_authenticators", "text", "basic", harmless=("basic",)),
     Flag("http_executor_domain_sockets", "bool", "false", harmless=("false", "true")),
+    Flag("ip6", harmless=()),
+    Flag("ip6_discovery_command", harmless=()),
+    Flag("master_detector", harmless=()),
     Flag("modules", harmless=()),
     Flag("modules_dir", "path", harmless=()),
     Flag("nvidia_gpu_devices", harmless=()),

@@ -62,6 +62,8 @@ MASTER_FLAGS: Final[tuple[Flag, ...]] = (
     Flag("log_dir", "path"),
     Flag("logbufsecs", "int", "0", harmless=ANY),
     Flag("logging_level", default="INFO"),
+    Flag("master_contender", harmless=()),
+    Flag("master_detector", harmless=()),
     Flag("max_agent_ping_timeouts", "int", "5", aliases=("max_slave_ping_timeouts",)),
     Flag("max_completed_frameworks", "int", "50"),
     Flag("max_completed_tasks_per_framework", "int", "1000"),
