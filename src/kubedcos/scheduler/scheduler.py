@@ -206,7 +206,8 @@ class Scheduler(Desk):
             if error.removed and self.world.cluster.deleting:
                 self._outlive_framework()
                 return
-            if error.removed and not self.world.tasks and not self.world.reservations:
+            bare = not self.world.tasks and not self.world.reservations
+            if error.removed and bare and cluster.framework_id:
                 # It was new when this program ended: nothing is lost but its id.
                 self.world.commit([replace(self.world.cluster, framework_id="")])
             elif error.removed or error.taken_over:
