@@ -10,6 +10,7 @@ from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import SubscriptionEnded
 
 from .crash_points import crash_points
+from .drill import collector_of
 from .stage import Crash, Effects, Stage, play
 
 
@@ -92,6 +93,7 @@ def test_what_outlives_a_framework_that_mesos_removed_is_released() -> None:
         stage.start()
         await stage.until_complete()
         await stage.kill()
+        removed = stage.scheduler.world.cluster.framework_id
         stage.mesos.remove_framework()
         stage.start()
         with pytest.raises(SubscriptionEnded, match="has been removed"):
@@ -101,6 +103,11 @@ def test_what_outlives_a_framework_that_mesos_removed_is_released() -> None:
         await asyncio.sleep(0)
         stage.restart_run()
         await asyncio.wait_for(wish, 120)
+        # Whether the framework's tasks ended everywhere is for the collector to ask.
+        collector = collector_of(stage.mesos, stage.disk)
+        assert all(left["id"].startswith(f"{removed}.") for left in collector.view())
+        assert {left["what"] for left in collector.view()} == {"tasks"}
+        await collector.collect()
         _assert_no_trace(stage)
         await stage.close()
 
