@@ -5,7 +5,6 @@ import base64
 import os
 import signal
 import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,25 +14,12 @@ from kubedcos.embedded.post import post
 from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER
 
 from .conftest import Play
+from .processes import alive, until_dead
 
 Json = dict[str, Any]
 
 
 FRAMEWORK_ID = {"value": "f-1"}
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-async def until_dead(pid: int) -> None:
-    async with asyncio.timeout(15):
-        while alive(pid):  # noqa: ASYNC110  another process ends it
-            await asyncio.sleep(0.02)
 
 
 def test_a_task_from_start_to_end(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:

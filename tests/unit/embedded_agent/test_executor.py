@@ -17,6 +17,8 @@ import pytest
 from kubedcos.embedded.agent.executor import run
 from kubedcos.embedded.agent.executor.journal import JournalReader, JournalWriter
 
+from .processes import alive
+
 Record = dict[str, Any]
 
 
@@ -140,10 +142,7 @@ def test_kill_reaches_the_whole_tree_also_a_new_session(start: Start) -> None:
     executor.tell(kill=None)
     assert executor.until_state("KILLED")["message"] == "Command terminated with signal Terminated"
     assert executor.states() == ["STARTING", "RUNNING", "KILLING", "KILLED"]
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        if state == "Z":
-            break
+    while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert time.monotonic() < deadline
 

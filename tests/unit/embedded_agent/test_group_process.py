@@ -14,6 +14,8 @@ import pytest
 from kubedcos.embedded.agent.cgroup_layout import parse_mounts, plan_cgroups
 from kubedcos.errors import InvalidInput
 
+from .processes import until_dead
+
 Json = dict[str, Any]
 Story = Callable[[Any], Awaitable[None]]
 FRAMEWORK_ID = {"value": "f-1"}
@@ -34,20 +36,6 @@ def play(wire: SimpleNamespace) -> Callable[[Story], None]:
 
 
 Play = Callable[[Story], None]
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-async def until_dead(pid: int) -> None:
-    async with asyncio.timeout(60):
-        while alive(pid):  # noqa: ASYNC110  another process ends it
-            await asyncio.sleep(0.02)
 
 
 def pod(wire: SimpleNamespace, name: str = "pod") -> Json:
@@ -114,7 +102,7 @@ def test_a_group_survives_kill_minus_9_of_the_agent(
         await master.until_state("stays", "TASK_KILLED")
         assert (await exited(master))["status"] == 0
         for pid in agent_process.journal_pids():
-            await until_dead(pid)
+            await until_dead(pid, 60)
 
     play(story)
 
@@ -145,7 +133,7 @@ def test_an_executor_that_dies_takes_its_tasks_along(
             assert status["source"] == "SOURCE_AGENT"
         assert (await exited(master))["status"] == 9
         for pid in tasks:
-            await until_dead(pid)
+            await until_dead(pid, 60)
 
     play(story)
 
@@ -176,7 +164,7 @@ def test_a_group_that_the_agent_died_over_is_dropped(
         # It was never given a task, so it ends.
         await exited(master)
         for pid in agent_process.journal_pids():
-            await until_dead(pid)
+            await until_dead(pid, 60)
 
     play(story)
 
@@ -236,7 +224,7 @@ def test_a_framework_that_is_shut_down_leaves_nothing(
         seen = len(master.calls)
         await master.send("SHUTDOWN_FRAMEWORK", framework_id=FRAMEWORK_ID)
         for pid in agent_process.journal_pids():
-            await until_dead(pid)
+            await until_dead(pid, 60)
         async with asyncio.timeout(60):
             while (await agent_process.get(master, "/state"))["frameworks"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

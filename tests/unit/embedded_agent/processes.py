@@ -1,0 +1,20 @@
+"""Whether processes that a test has started are still there."""
+
+import asyncio
+from pathlib import Path
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits for its parent does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends while it is read
+        return False
+    return state != "Z"
+
+
+async def until_dead(pid: int, seconds: float = 15) -> None:
+    """Wait until a process has ended; fails after that long."""
+    async with asyncio.timeout(seconds):
+        while alive(pid):  # noqa: ASYNC110  another process ends it
+            await asyncio.sleep(0.02)
