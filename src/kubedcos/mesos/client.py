@@ -227,7 +227,8 @@ class _EventStream:
     async def next(self, within_seconds: float) -> Event:
         while not self._ready:
             try:
-                chunk = await asyncio.wait_for(anext(self._chunks), within_seconds)
+                async with asyncio.timeout(within_seconds):
+                    chunk = await anext(self._chunks)
                 self._ready.extend(self._decoder.feed(chunk))
             except StopAsyncIteration:
                 raise SubscriptionLost("the master closed the stream") from None

@@ -244,8 +244,10 @@ class MasterLink:
                 await self._post(master, call, session)
             due = [at for run in self.agent.live() if (at := run.stream.due_at()) is not None]
             wait = max(0.0, min(due) - self.clock.monotonic()) if due else None
+            # Not asyncio.wait_for, which before Python 3.12 forgets a cancellation that meets news.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
 
     async def _await_pings(self, reply: AgentReply) -> None:
         patience = reply.ping_timeout_seconds * reply.max_ping_timeouts
