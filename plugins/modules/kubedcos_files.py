@@ -304,6 +304,11 @@ def main():
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},
     }
+    text = {
+        **owned,
+        "mode": {"type": "str", "default": "0644"},
+        "content": {"type": "str", "required": True},
+    }
     module = AnsibleModule(
         argument_spec={
             "directories": {
@@ -317,9 +322,7 @@ def main():
                 "elements": "dict",
                 "default": [],
                 "options": {
-                    **owned,
-                    "mode": {"type": "str", "default": "0644"},
-                    "content": {"type": "str", "required": True},
+                    **text,
                     "validate": {"type": "list", "elements": "str", "default": []},
                     "secret": {"type": "bool", "default": False},
                 },
@@ -329,9 +332,7 @@ def main():
                 "elements": "dict",
                 "default": [],
                 "options": {
-                    **owned,
-                    "mode": {"type": "str", "default": "0644"},
-                    "content": {"type": "str", "required": True},
+                    **text,
                     "marker": {"type": "str", "required": True},
                 },
             },

@@ -24,12 +24,17 @@ def spare(stage: Ensemble) -> str:
     return min(set(stage.mesos.agents) - used)
 
 
+async def whole() -> tuple[Ensemble, str]:
+    """A cluster that is complete, and a host that has nothing of it."""
+    stage = Ensemble()
+    stage.start()
+    await stage.until_whole()
+    return stage, spare(stage)
+
+
 def test_an_agent_that_was_marked_gone_while_no_scheduler_looked_is_forgotten() -> None:
     async def story() -> None:
-        stage = Ensemble()
-        stage.start()
-        await stage.until_whole()
-        gone = spare(stage)
+        stage, gone = await whole()
         await stage.kill()
         stage.mesos.mark_gone(gone)
         stage.start()
@@ -45,10 +50,7 @@ def test_an_agent_that_was_marked_gone_while_no_scheduler_looked_is_forgotten() 
 
 def test_an_agent_that_was_lost_while_no_scheduler_looked_counts_as_lost_until_it_is_back() -> None:
     async def story() -> None:
-        stage = Ensemble()
-        stage.start()
-        await stage.until_whole()
-        lost = spare(stage)
+        stage, lost = await whole()
         await stage.kill()
         stage.mesos.lose_agent(lost)
         stage.start()
@@ -66,10 +68,7 @@ def test_an_agent_that_was_lost_while_no_scheduler_looked_counts_as_lost_until_i
 
 def test_agents_are_asked_for_again_while_a_new_master_waits_for_them() -> None:
     async def story() -> None:
-        stage = Ensemble()
-        stage.start()
-        await stage.until_whole()
-        lost = spare(stage)
+        stage, lost = await whole()
         stage.mesos.cut(lost)
         await stage.mesos.cluster.end_master()
         await stage.mesos.disconnect()

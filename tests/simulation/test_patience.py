@@ -76,15 +76,21 @@ def test_a_member_whose_move_would_break_the_quorum_by_now_gives_way_to_the_one_
     play(story)
 
 
+async def without_quorum() -> tuple[Ensemble, list[str]]:
+    """Two of three members have been away for a quarter of an hour; with their hosts."""
+    stage = Ensemble()
+    stage.start()
+    await stage.until_whole()
+    lost = [stage.host(f"etcd-{index}-peer") for index in (0, 1)]
+    for host in lost:
+        stage.mesos.lose_agent(host)
+    await asyncio.sleep(900)
+    return stage, lost
+
+
 def test_members_of_a_quorum_that_comes_back_are_waited_for() -> None:
     async def story() -> None:
-        stage = Ensemble()
-        stage.start()
-        await stage.until_whole()
-        lost = [stage.host(f"etcd-{index}-peer") for index in (0, 1)]
-        for host in lost:
-            stage.mesos.lose_agent(host)
-        await asyncio.sleep(900)
+        stage, lost = await without_quorum()
         assert "etcd" in stage.scheduler.quorums_lost
         stage.mesos.return_agent(lost[0])
         await asyncio.sleep(60)
@@ -102,13 +108,7 @@ def test_members_of_a_quorum_that_comes_back_are_waited_for() -> None:
 
 def test_a_member_that_stays_away_when_the_quorum_is_back_is_replaced_after_all() -> None:
     async def story() -> None:
-        stage = Ensemble()
-        stage.start()
-        await stage.until_whole()
-        lost = [stage.host(f"etcd-{index}-peer") for index in (0, 1)]
-        for host in lost:
-            stage.mesos.lose_agent(host)
-        await asyncio.sleep(900)
+        stage, lost = await without_quorum()
         stage.mesos.return_agent(lost[0])
         await stage.until(lambda: "etcd-1-peer" in stage.live, 600)
         assert stage.host("etcd-1-peer") != lost[1]

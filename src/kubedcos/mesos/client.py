@@ -203,10 +203,10 @@ class HttpConnection:
         content = encode(msgspec.structs.replace(call, framework_id=framework_id))
         async with self._one_at_a_time:
             try:
-                response = await asyncio.wait_for(
-                    self._client.post(self._url, content=content, headers=self._headers),
-                    self._timeout,
-                )
+                async with asyncio.timeout(self._timeout):
+                    response = await self._client.post(
+                        self._url, content=content, headers=self._headers
+                    )
             except (httpx2.HTTPError, TimeoutError) as error:
                 raise SubscriptionLost(f"{call.type}: {_describe(error)}") from error
         check_answer(call, response.status_code, response.text)

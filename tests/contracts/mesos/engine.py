@@ -147,9 +147,8 @@ class Cluster:
     def stop(self) -> None:
         """End everything, executors included: agents that were killed left theirs behind."""
         homes = [str(agent.log.parent) for agent in self.agents]
-        deadline = time.monotonic() + 5
-        while any(map(_executors, homes)) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not any(map(_executors, homes)), "no executor is left", 5)
         for process in reversed(self.processes):
             process.stop()
         for home in homes:

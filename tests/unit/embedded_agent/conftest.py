@@ -335,3 +335,11 @@ def play(wire: SimpleNamespace) -> Play:
 def wire() -> SimpleNamespace:
     """What goes over the wire: `FakeMaster`, and messages to send."""
     return SimpleNamespace(FakeMaster=FakeMaster, framework=framework, task=task, scalar=scalar)
+
+
+async def one_task_runs(master: Any, agent_process: AgentProcess, wire: SimpleNamespace) -> None:
+    """The agent is registered, and runs task ``t``, which sleeps."""
+    agent_process.start(master)
+    await master.registered()
+    await master.send("RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "sleep 600")])
+    await master.until_state("t", "TASK_RUNNING")

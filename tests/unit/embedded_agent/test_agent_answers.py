@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Play
+from .conftest import Play, one_task_runs
 
 Json = dict[str, Any]
 
@@ -84,12 +84,7 @@ async def call(master: Any, body: str, **headers: str) -> tuple[int, str]:
 )
 def test_the_operator_api(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
     async def story(master: Any) -> None:
-        agent_process.start(master)
-        await master.registered()
-        await master.send(
-            "RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "sleep 600")]
-        )
-        await master.until_state("t", "TASK_RUNNING")
+        await one_task_runs(master, agent_process, wire)
 
         async def read(kind: str, **part: Any) -> Any:
             body = {"type": kind} | ({kind.lower(): part} if part else {})

@@ -13,7 +13,7 @@ import pytest
 from kubedcos.embedded.post import post
 from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER
 
-from .conftest import Play
+from .conftest import Play, one_task_runs
 from .processes import alive, until_dead
 
 Json = dict[str, Any]
@@ -386,12 +386,7 @@ def test_cleanup_ends_everything_and_forgets_the_id(
     play: Play, agent_process: Any, wire: SimpleNamespace
 ) -> None:
     async def story(master: Any) -> None:
-        agent_process.start(master)
-        await master.registered()
-        await master.send(
-            "RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "sleep 600")]
-        )
-        await master.until_state("t", "TASK_RUNNING")
+        await one_task_runs(master, agent_process, wire)
         pids = agent_process.journal_pids()
         agent_process.kill()
         agent_process.start(master, "--recover=cleanup", port=master.address[1])
@@ -405,12 +400,7 @@ def test_cleanup_ends_everything_and_forgets_the_id(
 
 def test_going_for_good(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
     async def story(master: Any) -> None:
-        agent_process.start(master)
-        await master.registered()
-        await master.send(
-            "RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "sleep 600")]
-        )
-        await master.until_state("t", "TASK_RUNNING")
+        await one_task_runs(master, agent_process, wire)
         agent_process.process.send_signal(signal.SIGUSR1)
         await master.wait_for(lambda m: m.calls[-1]["type"] == "UNREGISTER")
         assert await asyncio.to_thread(agent_process.process.wait, 20) == 0
@@ -421,12 +411,7 @@ def test_going_for_good(play: Play, agent_process: Any, wire: SimpleNamespace) -
 
 def test_marked_gone(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:
     async def story(master: Any) -> None:
-        agent_process.start(master)
-        await master.registered()
-        await master.send(
-            "RUN_TASKS", framework=wire.framework(), tasks=[wire.task("t", "sleep 600")]
-        )
-        await master.until_state("t", "TASK_RUNNING")
+        await one_task_runs(master, agent_process, wire)
         await master.send("SHUTDOWN", message="gone")
         assert await asyncio.to_thread(agent_process.process.wait, 20) == 0
         assert not any(map(alive, agent_process.journal_pids()))

@@ -163,9 +163,7 @@ class Relay:
                 if connection.severed:
                     return
                 server.sendall(request)
-        if not connection.severed:
-            with contextlib.suppress(OSError):
-                server.shutdown(socket.SHUT_WR)
+        _hang_up(connection, server)
 
     def _matching(self, request: bytes) -> Held | None:
         with self._lock:
@@ -181,9 +179,13 @@ class Relay:
                 if connection.severed:
                     return
                 sink.sendall(data)
-        if not connection.severed:
-            with contextlib.suppress(OSError):
-                sink.shutdown(socket.SHUT_WR)
+        _hang_up(connection, sink)
+
+
+def _hang_up(connection: _Connection, sink: socket.socket) -> None:
+    if not connection.severed:
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
 
 
 def _passes(held: Held) -> bool:
