@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +11,20 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir() if path.is_dir())
+Play = Callable[..., dict[str, Any]]
 
 
-def findings(inventory: Path, *extra: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            "-i",
-            str(inventory),
-            str(ROOT / "tests/contracts/inventory_findings.yml"),
-            *extra,
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (play,) = json.loads(done.stdout)["plays"]
-    (answer,) = play["tasks"][0]["hosts"].values()
-    found: list[dict[str, Any]] = answer["msg"]
+def findings(play: Play, inventory: Path, *extra: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = play(inventory, "inventory_findings.yml", *extra)["msg"]
     return found
 
 
 @pytest.mark.parametrize("name", INVENTORIES)
-def test_shipped_inventories_pass(name: str) -> None:
-    assert findings(ROOT / "inventories" / name) == []
+def test_shipped_inventories_pass(play: Play, name: str) -> None:
+    assert findings(play, ROOT / "inventories" / name) == []
 
 
-def test_a_spoilt_copy_is_refused_with_everything_that_is_wrong(tmp_path: Path) -> None:
+def test_a_spoilt_copy_is_refused_with_everything_that_is_wrong(play: Play, tmp_path: Path) -> None:
     copy = tmp_path / "inventory"
     shutil.copytree(ROOT / "inventories/sample", copy)
     hosts = (copy / "hosts.yml").read_text()
@@ -56,12 +33,12 @@ def test_a_spoilt_copy_is_refused_with_everything_that_is_wrong(tmp_path: Path) 
     )
     mesos = copy / "group_vars/all/mesos.yml"
     mesos.write_text(mesos.read_text().replace("mesos_agent_cpus", "mesos_agent_cpu"))
-    found = {item["id"]: item for item in findings(copy)}
+    found = {item["id"]: item for item in findings(play, copy)}
     assert set(found) == {"host-index-duplicate", "host-zone-missing", "variable-unknown"}
     assert found["variable-unknown"]["fix"] == "Did you mean mesos_agent_cpus?"
     assert found["host-zone-missing"]["host"] == "host madrid-agent-3"
 
 
-def test_a_misspelt_extra_variable_is_refused() -> None:
-    found = findings(ROOT / "inventories/sample", "-e", "mesos_distributon=archive")
+def test_a_misspelt_extra_variable_is_refused(play: Play) -> None:
+    found = findings(play, ROOT / "inventories/sample", "-e", "mesos_distributon=archive")
     assert [item["fix"] for item in found] == ["Did you mean mesos_distribution?"]
