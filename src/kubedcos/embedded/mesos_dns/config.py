@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from kubedcos.errors import ExitCode, KubedcosError
+from kubedcos.embedded.mesos_dns.refusals import (
+    ConfigError,
+    check_ip_sources,
+    check_masters,
+    check_resolvers,
+    check_zone_resolvers,
+    host_port,
+    is_domain,
+)
 
-IP_SOURCES = ("host", "docker", "mesos", "netinfo")
-
-_DOMAIN_LABEL = re.compile(r"[A-Za-z0-9-]+")
 _INT_LIMITS = {
     "ttl": (-(2**31), 2**31 - 1, "int32"),
     "srv_record_default_weight": (0, 2**16 - 1, "uint16"),
@@ -30,12 +34,6 @@ _INT_LIMITS = {
     "soa_minttl": (0, 2**32 - 1, "uint32"),
 }
 _INT = (-(2**63), 2**63 - 1, "int")
-
-
-class ConfigError(KubedcosError):
-    """A configuration that Mesos-DNS would refuse; the text is the one that it would log."""
-
-    exit_code = ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,18 +203,18 @@ def _validated(config: Config) -> Config:
         raise ConfigError(
             "service validation failed: specify Mesos masters or Zookeeper in config.json"
         )
-    _check_masters(config.masters)
-    _check_ip_sources(config.ip_sources)
+    check_masters(config.masters)
+    check_ip_sources(config.ip_sources)
     if config.state_timeout_seconds <= 0:
         raise ConfigError(f"Invalid HTTP Timeout: {config.state_timeout_seconds}")
     domain = config.domain.lower()
-    if not _is_domain(domain):
+    if not is_domain(domain):
         raise ConfigError(f"{domain} is not a valid domain name")
     _check_tls(config)
     _check_authentication(config)
     if config.external_on:
-        _check_resolvers(config.resolvers)
-        _check_zone_resolvers(config.zone_resolvers, domain)
+        check_resolvers(config.resolvers)
+        check_zone_resolvers(config.zone_resolvers, domain)
     _check_servers(config)
     return replace(
         config,
@@ -228,49 +226,6 @@ def _validated(config: Config) -> Config:
 
 def _absolute(name: str) -> str:
     return name.replace("@", ".").rstrip(".") + "."
-
-
-def _check_masters(masters: tuple[str, ...]) -> None:
-    seen = set()
-    for master in masters:
-        _host_port(master, "masters")
-        if master in seen:
-            raise ConfigError(f"error validating masters: duplicate found: {master}")
-        seen.add(master)
-
-
-def _host_port(text: str, what: str) -> tuple[str, int]:
-    start = f"error validating {what}: illegal host:port specified: {text}"
-    if text.startswith("["):
-        host, closed, rest = text[1:].partition("]")
-        if not closed or not rest.startswith(":"):
-            raise ConfigError(f"{start}. Error: address {text}: missing port in address")
-        port = rest[1:]
-    else:
-        host, colon, port = text.rpartition(":")
-        if not colon:
-            place = f"address {text}: " if text else ""
-            raise ConfigError(f"{start}. Error: {place}missing port in address")
-        if ":" in host:
-            raise ConfigError(f"{start}. Error: address {text}: too many colons in address")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(start)
-    return host, int(port)
-
-
-def _check_ip_sources(sources: tuple[str, ...]) -> None:
-    start = "IPSources validation failed:"
-    if not sources:
-        raise ConfigError(f"{start} empty ip sources")
-    if len(set(sources)) != len(sources):
-        raise ConfigError(f"{start} duplicate ip source specified")
-    for source in sources:
-        if source not in IP_SOURCES:
-            raise ConfigError(f'{start} invalid ip source "{source}"')
-
-
-def _is_domain(name: str) -> bool:
-    return all(_DOMAIN_LABEL.fullmatch(label) is not None for label in name.split("."))
 
 
 def _check_tls(config: Config) -> None:
@@ -317,50 +272,6 @@ def _check_authentication(config: Config) -> None:
             raise ConfigError("unregistered factory requested")
 
 
-def _check_resolvers(resolvers: tuple[str, ...]) -> None:
-    seen = set()
-    for resolver in resolvers:
-        key = resolver_address(resolver)
-        if key in seen:
-            raise ConfigError(f"error validating resolvers: duplicate found: {resolver}")
-        seen.add(key)
-
-
-def resolver_address(text: str) -> tuple[str, int]:
-    """Address and port of a resolver (`IP` or `IP:port`; port 53 when left out).
-
-    Raises:
-        ConfigError: not an IP address, or an illegal port.
-    """
-    try:
-        return str(ipaddress.ip_address(text)), 53
-    except ValueError:
-        pass
-    if not re.search(r":\d+$", text):
-        raise ConfigError(f"error validating resolvers: illegal ip specified: {text}")
-    host, port = _host_port(text, "resolvers")
-    try:
-        return str(ipaddress.ip_address(host)), port
-    except ValueError:
-        raise ConfigError(f"error validating resolvers: illegal ip specified: {host}") from None
-
-
-def _check_zone_resolvers(zones: Mapping[str, tuple[str, ...]], domain: str) -> None:
-    for zone, resolvers in zones.items():
-        if not resolvers:
-            raise ConfigError(f"field ZoneResolver {zone} is empty")
-        _check_resolvers(resolvers)
-        if not _is_domain(zone):
-            raise ConfigError(f"invalid domain name: {zone}")
-        if zone == domain:
-            raise ConfigError(f"can't specify ZoneResolver for Mesos domain ({domain})")
-    suffixes = [f".{zone}" for zone in (*zones, domain)]
-    for zone in suffixes:
-        for other in suffixes:
-            if zone != other and zone.endswith(other):
-                raise ConfigError(f"ambiguous zone resolvers: {zone} is masked by {other}")
-
-
 def _check_servers(config: Config) -> None:
     """Refuse what Mesos-DNS only finds out, or dies of, when its servers start."""
     if config.refresh_seconds <= 0:
@@ -378,7 +289,7 @@ def _check_servers(config: Config) -> None:
     except ValueError:
         raise ConfigError(f"unable to parse ip: {config.listener}") from None
     for master in config.masters:
-        host, _ = _host_port(master, "masters")
+        host, _ = host_port(master, "masters")
         try:
             ipaddress.ip_address(host)
         except ValueError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kubedcos.embedded.mesos_dns.config import Config, resolver_address
+from kubedcos.embedded.mesos_dns.config import Config
+from kubedcos.embedded.mesos_dns.refusals import resolver_address
 from kubedcos.embedded.mesos_dns.zone import REVERSE_ZONES
 
 
