@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final
 
 from kubedcos.embedded.agent import views, visible
 from kubedcos.embedded.approvals import EVERYTHING, Approver
@@ -15,8 +13,15 @@ from kubedcos.embedded.file_answers import list_files, read_file
 from kubedcos.embedded.files import FileProblem
 from kubedcos.embedded.master.name_rules import id_fault
 from kubedcos.embedded.master.views import BUILD
+from kubedcos.embedded.operator_bodies import (
+    GetMetrics,
+    ListFiles,
+    ReadFile,
+    SetLoggingLevel,
+    envelope,
+)
 from kubedcos.embedded.protojson import NotConvertible, from_json, parse_json
-from kubedcos.mesos.messages import ContainerID, DurationInfo, Empty, Message
+from kubedcos.mesos.messages import ContainerID, Empty, Message
 from kubedcos.mesos.recordio import RecordDecoder, RecordError
 
 if TYPE_CHECKING:
@@ -79,33 +84,6 @@ class AgentCall:
     answer: Callable[[Shown, Any], Json | None]
     body: type[Message] | None = None
     optional: bool = False
-
-
-class GetMetrics(Message, frozen=True):
-    """Body of GET_METRICS."""
-
-    timeout: DurationInfo | None = None
-
-
-class SetLoggingLevel(Message, frozen=True):
-    """Body of SET_LOGGING_LEVEL."""
-
-    level: int
-    duration: DurationInfo
-
-
-class ListFiles(Message, frozen=True):
-    """Body of LIST_FILES."""
-
-    path: str
-
-
-class ReadFile(Message, frozen=True):
-    """Body of READ_FILE."""
-
-    path: str
-    offset: int
-    length: int | None = None
 
 
 class GetContainers(Message, frozen=True):
@@ -232,19 +210,7 @@ CALLS: Final[Mapping[str, AgentCall]] = {
 }
 """All calls that Mesos' agent has."""
 
-# One message with the bodies of all calls: Mesos, too, refuses a misshapen body of another call.
-_ENVELOPE: Final = cast(
-    "type[Message]",
-    msgspec.defstruct(
-        "Call",
-        [
-            ("type", str | None, None),
-            *((name.lower(), call.body | None, None) for name, call in CALLS.items() if call.body),
-        ],
-        bases=(Message,),
-        frozen=True,
-    ),
-)
+_ENVELOPE: Final = envelope({kind: call.body for kind, call in CALLS.items()})
 
 
 NEEDED: Final = {"GET_FLAGS": "view_flags", "SET_LOGGING_LEVEL": "set_log_level"}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,8 +26,8 @@ from kubedcos.embedded.master.responses import (
     text,
 )
 from kubedcos.embedded.master.streams import Stream
+from kubedcos.embedded.operator_bodies import envelope
 from kubedcos.embedded.protojson import NotConvertible, from_json, parse_json
-from kubedcos.mesos.messages import Message
 
 CALLS: Final[OperatorCalls] = {
     **operator_reads.CALLS,
@@ -40,19 +39,7 @@ CALLS: Final[OperatorCalls] = {
 }
 """Everything that is answered."""
 
-# One message with the bodies of all calls: Mesos, too, refuses a misshapen body of another call.
-_ENVELOPE: Final = cast(
-    "type[Message]",
-    msgspec.defstruct(
-        "Call",
-        [
-            ("type", str | None, None),
-            *((name.lower(), call.body | None, None) for name, call in CALLS.items() if call.body),
-        ],
-        bases=(Message,),
-        frozen=True,
-    ),
-)
+_ENVELOPE: Final = envelope({kind: call.body for kind, call in CALLS.items()})
 
 
 def _read_call(request: Request, body: bytes) -> tuple[str, Any]:

@@ -17,34 +17,13 @@ from kubedcos.embedded.master.operator_calls import Caller, OperatorCall, Operat
 from kubedcos.embedded.master.responses import empty, json_answer, text
 from kubedcos.embedded.master.streams import Stream
 from kubedcos.embedded.master.views import BUILD, Json
-from kubedcos.mesos.messages import DurationInfo, Event, Message
-
-
-class GetMetrics(Message, frozen=True):
-    """Body of GET_METRICS."""
-
-    timeout: DurationInfo | None = None
-
-
-class ListFiles(Message, frozen=True):
-    """Body of LIST_FILES."""
-
-    path: str
-
-
-class ReadFile(Message, frozen=True):
-    """Body of READ_FILE."""
-
-    path: str
-    offset: int
-    length: int | None = None
-
-
-class SetLoggingLevel(Message, frozen=True):
-    """Body of SET_LOGGING_LEVEL."""
-
-    level: int
-    duration: DurationInfo
+from kubedcos.embedded.operator_bodies import (
+    GetMetrics,
+    ListFiles,
+    ReadFile,
+    SetLoggingLevel,
+)
+from kubedcos.mesos.messages import Event
 
 
 def metrics_of(engine: Engine) -> dict[str, float]:
