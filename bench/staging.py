@@ -29,7 +29,7 @@ from kubedcos.embedded.simulation import serving
 from kubedcos.embedded.simulation.behaviour import Behaviour
 from kubedcos.embedded.simulation.cluster import SimulatedCluster
 from kubedcos.embedded.simulation.connector import InProcessConnector
-from kubedcos.embedded.simulation.virtual_time import VirtualLoop
+from kubedcos.embedded.simulation.virtual_time import LoopClock, VirtualLoop
 from kubedcos.model.service import (
     PhaseSpec,
     PlacementSpec,
@@ -48,19 +48,6 @@ from kubedcos.state.sqlite import SqliteStore
 
 STAGING_SECONDS, RATIO, MEMORY_MIB, TAKEOVER_SECONDS = 300.0, 1.5, 500.0, 15.0
 NODE_TASKS = ("kubelet", "proxy", "dns")
-
-
-class VirtualClock:
-    """The event loop's time."""
-
-    def time(self) -> float:
-        return 1_800_000_000.0 + self.monotonic()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 class Service:
@@ -122,7 +109,7 @@ async def cluster_of(agents: int) -> SimulatedCluster:
     )
     chance = random.Random(plan.seed)
     usual = Behaviour(starts_after=0.5, runs_after=1.0)
-    cluster = SimulatedCluster(serving.master_options(plan), VirtualClock(), chance, usual)
+    cluster = SimulatedCluster(serving.master_options(plan), LoopClock(), chance, usual)
     for number, info in enumerate(serving.agent_infos(plan)):
         cluster.add(info, str(serving.FIRST_ADDRESS + number))
     cluster.engine.elect(cluster.engine.store.load())
@@ -137,7 +124,7 @@ def scheduler_on(cluster: SimulatedCluster, nodes: int, store: SqliteStore, life
         store,
         InProcessConnector(cluster.engine),
         FrameworkSettings("bench", "bench", "m1:5050", principal="p"),
-        VirtualClock(),
+        LoopClock(),
         new_id=lambda: f"{life}-{next(ids)}",
     )
 

@@ -17,6 +17,7 @@ import httpx2
 
 from kubedcos.api.leftovers import LOOK_EVERY, Leftovers
 from kubedcos.embedded.master.app import MasterApp
+from kubedcos.embedded.simulation.virtual_time import LoopClock
 from kubedcos.mesos.client import Connection, Connector, SubscriptionEnded
 from kubedcos.mesos.detector import ListDetector
 from kubedcos.mesos.freeing import MasterOperator
@@ -34,7 +35,6 @@ from .lock import LockedStore, Seat
 from .options import Options, service_of
 from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedMesos
 from .stage import Crash, CrashingConnector, CrashingStore, Effects, Stage, play
-from .virtual_time import LoopClock
 from .watch import WatchedStore, Watcher
 
 MASTER_FLAGS: Final = ("--offer_timeout=1mins", "--allocation_interval=5secs")

@@ -24,13 +24,12 @@ from kubedcos.embedded.simulation.behaviour import Behaviour as EmbeddedBehaviou
 from kubedcos.embedded.simulation.cluster import SimulatedCluster
 from kubedcos.embedded.simulation.connector import InProcessConnector
 from kubedcos.embedded.simulation.task import SimulatedTask as EmbeddedTask
+from kubedcos.embedded.simulation.virtual_time import LoopClock
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos import operations as convert
 from kubedcos.mesos.client import Connection, SubscriptionLost
 from kubedcos.mesos.detector import NoMaster
 from kubedcos.mesos.resources import Resources
-
-from .virtual_time import LoopClock
 
 
 def scalar(name: str, value: float) -> wire.Resource:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
+from kubedcos.embedded.simulation.virtual_time import LoopClock, VirtualLoop
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import Backoff, Connection, Connector
 from kubedcos.model.service import (
@@ -31,7 +32,6 @@ from kubedcos.state.store import Change, Store
 
 from .fake_workload import FakeWorkload
 from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedMesos
-from .virtual_time import LoopClock, VirtualLoop
 
 _T = TypeVar("_T")
 

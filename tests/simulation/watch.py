@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from kubedcos.embedded.simulation.virtual_time import VirtualLoop
 from kubedcos.mesos import messages as wire
 from kubedcos.model.service import ServiceSpec
 from kubedcos.offers.requirement import RESERVATION_LABEL
@@ -21,7 +22,6 @@ from kubedcos.state.store import Change, Deposed, StateError
 from .fake_workload import FakeWorkload
 from .journal import Journal
 from .simulated_mesos import SimulatedMesos, SimulatedTask
-from .virtual_time import VirtualLoop
 
 CLUSTER: Final = "kubernetes"
 _NEWS: Final = 6.0

@@ -7,7 +7,6 @@ more, even if it has not heard of it yet.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from kazoo.exceptions import (
 )
 from kazoo.handlers.threading import KazooTimeoutError
 
+from kubedcos.retry import again
 from kubedcos.state.store import Deposed, StateError
 
 _T = TypeVar("_T")
@@ -82,14 +82,7 @@ class FencedClient:
 
         A member of ZooKeeper that restarts breaks the connection and keeps the session.
         """
-        deadline, tried = time.monotonic() + self._patience, False
-        while True:
-            try:
-                return work(tried)
-            except ConnectionLoss:
-                if time.monotonic() > deadline:
-                    raise
-                tried = True
+        return again(work, seconds=self._patience, passing=ConnectionLoss)
 
     def sync(self, path: str) -> None:
         """See what was written before: the member that answers us may lag behind."""

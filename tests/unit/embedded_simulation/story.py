@@ -15,6 +15,7 @@ from kubedcos.embedded.simulation.agent import SimulatedAgent
 from kubedcos.embedded.simulation.behaviour import Behaviour
 from kubedcos.embedded.simulation.cluster import SimulatedCluster
 from kubedcos.embedded.simulation.connector import InProcessConnector
+from kubedcos.embedded.simulation.virtual_time import LoopClock
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import Connection
 from kubedcos.mesos.resource_text import parse_resources
@@ -22,19 +23,6 @@ from kubedcos.mesos.resource_text import parse_resources
 _T = TypeVar("_T")
 CAPABILITIES = ("MULTI_ROLE", "PARTITION_AWARE", "RESERVATION_REFINEMENT", "TASK_KILLING_STATE")
 FLAGS = ("--ip=127.0.0.1", "--hostname=m1", "--registry=in_memory")
-
-
-class LoopClock:
-    """The event loop's virtual time."""
-
-    def time(self) -> float:
-        return 1_800_000_000.0 + self.monotonic()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 def play(story: Callable[[], Awaitable[_T]]) -> _T:

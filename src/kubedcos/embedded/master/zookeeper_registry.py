@@ -13,7 +13,6 @@ begins a new version: a master that was deposed cannot write any more, even befo
 from __future__ import annotations
 
 import contextlib
-import time
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +22,7 @@ import msgspec
 
 from kubedcos.embedded.master.registry import Registry, RegistryLost
 from kubedcos.errors import InvalidInput, Problem
+from kubedcos.retry import again
 
 NODE: Final = "registry"
 PART_SIZE: Final = 512 * 1024
@@ -92,14 +92,7 @@ class ZooKeeperStore:
         """
         from kazoo.exceptions import ConnectionLoss  # noqa: PLC0415
 
-        deadline, tried = time.monotonic() + self._patience, False
-        while True:
-            try:
-                return work(tried)
-            except ConnectionLoss:
-                if time.monotonic() > deadline:
-                    raise
-                tried = True
+        return again(work, seconds=self._patience, passing=ConnectionLoss)
 
     def _load(self) -> Registry:
         from kazoo.exceptions import NoNodeError  # noqa: PLC0415

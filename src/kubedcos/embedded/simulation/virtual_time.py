@@ -1,9 +1,13 @@
-"""Virtual time: an event loop that never waits."""
+"""Virtual time: an event loop that never waits, and a clock that reads it."""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
+from typing import Final
+
+EPOCH: Final = 1_800_000_000.0
+"""What a `LoopClock` shows when its loop begins, in seconds since 1970."""
 
 
 class Stuck(Exception):
@@ -27,6 +31,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def pass_time(self, seconds: float) -> None:
         """Time passes; within a callback this is a process that blocks."""
         self._now += seconds
+
+
+class LoopClock:
+    """The running event loop's time; a wrong clock is `ahead` of it by so many seconds."""
+
+    def __init__(self, ahead: float = 0.0) -> None:
+        self.ahead = ahead
+
+    def time(self) -> float:
+        """Seconds since 1970."""
+        return EPOCH + self.ahead + self.monotonic()
+
+    def monotonic(self) -> float:
+        """Seconds since the loop began."""
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait by the running event loop."""
+        await asyncio.sleep(seconds)
 
 
 class _Patience(selectors.SelectSelector):
