@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+from tests.contracts.mesos_dns.recordings import read_recording
 
 from kubedcos.embedded.mesos_dns import config
-
-RECORDINGS = Path(__file__).parents[2] / "fixtures" / "mesos_dns"
 
 # Refused by us at once with words of our own: Mesos-DNS takes them and then panics, dies at its
 # first load, or asks a service that exists only in DC/OS Enterprise.
@@ -17,7 +15,7 @@ OWN_WORDS = ("panic:", "IAM config", "master detector")
 
 
 def cases() -> list[pytest.param]:
-    document = json.loads((RECORDINGS / "start-up.json").read_text(encoding="utf-8"))
+    document = read_recording("start-up.json")
     return [
         pytest.param(case, id=case["case"])
         for case in document["cases"]
@@ -60,7 +58,7 @@ def test_effective_values_equal_the_recorded_ones(case: dict) -> None:
 
 
 def files() -> list[pytest.param]:
-    document = json.loads((RECORDINGS / "start-up.json").read_text(encoding="utf-8"))
+    document = read_recording("start-up.json")
     return [
         pytest.param(case, id=case["case"])
         for case in document["cases"]

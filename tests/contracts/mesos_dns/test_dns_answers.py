@@ -6,7 +6,6 @@ listed in the documents. Here are the records themselves, their TTL, and whether
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,31 +13,11 @@ import dns.name
 import dns.reversename
 import dns.zone
 import pytest
+from tests.contracts.mesos_dns.recordings import lookup, read_recording, runs
 
 from kubedcos.embedded.mesos_dns import config, corefile, records, zone
 
-RECORDINGS = Path(__file__).parents[2] / "fixtures" / "mesos_dns"
 TYPES = {"A", "AAAA", "SRV"}
-HOSTS = {
-    "agent-a.lab.example": ("10.20.0.21",),
-    "scheduler.lab.example": ("10.20.0.9",),
-    "dual.lab.example": ("10.20.0.8", "fd20::8"),
-}
-
-
-def lookup(host: str) -> Sequence[str]:
-    return HOSTS.get(host, ())
-
-
-def runs() -> list[pytest.param]:
-    found = []
-    for path in sorted(RECORDINGS.glob("zone-*.json")):
-        recording = json.loads(path.read_text(encoding="utf-8"))
-        found.extend(
-            pytest.param(recording["state"], run, id=f"{path.stem}-{run['name']}")
-            for run in recording["runs"]
-        )
-    return found
 
 
 def questions(run: dict) -> list[tuple[str, str, dict]]:
@@ -84,7 +63,7 @@ def test_recorded_answers_are_in_the_zone(state: dict, run: dict) -> None:
     assert asked or "dns" not in run
 
 
-OPTIONS = json.loads((RECORDINGS / "options.json").read_text(encoding="utf-8"))
+OPTIONS = read_recording("options.json")
 REVERSED = [case for case in OPTIONS["cases"] if case.get("config", {}).get("reverseDnsOn")]
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 
 import httpx2
 import pytest
+from tests.contracts.mesos_dns.recordings import read_recording, runs
 
 from kubedcos.embedded.mesos_dns import api, config, records
 
-RECORDINGS = Path(__file__).parents[2] / "fixtures" / "mesos_dns"
-OPTIONS = json.loads((RECORDINGS / "options.json").read_text(encoding="utf-8"))
+OPTIONS = read_recording("options.json")
 
 SKIPPED = {
     # A body type on a GET: refused by the router that Mesos-DNS uses, of no use to any client.
@@ -30,12 +29,11 @@ def exchanges() -> list[pytest.param]:
             if (exchange["http"], headers.get("Content-Type")) not in SKIPPED:
                 name = f"{case['case']}: {exchange['http']} {headers or ''}"
                 found.append(pytest.param(OPTIONS["state"], case["config"], exchange, id=name))
-    for path in sorted(RECORDINGS.glob("zone-*.json")):
-        recording = json.loads(path.read_text(encoding="utf-8"))
-        for run in recording["runs"]:
-            for exchange in run.get("http") or ():
-                name = f"{path.stem} {run['name']}: {exchange['http']}"
-                found.append(pytest.param(recording["state"], run["config"], exchange, id=name))
+    for zone in runs():
+        state, run = zone.values
+        for exchange in run.get("http") or ():
+            name = f"{zone.id}: {exchange['http']}"
+            found.append(pytest.param(state, run["config"], exchange, id=name))
     return found
 
 

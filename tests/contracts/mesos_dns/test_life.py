@@ -15,21 +15,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contracts.mesos_dns.recordings import read_recording
 
 from kubedcos.embedded.mesos_dns import config, records
 from kubedcos.embedded.mesos_dns.server import Server
 from kubedcos.mesos.zookeeper import candidates, master_address
 
-RECORDINGS = Path(__file__).parents[2] / "fixtures" / "mesos_dns"
-LIFE = {
-    step["step"]: step
-    for step in json.loads((RECORDINGS / "life.json").read_text(encoding="utf-8"))["steps"]
-}
-MASTERS = json.loads((RECORDINGS / "masters.json").read_text(encoding="utf-8"))["cases"]
+LIFE = {step["step"]: step for step in read_recording("life.json")["steps"]}
+MASTERS = read_recording("masters.json")["cases"]
 
 State = dict[str, Any]
 Change = Callable[[State], object]
@@ -359,11 +355,7 @@ def test_the_name_server_has_the_addresses_of_its_listener(case: dict[str, Any])
     assert made.aaaa.get("ns1.mesos.", []) == theirs["AAAAs"]
 
 
-ZOOKEEPER = [
-    case
-    for case in json.loads((RECORDINGS / "zookeeper.json").read_text(encoding="utf-8"))["cases"]
-    if "records" in case
-]
+ZOOKEEPER = [case for case in read_recording("zookeeper.json")["cases"] if "records" in case]
 
 
 @pytest.mark.parametrize("case", ZOOKEEPER, ids=[case["case"] for case in ZOOKEEPER])

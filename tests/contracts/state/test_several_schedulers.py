@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import signal
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,45 +18,19 @@ from typing import Any
 
 import pytest
 import yaml
+from tests import artifact_server
 from tests.contracts.mesos.engine import Cluster, free_port, start_master, wait_for
 from tests.contracts.mesos.zookeeper import ZooKeeper
-
-from kubedcos.kubernetes import components
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 TAKEOVER_SECONDS = 15.0
 START_SECONDS = 60.0
 
 
-class Artifacts(http.server.BaseHTTPRequestHandler):
-    """An artefact server with an index of everything that a cluster needs, and nothing else."""
-
-    def do_GET(self) -> None:
-        names = {
-            name
-            for recipe in components.RECIPES.values()
-            for name in (*recipe.binaries, *recipe.host_binaries)
-        }
-        artifacts = [
-            {"name": name, "version": "1.36.3", "filename": name, "sha256": "0" * 64}
-            for name in sorted(names)
-        ]
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(json.dumps({"artifacts": artifacts}).encode())
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def artifacts_url() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Artifacts) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with artifact_server.serving() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -1,59 +1,27 @@
 """The service as a process, asked by the command line over TLS."""
 
-import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-
-from kubedcos.kubernetes import components
+from tests import artifact_server
 
 START_SECONDS = 60.0
 
 
-def index() -> bytes:
-    """An index with everything that a cluster needs."""
-    names = {
-        name
-        for recipe in components.RECIPES.values()
-        for name in (*recipe.binaries, *recipe.host_binaries)
-    }
-    artifacts = [
-        {"name": name, "version": "1.36.3", "filename": name, "sha256": "0" * 64}
-        for name in sorted(names)
-    ]
-    return json.dumps({"artifacts": artifacts}).encode()
-
-
-class Artifacts(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(index())
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def artifacts_url() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Artifacts) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with artifact_server.serving() as url:
+        yield url
 
 
 @dataclass
