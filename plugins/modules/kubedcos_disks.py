@@ -110,7 +110,6 @@ class Disks:
         self.module = module
         self.check = module.check_mode
         self.actions = []
-        self.units_changed = False
 
     def command(self, words, allowed=(0,)):
         """Run a program; returns exit code and output."""

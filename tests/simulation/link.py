@@ -72,13 +72,8 @@ class Link:
         self._whole = asyncio.Event()
         self._whole.set()
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether nothing passes; what is under way arrives when the link is whole again."""
-        return not self._whole.is_set()
-
     def cut(self) -> None:
-        """Nothing passes from now on."""
+        """Nothing passes from now on; what is under way arrives when the link is whole again."""
         self._whole.clear()
 
     def mend(self) -> None:

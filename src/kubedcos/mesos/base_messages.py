@@ -108,10 +108,6 @@ class Labels(Message, frozen=True):
 
     labels: tuple[Label, ...] = ()
 
-    def as_dict(self) -> dict[str, str]:
-        """Keys with values; the last of equal keys wins."""
-        return {label.key: label.value or "" for label in self.labels}
-
 
 class RegionInfo(Message, frozen=True):
     """Name of a region."""

@@ -42,11 +42,6 @@ class RecordDecoder:
             records.append(record)
         return records
 
-    @property
-    def at_boundary(self) -> bool:
-        """Whether nothing is left over: an end of the stream here lost no record."""
-        return self._length is None and not self._buffer
-
     def _next(self) -> bytes | None:
         if self._length is None:
             end = self._buffer.find(b"\n", 0, _MAX_DIGITS + 1)

@@ -7,22 +7,15 @@ after every cycle (`broken`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from kubedcos.errors import KubedcosError
 from kubedcos.mesos import messages as wire
 from kubedcos.model.service import Goal, PodSpec, ServiceSpec
 from kubedcos.offers.requirement import RESERVATION_LABEL
-from kubedcos.plan.status import Status
-from kubedcos.plan.tree import Plan, StepKey
 from kubedcos.scheduler.task_updates import INTENDED, OUT_OF_REACH, succeeded
 from kubedcos.scheduler.world import World
 from kubedcos.state.records import TaskRecord
-
-
-class InvariantBroken(KubedcosError):
-    """An action was about to break what must always hold; it was not carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +23,7 @@ class Breach:
     """An invariant that does not hold.
 
     Attributes:
-        invariant: its stable name, for metrics: ``one-task``, ``quorum``, ``intent``, ``owner`` or
-            ``plan-backwards``.
+        invariant: its name: ``one-task``, ``quorum`` or ``owner``.
         text: what is wrong, in a sentence.
     """
 
@@ -187,26 +179,6 @@ def broken(spec: ServiceSpec, world: World) -> tuple[Breach, ...]:
     if world.cluster.deleting:
         return (*_one_task(world.tasks),)
     return (*_one_task(world.tasks), *_quorums(spec, world), *_owners(world))
-
-
-def went_backwards(
-    before: Sequence[Plan], after: Sequence[Plan], asked: Collection[StepKey] = ()
-) -> tuple[Breach, ...]:
-    """Steps of ``deploy`` and other plans for people that were complete and are not any more.
-
-    Args:
-        before: plans as they stood.
-        after: plans as they stand.
-        asked: steps that an operator started anew.
-    """
-    then = {step.key for plan in before for step in plan.steps if step.status is Status.COMPLETE}
-    return tuple(
-        Breach("plan-backwards", f"{step.plan}: {step.spec.name} went back to {step.status}")
-        for plan in after
-        if plan.name != "recovery"
-        for step in plan.steps
-        if step.key in then and step.status is not Status.COMPLETE and step.key not in asked
-    )
 
 
 def _needed(

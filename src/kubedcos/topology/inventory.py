@@ -10,8 +10,6 @@ from ipaddress import IPv4Address, IPv4Network
 
 from kubedcos.errors import InvalidInput, Problem
 
-FUNCTIONS = ("bootstrap", "master", "zookeeper", "agent", "public_agent")
-
 # Region and zone become Kubernetes label values and parts of Mesos' fault domain.
 _PLACE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 _OVERLAY_NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
@@ -36,7 +34,8 @@ class Host:
         index: stable number, unique in the inventory; addresses follow from it.
         region: data centre.
         zone: rack or availability zone in the region.
-        functions: what it does, out of `FUNCTIONS`.
+        functions: what it does, out of ``bootstrap``, ``master``, ``zookeeper``, ``agent`` and
+            ``public_agent``.
     """
 
     name: str

@@ -10,8 +10,6 @@ from kubedcos.plan.interruption import Verb
 
 from .house import Ask, House, serve
 
-PHASE = "deploy", "etcd"
-
 
 async def one_cluster(ask: Ask) -> None:
     assert (await ask("POST", "/v1/clusters", {"name": "k1"})).status_code == 201

@@ -16,7 +16,6 @@ def test_records_survive_any_cutting(payloads: list[bytes], size: int) -> None:
     for start in range(0, len(stream), size):
         found += decoder.feed(stream[start : start + size])
     assert found == payloads
-    assert decoder.at_boundary
 
 
 def test_the_length_counts_bytes_not_characters() -> None:
@@ -29,9 +28,7 @@ def test_what_is_no_record_is_an_error(stream: bytes) -> None:
         RecordDecoder().feed(stream)
 
 
-def test_an_end_within_a_record_can_be_told() -> None:
+def test_a_record_comes_when_it_is_whole() -> None:
     decoder = RecordDecoder()
     assert decoder.feed(b"5\nab") == []
-    assert not decoder.at_boundary
     assert decoder.feed(b"cde") == [b"abcde"]
-    assert decoder.at_boundary

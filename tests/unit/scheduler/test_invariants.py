@@ -19,8 +19,6 @@ from kubedcos.model.service import (
     TaskSpec,
 )
 from kubedcos.offers.requirement import RESERVATION_LABEL
-from kubedcos.plan.status import Status
-from kubedcos.plan.tree import Plan, StepHistory, grow
 from kubedcos.scheduler import invariants
 from kubedcos.scheduler.world import World
 from kubedcos.state.memory import MemoryStore
@@ -209,15 +207,3 @@ def test_nothing_is_launched_or_reserved_that_is_not_stored() -> None:
     assert told == ("reservation r-9 is not stored",)
     found.commit([ReservationRecord("r-9", "etcd-0", AGENTS[0])])
     assert invariants.launch_problems(found, accept("t0", "S-a0", "r-9")) == ()
-
-
-def test_a_plan_that_goes_backwards_is_noticed_unless_a_person_wanted_it() -> None:
-    keys = [("deploy", "etcd", step.name) for step in STEPS]
-    history = {key: StepHistory(1.0, 2.0, was_complete=True) for key in keys}
-    before: list[Plan] = [grow(PLAN, {}, history)]
-    assert {step.status for plan in before for step in plan.steps} == {Status.COMPLETE}
-    after = [grow(PLAN, {}, {key: history[key] for key in keys[1:]})]
-    told = invariants.went_backwards(before, after)
-    assert [breach.text for breach in told] == ["deploy: etcd-0:[peer] went back to PENDING"]
-    assert invariants.went_backwards(before, after, asked=[keys[0]]) == ()
-    assert invariants.went_backwards(after, before) == ()

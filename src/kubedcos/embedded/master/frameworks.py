@@ -22,7 +22,6 @@ from kubedcos.embedded.master.effects import (
     CloseStream,
     Effects,
     ToAgent,
-    ToFramework,
     ToStream,
 )
 from kubedcos.embedded.master.inverse_offers import forget_filters, forget_framework
@@ -384,8 +383,3 @@ def acknowledge(
         agent.kills.pop((framework.id, call.task_id.value), None)
     order = Acknowledge(FrameworkID(framework.id), call.task_id, call.uuid)
     return [ToAgent(agent.id, MasterCall(type="ACKNOWLEDGE", acknowledge=order))]
-
-
-def tell_failure(state: MasterState, event: Event) -> Effects:
-    """Send an event to all frameworks."""
-    return [ToFramework(framework_id, event) for framework_id in state.frameworks]
