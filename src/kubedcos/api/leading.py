@@ -140,7 +140,14 @@ class AmongSeveral:
         self._loop.call_soon_threadsafe(self.lost.set)
 
     async def enter(self, now: float) -> Identity:
-        """Connect; authority and token are those of the first scheduler that ever came."""
+        """Connect; authority and token are those of the first scheduler that ever came.
+
+        Args:
+            now: seconds since 1970, for the authority's certificate.
+
+        Raises:
+            Refused: state in a file of this host would be left behind.
+        """
         if self._settings.database.exists():
             raise Refused(
                 f"{self._settings.database} holds the state of this host, and the settings say"

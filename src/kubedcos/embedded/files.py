@@ -79,11 +79,14 @@ class Files:
 
         Args:
             path: virtual.
-            offset: None or negative to ask for the size only.
-            length: None or negative for as much as one answer carries.
+            offset: in bytes; None or negative to ask for the size only.
+            length: in bytes; None or negative for as much as one answer carries.
 
         Returns:
             The bytes, the offset, the size of the file.
+
+        Raises:
+            FileProblem: with the status of the answer: no such path, or a directory.
         """
         real = self.resolve(path)
         if real.is_dir():
@@ -100,7 +103,11 @@ class Files:
             return stream.read(wanted), offset, size
 
     def download(self, path: str) -> Path:
-        """The real file to send; an unknown one has a text here, unlike elsewhere."""
+        """The real file to send; an unknown one has a text here, unlike elsewhere.
+
+        Raises:
+            FileProblem: as `read`.
+        """
         try:
             real = self.resolve(path)
         except FileProblem as problem:

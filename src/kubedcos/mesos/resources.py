@@ -77,6 +77,9 @@ def shrunk(resource: Resource, most: int) -> Resource | None:
     """At most that many thousandths of a scalar; `None` if there is nothing or it is not divisible.
 
     A whole disk or a persistent volume that fits stays as it is.
+
+    Raises:
+        TypeError: the resource is no scalar.
     """
     amount = amount_of(resource)
     if not isinstance(amount, int):

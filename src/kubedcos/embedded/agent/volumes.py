@@ -52,7 +52,11 @@ def volumes_of(resources: Iterable[Resource]) -> dict[tuple[str, str], Resource]
 
 
 def make(layout: Layout, volume: Resource) -> None:
-    """Make the directory of a new volume; one that is there is left as it is."""
+    """Make the directory of a new volume; one that is there is left as it is.
+
+    Raises:
+        VolumeError: in Mesos' words, with the kernel's reason.
+    """
     directory = volume_directory(layout, volume)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -62,7 +66,7 @@ def make(layout: Layout, volume: Resource) -> None:
 
 
 def erase(layout: Layout, volume: Resource) -> None:
-    """Erase a volume's data; the root of a MOUNT disk stays, empty."""
+    """Erase a volume's data; the root of a MOUNT disk stays, empty. Raises as `make`."""
     directory = volume_directory(layout, volume)
     source = volume.disk.source if volume.disk else None
     try:

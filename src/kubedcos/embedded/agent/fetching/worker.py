@@ -90,7 +90,12 @@ def download(uri: str, destination: Path, stall_timeout: float) -> None:
 
 
 def copy(source: Path, destination: Path) -> None:
-    """Copy contents and permissions inside the kernel where it can (a reflink at best)."""
+    """Copy contents and permissions inside the kernel where it can (a reflink at best).
+
+    Raises:
+        FetchError: there is no such file.
+        OSError: it cannot be read or written.
+    """
     if not source.is_file():
         raise FetchError(f"Failed to copy '{source}': no such file")
     try:

@@ -162,7 +162,11 @@ class DiskWatch:
 
 
 async def du(path: str, excludes: Sequence[str]) -> int:
-    """Measure with `du`, as Mesos does: in blocks of 1 KiB."""
+    """Bytes below `path`, measured with `du` as Mesos does: in blocks of 1 KiB.
+
+    Raises:
+        OSError: in the words of `du`.
+    """
     # A volume may be a link, whose target is meant.
     place = path + "/" if Path(path).is_symlink() else path  # noqa: ASYNC240  at once
     words = [word for each in excludes for word in ("--exclude", each)]

@@ -25,6 +25,9 @@ def prepare_pid(into: Preparation, wish: Wish, *, sharing_allowed: bool) -> None
         into: what is added to.
         wish: of the container.
         sharing_allowed: false with `--disallow_sharing_agent_pid_namespace`.
+
+    Raises:
+        ContainerRefused: it wants to share, and may not.
     """
     linux = wish.container.linux_info if wish.container else None
     shared = linux is not None and bool(linux.share_pid_namespace)
@@ -47,6 +50,9 @@ def prepare_ipc(
         wish: of the container.
         sharing_allowed: false with `--disallow_sharing_agent_ipc_namespace`.
         shm_size: `--default_container_shm_size` in bytes; None leaves it to the kernel.
+
+    Raises:
+        ContainerRefused: the mode is unknown, may not be shared, or takes no size.
     """
     linux = wish.container.linux_info if wish.container else None
     mode = linux.ipc_mode if linux is not None else None
