@@ -5,13 +5,24 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+
+from kubedcos.cli.main import build
 
 ROOT = Path(__file__).parents[2]
 GENERATORS = sorted(path.name for path in (ROOT / "docs").glob("generate_*.py"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [*PAGES, ROOT / "molecule/README.md", *sorted((ROOT / "roles").glob("*/README.md"))]
+# Between backquotes, or a line of a console or of an indented block.
+_QUOTED = re.compile(
+    r"`(?:\.venv/bin/)?kubedcos ([^`]+)`|^(?:[#$] |    )(?:\.venv/bin/)?kubedcos ([^\n#]+)",
+    re.MULTILINE,
+)
 _LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
@@ -43,3 +54,39 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert path.exists(), f"{page.name}: {target}"
         if anchor:
             assert anchor in anchors(path), f"{page.name}: {target}#{anchor}"
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Words of the quoted commands; alternatives (``pause|resume``) are commands of their own."""
+    for match in _QUOTED.finditer(page.read_text()):
+        words = re.sub(r"[\[\]…]", " ", match[1] or match[2]).split()
+        choice = next((i for i, word in enumerate(words) if "|" in word), None)
+        if choice is None:
+            yield words
+        else:
+            for word in words[choice].split("|"):
+                yield [*words[:choice], word, *words[choice + 1 :]]
+
+
+def not_known(words: list[str]) -> str:
+    """The word of a command that the command line does not know; empty when it knows all."""
+    command: Any = get_command(build(words))
+    for word in words:
+        if not (groups := getattr(command, "commands", None)) or word.startswith("-"):
+            break
+        if word not in groups:
+            return word
+        command = groups[word]
+    options = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    for word in words:
+        if word == "--":
+            break
+        if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in options:
+            return word
+    return ""
+
+
+@pytest.mark.parametrize("page", COMMANDS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_quoted_commands_exist_with_their_options(page: Path) -> None:
+    unknown = [" ".join(words) for words in commands(page) if not_known(words)]
+    assert unknown == []
