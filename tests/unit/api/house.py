@@ -194,9 +194,3 @@ def serve(house: House, story: Callable[[Ask, Clusters], Awaitable[None]]) -> No
                 await clusters.close()
 
     asyncio.run(main())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  what is waited for has no event
-            await asyncio.sleep(0.01)

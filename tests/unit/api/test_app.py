@@ -1,13 +1,14 @@
 import asyncio
 
 import pytest
+from tests.unit.waiting import until
 
 from kubedcos.api import app as application
 from kubedcos.api.hosting import Clusters
 from kubedcos.errors import KubedcosError
 from kubedcos.state.store import StateError
 
-from .house import TOKEN, Ask, House, Removed, serve, until
+from .house import TOKEN, Ask, House, Removed, serve
 
 
 def test_operators_need_their_token_and_health_does_not() -> None:

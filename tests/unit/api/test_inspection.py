@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
+from tests.unit.waiting import until
 
 from kubedcos.api.hosting import Clusters
 from kubedcos.api.support import House as Home
@@ -12,7 +13,7 @@ from kubedcos.model.offer import Agent
 from kubedcos.model.service import TaskSpec
 from kubedcos.state.records import TaskRecord
 
-from .house import SCRAPE_TOKEN, TOKEN, Ask, House, Removed, serve, until
+from .house import SCRAPE_TOKEN, TOKEN, Ask, House, Removed, serve
 
 AGENT = Agent("S-1", "a1", "10.0.0.1", "dc-a", "a-1")
 TASK = TaskRecord(

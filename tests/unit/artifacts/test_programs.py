@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.processes import alive
+from tests.unit.waiting import wait_until
 
 from kubedcos.artifacts.programs import ProgramFailed, environment, run
 
@@ -26,14 +27,6 @@ def test_a_killed_program_says_by_what(tmp_path: Path) -> None:
 
 def test_output_comes_back(tmp_path: Path) -> None:
     assert run(["sh", "-c", "echo x"], what="x", cwd=tmp_path, env=environment()) == "x\n"
-
-
-def alive(pid: int) -> bool:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return text.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
 @pytest.fixture
@@ -60,10 +53,7 @@ def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(["sh", "-c", script], what="x", cwd=tmp_path, env=environment())
     thread.join(10)
-    deadline = time.monotonic() + 10
-    while alive(started[0]) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not alive(started[0])
+    wait_until(lambda: not alive(started[0]))
 
 
 def test_the_callers_settings_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:

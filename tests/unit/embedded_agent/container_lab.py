@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -10,12 +9,12 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.waiting import until
 
 from kubedcos.embedded.agent.cgroup_layout import parse_mounts
 from kubedcos.embedded.agent.executor.mount_table import mount_table
@@ -150,13 +149,6 @@ class Lab:
 def namespace_of(kind: str, pid: int | str = "self") -> str:
     """The namespace that a process is in."""
     return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
-
-
-async def until(condition: Callable[[], Any], seconds: float = 90.0) -> None:
-    """Until `condition` holds, which other processes bring about."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  nobody tells us
-            await asyncio.sleep(0.02)
 
 
 async def until_written(agent: Any, name: str, lines: int) -> str:

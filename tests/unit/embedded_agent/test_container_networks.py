@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.waiting import until
 
 from .conftest import Play
 from .container_lab import (
@@ -19,7 +20,6 @@ from .container_lab import (
     run,
     sandbox_path,
     start_again,
-    until,
     until_written,
     volume,
 )

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.waiting import until
 
 from .conftest import Play
 from .container_lab import (
@@ -17,7 +18,6 @@ from .container_lab import (
     persistent,
     run,
     start_again,
-    until,
 )
 
 pytestmark = needs_root

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.processes import alive
+from tests.unit.waiting import wait_until
 
 from kubedcos.embedded.agent.executor import run
 from kubedcos.embedded.agent.executor.journal import JournalReader, JournalWriter
-
-from .processes import alive
 
 Record = dict[str, Any]
 
@@ -135,23 +135,17 @@ def test_kill_reaches_the_whole_tree_also_a_new_session(start: Start) -> None:
     executor = start("setsid sleep 600 & echo $! > child; wait")
     executor.until_state("RUNNING")
     child = executor.directory / "child"
-    deadline = time.monotonic() + 10
-    while not (child.exists() and child.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: child.exists() and child.read_text())
     pid = int(child.read_text())
     executor.tell(kill=None)
     assert executor.until_state("KILLED")["message"] == "Command terminated with signal Terminated"
     assert executor.states() == ["STARTING", "RUNNING", "KILLING", "KILLED"]
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert time.monotonic() < deadline
+    wait_until(lambda: not alive(pid))
 
 
 def test_who_ignores_term_is_killed_after_the_grace_period(start: Start) -> None:
     executor = start("trap '' TERM; touch ready; while true; do sleep 1; done", kill_grace=0.3)
-    deadline = time.monotonic() + 10
-    while not (executor.directory / "ready").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until((executor.directory / "ready").exists)
     executor.tell(kill=None)
     assert executor.until_state("KILLED")["message"] == "Command terminated with signal Killed"
 

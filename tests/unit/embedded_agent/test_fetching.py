@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.waiting import until
 
 from kubedcos.embedded.agent.fetching.cache import Cache
 from kubedcos.embedded.agent.fetching.fetcher import Fetcher, FetchFailed, Job
@@ -330,9 +331,7 @@ def test_a_cancelled_fetch_ends_its_process(fetcher: Fetcher, job: Sandbox, web:
 
     async def cancel() -> None:
         task = asyncio.create_task(fetcher.fetch(waiting))
-        async with asyncio.timeout(10):
-            while not web.seen:  # noqa: ASYNC110  a thread sets it
-                await asyncio.sleep(0.01)
+        await until(lambda: web.seen)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -10,15 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.unit.processes import until_dead
 
 from kubedcos.embedded.agent.cgroup_layout import parse_mounts, plan_cgroups
 from kubedcos.errors import InvalidInput
 
-from .processes import until_dead
+from .container_lab import FRAMEWORK_ID
 
 Json = dict[str, Any]
 Story = Callable[[Any], Awaitable[None]]
-FRAMEWORK_ID = {"value": "f-1"}
 
 
 @pytest.fixture

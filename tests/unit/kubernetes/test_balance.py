@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.waiting import until
 from typer.testing import CliRunner
 
 from kubedcos.cli import scheduler
@@ -87,12 +88,6 @@ async def listening(
     found = await asyncio.start_server(server.answer, address, port, ssl=context)
     async with found:
         yield found.sockets[0].getsockname()[1]
-
-
-async def until(condition: Callable[[], Any], seconds: float = SPARE) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  what changes tells nobody
-            await asyncio.sleep(0.01)
 
 
 async def hold(

@@ -10,7 +10,7 @@ def alive(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):  # the latter when it ends while it is read
         return False
-    return state != "Z"
+    return state not in {"Z", "X"}
 
 
 async def until_dead(pid: int, seconds: float = 15) -> None:
