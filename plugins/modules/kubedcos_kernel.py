@@ -96,7 +96,8 @@ def apply_setting(key, value, check):
 
 
 def has_module(name):
-    """Whether the module is loaded or built in."""
+    """Whether the module is loaded or built in; the kernel writes a hyphen as an underscore."""
+    name = name.replace("-", "_")
     if Path("/sys/module", name).is_dir():
         return True
     builtin = Path("/lib/modules", platform.release(), "modules.builtin")
