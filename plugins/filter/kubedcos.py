@@ -70,8 +70,8 @@ def render_template(values, name):
 def inventory_findings(data):
     """Problems of the inventory, as dictionaries."""
     # Ansible loads this file in every worker; pydantic would cost each of them a third of a second.
-    from kubedcos.config import cluster  # noqa: PLC0415
-    from kubedcos.kubernetes import capacity  # noqa: PLC0415
+    from kubedcos.config import cluster  # noqa: PLC0415  see above
+    from kubedcos.kubernetes import capacity  # noqa: PLC0415  see above
 
     found = preflight.inventory_problems(data, cluster.validate, capacity.judge)
     return preflight.as_dicts(found)
@@ -105,7 +105,7 @@ def role_inputs(roles):
     """All inputs that the roles below the folder declare, with their specifications."""
     specs = {}
     for path in sorted(Path(roles).glob("*/meta/argument_specs.yml")):
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER) or {}  # noqa: S506
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER) or {}  # noqa: S506  safe
         for entry in (document.get("argument_specs") or {}).values():
             specs |= entry.get("options") or {}
     return specs

@@ -321,7 +321,7 @@ def unpack(item, archive, target):
             if not members:
                 raise ArtifactError(f"{item['name']}: nothing in the archive matches the patterns")
             # Every member was looked at above; the filter argument is newer than Python 3.11.2.
-            source.extractall(target, members=members)  # noqa: S202
+            source.extractall(target, members=members)  # noqa: S202  see above
     except tarfile.TarError as error:
         raise ArtifactError(f"{item['name']}: {item['url']} is no tar archive: {error}") from error
 

@@ -74,7 +74,7 @@ class Downloader:
         self._stopped = True
 
     def _http(self) -> httpx2.Client:
-        import httpx2  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415  as above
 
         if self._client is None:
             timeout = httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)

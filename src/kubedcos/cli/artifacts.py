@@ -138,8 +138,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Hash every artefact again. Exit code 1: one is spoilt; 4: one is missing."""
-    from kubedcos.artifacts.verify import Verdict  # noqa: PLC0415
-    from kubedcos.artifacts.verify import verify as look  # noqa: PLC0415
+    from kubedcos.artifacts.verify import Verdict
+    from kubedcos.artifacts.verify import verify as look
 
     builder = _builder(manifest)
     findings = look(builder.store, _selected(builder, names, for_, kubernetes), builder.present)
@@ -184,7 +184,7 @@ def bundle(
     as_json: JsonOption = False,
 ) -> None:
     """Write one tar for a site without internet."""
-    from kubedcos.artifacts.bundle import write_bundle  # noqa: PLC0415
+    from kubedcos.artifacts.bundle import write_bundle
 
     if debs is not None and not debs.is_dir():
         raise InvalidInput([Problem("--debs", str(debs), "a folder with .deb files")])
@@ -207,7 +207,7 @@ def load(
     as_json: JsonOption = False,
 ) -> None:
     """Take the artefacts of a bundle in, each verified; afterwards nothing needs the internet."""
-    from kubedcos.artifacts.bundle import load_bundle  # noqa: PLC0415
+    from kubedcos.artifacts.bundle import load_bundle
 
     builder = _builder(manifest)
     records = load_bundle(builder.store, builder.manifest, bundle_file)
@@ -229,8 +229,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the tree that the bootstrap host serves; says whether anything changed."""
-    from kubedcos.artifacts.export import export_tree  # noqa: PLC0415
-    from kubedcos.kubernetes import launcher  # noqa: PLC0415
+    from kubedcos.artifacts.export import export_tree
+    from kubedcos.kubernetes import launcher
 
     builder, pairs, choice = _obtained(for_, kubernetes, sources, mirror, manifest)
     extras = {launcher.FETCHED_NAME: launcher.source()}
@@ -254,7 +254,7 @@ def prune() -> None:
 @app.command()
 def lock(manifest: ManifestOption = None) -> None:
     """Resolve the hosts' Python wheels anew and write them with their sums."""
-    from kubedcos.artifacts.pylock import write_lock  # noqa: PLC0415
+    from kubedcos.artifacts.pylock import write_lock
 
     builder = _builder(manifest)
     root = builder.manifest.path.parent
@@ -268,11 +268,11 @@ def lock(manifest: ManifestOption = None) -> None:
 
 
 def _builder(manifest: Path | None, sources: str = "", mirror: str = "") -> Builder:
-    import kubedcos  # noqa: PLC0415
-    from kubedcos.artifacts import manifest as manifests  # noqa: PLC0415
-    from kubedcos.artifacts.build import Builder  # noqa: PLC0415
-    from kubedcos.artifacts.progress import StreamProgress  # noqa: PLC0415
-    from kubedcos.artifacts.store import Store, cache_root  # noqa: PLC0415
+    import kubedcos
+    from kubedcos.artifacts import manifest as manifests
+    from kubedcos.artifacts.build import Builder
+    from kubedcos.artifacts.progress import StreamProgress
+    from kubedcos.artifacts.store import Store, cache_root
 
     # A killed run takes the programs that it started along.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -288,7 +288,7 @@ def _builder(manifest: Path | None, sources: str = "", mirror: str = "") -> Buil
 
 
 def _kinds(text: str) -> tuple[SourceKind, ...]:
-    from kubedcos.artifacts.sources import DEFAULT_SOURCES, SourceKind  # noqa: PLC0415
+    from kubedcos.artifacts.sources import DEFAULT_SOURCES, SourceKind
 
     words = [word.strip() for word in text.split(",") if word.strip()]
     unknown = [word for word in words if word not in set(SourceKind)]

@@ -158,7 +158,7 @@ class Client:
             },
         )
         try:
-            with urllib.request.urlopen(  # noqa: S310
+            with urllib.request.urlopen(  # noqa: S310  always https
                 request, timeout=self._seconds, context=self._tls
             ) as answer:
                 body: bytes = answer.read()

@@ -81,7 +81,7 @@ def check(
     """
     how = chosen(output, as_json)
     if inventory is not None:
-        from kubedcos.cli import fitting  # noqa: PLC0415  only those who ask for it pay for it
+        from kubedcos.cli import fitting  # only those who ask for it pay for it
 
         found = fitting.of_inventory(inventory, None if file is None else load_options(file))
     elif file is not None:
@@ -195,7 +195,7 @@ def actions(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the options file, for editors."""
-    from kubedcos.config import cluster as options_file  # noqa: PLC0415
+    from kubedcos.config import cluster as options_file
 
     show(options_file.json_schema(), Format.JSON)
 

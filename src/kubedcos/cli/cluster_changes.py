@@ -206,7 +206,7 @@ def load_options(file: Path) -> ClusterOptions:
     Raises:
         InvalidInput: the file cannot be read, or its options are wrong.
     """
-    from kubedcos.config import cluster as options_file  # noqa: PLC0415  pydantic costs 0.2 s
+    from kubedcos.config import cluster as options_file  # pydantic costs 0.2 s
 
     try:
         text = file.read_text(encoding="utf-8")

@@ -183,7 +183,7 @@ def _text_of(path: Path | None, key: str) -> str:
 
 def _page(spec: LabSpec, seconds: float) -> str:
     """What stands where now, and what to type next."""
-    from kubedcos.cli import webcheck  # noqa: PLC0415  asks the cluster, which `down` need not
+    from kubedcos.cli import webcheck  # asks the cluster, which `down` need not
 
     found = webcheck.look()
     hosts = "\n".join(

@@ -81,8 +81,8 @@ def preflight(inventory: Path) -> tuple[Finding, str]:
     Raises:
         InvalidInput: this is no checkout, or Ansible is not installed.
     """
-    from kubedcos.cli import preflight as play  # noqa: PLC0415  only those who ask pay for it
-    from kubedcos.cli.stages import findings_of  # noqa: PLC0415
+    from kubedcos.cli import preflight as play  # only those who ask pay for it
+    from kubedcos.cli.stages import findings_of
 
     argv = play.command(inventory, None)
     try:

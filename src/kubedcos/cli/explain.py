@@ -112,7 +112,7 @@ def page(found: Mapping[str, Any]) -> str:
 
 
 def _schema() -> Schema:
-    from kubedcos.config import cluster as options_file  # noqa: PLC0415  pydantic costs 0.2 s
+    from kubedcos.config import cluster as options_file  # pydantic costs 0.2 s
 
     return options_file.json_schema()
 

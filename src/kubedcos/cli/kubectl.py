@@ -31,7 +31,7 @@ def kubectl(
     """Run kubectl against a cluster; its exit code becomes ours."""
     program, environment = prepare(cluster)
     sys.stdout.flush()
-    os.execve(program, ["kubectl", *(arguments or [])], {**os.environ, **environment})  # noqa: S606
+    os.execve(program, ["kubectl", *(arguments or [])], {**os.environ, **environment})
 
 
 def prepare(cluster: str = "") -> tuple[Path, dict[str, str]]:
@@ -52,8 +52,8 @@ def prepare(cluster: str = "") -> tuple[Path, dict[str, str]]:
 
 
 def _program(version: str) -> Path:
-    from kubedcos.artifacts import manifest  # noqa: PLC0415
-    from kubedcos.artifacts.store import Store  # noqa: PLC0415
+    from kubedcos.artifacts import manifest
+    from kubedcos.artifacts.store import Store
 
     store = Store.default()
     for artifact in manifest.load(manifest.find()).all:

@@ -86,7 +86,7 @@ def execute(
     options = ["--interactive", "--tty"] if sys.stdin.isatty() else ["--interactive"]
     argv = podman_here().argv("exec", *options, container, *command)
     sys.stdout.flush()
-    os.execvp(argv[0], argv)  # noqa: S606  the program takes our place: signals and codes are its
+    os.execvp(argv[0], argv)  # the program takes our place: signals and codes are its
 
 
 @app.command("load-image")
@@ -99,7 +99,7 @@ def load_image(
     as_json: JsonOption = False,
 ) -> None:
     """Put images where every node pulls them, under their own names."""
-    from kubedcos.lab import registry  # noqa: PLC0415
+    from kubedcos.lab import registry
 
     chosen_format = chosen(output, as_json)
     spec = inventory.load(inventory_path)
@@ -159,7 +159,7 @@ def simulate(
     Tasks are timers: nothing is started. Their exit status is that of their command (true, false,
     exit N, sleep N; exit M) or of their label simulation.exit_status.
     """
-    from kubedcos.embedded.simulation import serving  # noqa: PLC0415
+    from kubedcos.embedded.simulation import serving
 
     names = [name.strip() for name in regions.split(",")]
     if not all(names) or len(set(names)) < len(names):

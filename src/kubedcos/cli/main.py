@@ -67,7 +67,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 
 def _version(asked: bool) -> None:
     if asked:
-        from kubedcos import __version__  # noqa: PLC0415
+        from kubedcos import __version__
 
         typer.echo(__version__)
         raise typer.Exit
@@ -100,7 +100,7 @@ def main() -> None:
     except KubedcosError as error:
         if debug:
             traceback.print_exc()
-        print(f"kubedcos: {error}", file=sys.stderr)  # noqa: T201
+        print(f"kubedcos: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python must not complain while it closes it.
@@ -110,9 +110,7 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         text = f"{type(error).__name__}: {error}"
-        print(  # noqa: T201
-            f"kubedcos: defect: {text}. KUBEDCOS_DEBUG=1 shows where", file=sys.stderr
-        )
+        print(f"kubedcos: defect: {text}. KUBEDCOS_DEBUG=1 shows where", file=sys.stderr)
         sys.exit(ExitCode.FAILED)
 
 

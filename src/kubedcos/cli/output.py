@@ -59,7 +59,7 @@ def show(
     if output is Format.JSON:
         print_answer(json.dumps(document, indent=2, default=str))
     elif output is Format.YAML:
-        import yaml  # noqa: PLC0415  only those who ask for YAML pay for it
+        import yaml  # only those who ask for YAML pay for it
 
         plain = json.loads(json.dumps(document, default=str))
         print_answer(yaml.safe_dump(plain, sort_keys=False).rstrip("\n"))

@@ -27,7 +27,7 @@ def preflight(
     """Run the playbook preflight; its findings name host, seen, wanted and fix."""
     argv = command(inventory_path, variables)
     sys.stdout.flush()
-    os.execv(argv[0], argv)  # noqa: S606  its output and its code are the answer
+    os.execv(argv[0], argv)  # its output and its code are the answer
 
 
 def command(inventory_path: Path, variables: Path | None) -> list[str]:

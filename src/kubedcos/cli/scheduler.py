@@ -19,7 +19,7 @@ DEFAULT_CONFIG = Path("/etc/kubedcos/scheduler.yml")
 @app.command()
 def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Host clusters and serve the API until told to stop."""
-    from kubedcos.api import daemon, settings, workloads  # noqa: PLC0415  pydantic and the rest
+    from kubedcos.api import daemon, settings, workloads  # pydantic and the rest
 
     daemon.run(settings.load(config), workloads.maker)
 
@@ -27,7 +27,7 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check the settings; exit code 2 and every problem when they are wrong."""
-    from kubedcos.api import settings  # noqa: PLC0415
+    from kubedcos.api import settings
 
     settings.load(config)
 
@@ -35,7 +35,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command()
 def front(config: Annotated[Path, typer.Option("--config", help="Settings, JSON.")]) -> None:
     """Pass connections on to clusters' API servers, wherever these run, until told to stop."""
-    from kubedcos.kubernetes.launcher import balance  # noqa: PLC0415
+    from kubedcos.kubernetes.launcher import balance
 
     raise typer.Exit(balance.main([str(config)]))
 
@@ -43,7 +43,7 @@ def front(config: Annotated[Path, typer.Option("--config", help="Settings, JSON.
 @app.command()
 def context(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Print how operators reach this service, as JSON. It holds a secret token."""
-    from kubedcos.api import identity, settings  # noqa: PLC0415
+    from kubedcos.api import identity, settings
 
     found = settings.load(config)
     shown = identity.read(found.identity_dir)
@@ -57,7 +57,7 @@ def context(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command("import")
 def import_state(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Move the state of this host's file into ZooKeeper; every scheduler must be stopped."""
-    from kubedcos.api import importing, settings  # noqa: PLC0415
+    from kubedcos.api import importing, settings
 
     moved = importing.move(settings.load(config))
     print_answer(json.dumps({"changed": moved is not None, "clusters": moved or []}))

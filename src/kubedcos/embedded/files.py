@@ -92,7 +92,7 @@ class Files:
         if real.is_dir():
             raise FileProblem(400, "Cannot read a directory.\n")
         # Of a pipe, which a task may have made, nobody waits for the other end.
-        with open(os.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:  # noqa: PTH123
+        with open(os.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:  # noqa: PTH123  a number
             size = os.fstat(stream.fileno()).st_size
             if offset is None or offset < 0:
                 return b"", size, size

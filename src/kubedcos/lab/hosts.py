@@ -17,7 +17,7 @@ from kubedcos.lab.spec import HostSpec, LabSpec
 START_SECONDS = 90.0
 # Read by `podman create` instead of the machine's containers.conf, whose limits win over --ulimit.
 CONFIGURATION = "[containers]\ndefault_ulimits = []\n"
-SYSTEMD_MOUNTS = ("/run:rw,exec,mode=755", "/run/lock", "/tmp:mode=1777")  # noqa: S108
+SYSTEMD_MOUNTS = ("/run:rw,exec,mode=755", "/run/lock", "/tmp:mode=1777")  # noqa: S108  a host's
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 
 

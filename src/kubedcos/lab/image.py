@@ -93,7 +93,7 @@ for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_re
   fstrim.timer dpkg-db-backup.timer; do
   chroot "$root" systemctl mask --quiet "$unit" 2>/dev/null || true
 done
-"""  # noqa: E501
+"""  # noqa: E501  a shell script
 
 
 @dataclass(frozen=True, slots=True)

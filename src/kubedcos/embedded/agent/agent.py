@@ -203,7 +203,7 @@ class Agent:
         try:
             await self.containers.destroy(self.agent_id, run)
         except KubedcosError as error:
-            log.error("Destroying container %s: %s", run.container_id, error)  # noqa: TRY400
+            log.error("Destroying container %s: %s", run.container_id, error)
 
     def acknowledge(self, key: tuple[str, str], uuid_: str) -> None:
         """The framework has an update."""
@@ -377,7 +377,7 @@ class Agent:
         try:
             await self.containers.destroy(self.agent_id, run)
         except KubedcosError as error:
-            log.error("Destroying container %s: %s", run.container_id, error)  # noqa: TRY400
+            log.error("Destroying container %s: %s", run.container_id, error)
 
     def registered(self, agent_id: AgentID, info: AgentInfo) -> None:
         """The master gave us an id, or knows us again; resends what is unacknowledged."""

@@ -92,7 +92,7 @@ class CommandTasks:
             await agent.containers.destroy(agent.agent_id, run.run)
         except KubedcosError as error:
             agent.count("containerizer/mesos/container_destroy_errors")
-            log.error("Destroying container %s: %s", run.run.container_id, error)  # noqa: TRY400
+            log.error("Destroying container %s: %s", run.run.container_id, error)
         if not run.silent and not run.stream.terminated:
             status = run.told(self._terminal_status(run, oom_kills))
             run.stream.add(status)

@@ -133,7 +133,7 @@ def task_environment(
     environment = {
         "PATH": PATH,
         **inherited,
-        "LIBPROCESS_IP": "0.0.0.0" if place.container_ip else place.agent_ip,  # noqa: S104
+        "LIBPROCESS_IP": "0.0.0.0" if place.container_ip else place.agent_ip,  # noqa: S104  as Mesos
         "LIBPROCESS_PORT": "0",
         "MESOS_AGENT_ENDPOINT": f"{place.agent_ip}:{place.agent_port}",
         "MESOS_CHECKPOINT": "1" if framework.checkpoint else "0",

@@ -114,7 +114,7 @@ class ZooKeeperDetector:
             self._client.handler.spawn(self._look)
 
     def _look(self, *_: object) -> None:
-        from kazoo.exceptions import KazooException, NoNodeError  # noqa: PLC0415
+        from kazoo.exceptions import KazooException, NoNodeError  # noqa: PLC0415  as above
 
         try:
             try:

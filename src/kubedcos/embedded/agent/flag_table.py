@@ -83,7 +83,7 @@ _WITHOUT_EFFECT: Final = tuple(
     Flag(name, "text", default, harmless=ANY)
     for name, default in {
         "appc_simple_discovery_uri_prefix": "http://",
-        "appc_store_dir": "/tmp/mesos/store/appc",  # noqa: S108
+        "appc_store_dir": "/tmp/mesos/store/appc",  # noqa: S108  Mesos' default
         "authentication_backoff_factor": "1secs",
         "authentication_timeout_max": "1mins",
         "authentication_timeout_min": "5secs",
@@ -96,7 +96,7 @@ _WITHOUT_EFFECT: Final = tuple(
         "docker_remove_delay": "6hrs",
         "docker_socket": "/var/run/docker.sock",
         "docker_stop_timeout": "0ns",
-        "docker_store_dir": "/tmp/mesos/store/docker",  # noqa: S108
+        "docker_store_dir": "/tmp/mesos/store/docker",  # noqa: S108  likewise
         "docker_volume_checkpoint_dir": "/var/run/mesos/isolators/docker/volume",
         "docker_volume_chown": "false",
         "executor_reregistration_retry_interval": None,

@@ -233,7 +233,7 @@ class Groups:
         except KubedcosError as error:
             agent.count("containerizer/mesos/container_destroy_errors")
             text = "Destroying container %s: %s"
-            log.error(text, executor.run.container_id, error)  # noqa: TRY400
+            log.error(text, executor.run.container_id, error)
         sandbox = agent.store.layout.sandbox(agent.agent_id, executor.run)
         with contextlib.suppress(OSError):
             for entry in os.scandir(sandbox / "containers"):

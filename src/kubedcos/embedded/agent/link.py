@@ -109,7 +109,7 @@ class MasterLink:
                 await self.clock.sleep(min(self._backoff, 1.0))
             except (SessionLost, OSError, msgspec.DecodeError) as error:
                 log.info("No session with master %s: %s", self.master.url, error)
-                await self.clock.sleep(random.uniform(0, self._backoff))  # noqa: S311
+                await self.clock.sleep(random.uniform(0, self._backoff))  # noqa: S311  no secret
                 self._backoff = min(self._backoff * 2, LONGEST_BACKOFF)
 
     def _first_backoff(self) -> float:

@@ -232,7 +232,7 @@ class _Process:
 
         def end_for_good(_message: str) -> None:
             agent.end_all()
-            loop.create_task(_stop_when_ended(agent, stop))  # noqa: RUF006
+            agent.spawn(_stop_when_ended(agent, stop))
 
         async def leave() -> None:
             # Said before anything ends: without tasks the process would be gone first.
@@ -243,7 +243,7 @@ class _Process:
 
         def unregister() -> None:
             log.info("Unregistering and shutting down (SIGUSR1)")
-            loop.create_task(leave())  # noqa: RUF006
+            agent.spawn(leave())
 
         agent.on_shutdown = end_for_good
         loop.add_signal_handler(signal.SIGUSR1, unregister)
@@ -306,7 +306,7 @@ def _size_of(uri: str) -> int | None:
     try:
         if uri.startswith(("http://", "https://")):
             request = urllib.request.Request(uri, method="HEAD")  # noqa: S310  scheme was checked
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  likewise
                 length = answer.headers.get("Content-Length")
             return None if length is None else int(length)
         path = uri.removeprefix("file://")

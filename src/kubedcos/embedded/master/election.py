@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
+from kazoo.security import CREATOR_ALL_ACL, READ_ACL_UNSAFE
 
 from kubedcos.embedded.master.zookeeper_registry import ZooKeeperStore
 from kubedcos.embedded.protojson import encode_json
@@ -37,9 +40,6 @@ class Election:
         on_leader: Callable[[MasterInfo | None], None],
         on_lost: Callable[[], None],
     ) -> None:
-        # kazoo is needed only here, and a master without --zk starts faster without it.
-        from kazoo.client import KazooClient  # noqa: PLC0415
-
         self._address, self._own = address, own
         self._timeout = session_timeout
         self._on_leader, self._on_lost = on_leader, on_lost
@@ -80,8 +80,6 @@ class Election:
         """
         if not self._address.credentials:
             return None
-        from kazoo.security import CREATOR_ALL_ACL, READ_ACL_UNSAFE  # noqa: PLC0415
-
         return list(CREATOR_ALL_ACL if private else (*CREATOR_ALL_ACL, *READ_ACL_UNSAFE))
 
     def _connect(self) -> None:
@@ -129,8 +127,6 @@ class Election:
     def _members_changed(self, nodes: list[str]) -> None:
         leader = None
         for first in candidates(nodes)[:1]:
-            from kazoo.exceptions import NoNodeError  # noqa: PLC0415
-
             try:
                 data, _ = self._client.get(f"{self._address.path}/{first}")
                 leader = msgspec.json.decode(data, type=MasterInfo)

@@ -19,6 +19,14 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
+from kazoo.exceptions import (
+    BadVersionError,
+    ConnectionLoss,
+    KazooException,
+    NodeExistsError,
+    NoNodeError,
+)
+from kazoo.handlers.threading import KazooTimeoutError
 
 from kubedcos.embedded.master.registry import Registry, RegistryLost
 from kubedcos.errors import InvalidInput, Problem
@@ -69,10 +77,6 @@ class ZooKeeperStore:
         self._guarded("stored", lambda: self._save(registry))
 
     def _guarded(self, what: str, work: Callable[[], _T]) -> _T:
-        # kazoo is needed only with --zk, and a master without it starts faster.
-        from kazoo.exceptions import BadVersionError, KazooException  # noqa: PLC0415
-        from kazoo.handlers.threading import KazooTimeoutError  # noqa: PLC0415
-
         try:
             return work()
         except BadVersionError:
@@ -90,13 +94,9 @@ class ZooKeeperStore:
 
         A member of ZooKeeper that restarts breaks the connection and keeps the session.
         """
-        from kazoo.exceptions import ConnectionLoss  # noqa: PLC0415
-
         return again(work, seconds=self._patience, passing=ConnectionLoss)
 
     def _load(self) -> Registry:
-        from kazoo.exceptions import NoNodeError  # noqa: PLC0415
-
         data = self._again(self._claim)
         try:
             self._parts = msgspec.json.decode(data, type=_Index).parts
@@ -117,8 +117,6 @@ class ZooKeeperStore:
 
     def _claim(self, _tried: bool) -> bytes:
         """The list of parts, in a version that only this master knows."""
-        from kazoo.exceptions import BadVersionError, NodeExistsError  # noqa: PLC0415
-
         with contextlib.suppress(NodeExistsError):
             empty = msgspec.json.encode(_Index())
             self._wait(self._client.create_async(self._index, empty, acl=self._acl))

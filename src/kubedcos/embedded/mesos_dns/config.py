@@ -45,7 +45,7 @@ class Config:
     domain: str = "mesos"
     port: int = 53
     listener: str = "0.0.0.0"  # noqa: S104  Mesos-DNS' own default
-    http_listener: str = "0.0.0.0"  # noqa: S104
+    http_listener: str = "0.0.0.0"  # noqa: S104  likewise
     http_port: int = 8123
     dns_on: bool = True
     http_on: bool = True

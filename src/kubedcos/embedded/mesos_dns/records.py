@@ -203,7 +203,7 @@ def _tasks(
         listed.append(mine)
         place = _Place(
             framework=labels.framework_name(framework["name"], spec),
-            hash=labels.zbase32(hashlib.sha1(task["id"].encode()).digest())[:5],  # noqa: S324
+            hash=labels.zbase32(hashlib.sha1(task["id"].encode()).digest())[:5],  # noqa: S324  a name
             agent=task["slave_id"].rpartition("-")[2].lower(),
             addresses=tuple(task_addresses(task, config.ip_sources, agent_addresses)),
             agent_addresses=tuple(agent_addresses),

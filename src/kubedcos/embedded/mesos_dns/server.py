@@ -163,7 +163,7 @@ class Server:
         config = self._config
         if self._detector and self._detector.masters:
             config = replace(config, masters=self._detector.masters)
-        local = _local_addresses() if config.listener in ("0.0.0.0", "::") else ()  # noqa: S104
+        local = _local_addresses() if config.listener in ("0.0.0.0", "::") else ()  # noqa: S104  read
         records = await asyncio.to_thread(generate, state, config, _lookup, local_addresses=local)
         serial = max(int(time.time()), self._snapshot.serial)
         self._snapshot = api.Snapshot(records, serial)

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"supervise: {error}", file=sys.stderr)
         return 1
-    child = subprocess.Popen(spec["run"], preexec_fn=die_with_parent)  # noqa: PLW1509
+    child = subprocess.Popen(spec["run"], preexec_fn=die_with_parent)  # noqa: PLW1509  one thread
     while child.poll() is None and not told_to_end:
         try:
             child.wait(0.5)

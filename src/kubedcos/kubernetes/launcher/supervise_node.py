@@ -123,7 +123,7 @@ class Program:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts.append(time.monotonic())
-        return subprocess.Popen(self._argv, preexec_fn=die_with_parent)  # noqa: PLW1509
+        return subprocess.Popen(self._argv, preexec_fn=die_with_parent)  # noqa: PLW1509  one thread
 
     def keep_running(self) -> None:
         """Start it again if it ended.

@@ -173,7 +173,7 @@ def _http_status(connection: socket.socket, target: Spec, host: str, port: int) 
     if target.get("scheme", "http") == "https":
         import ssl  # noqa: PLC0415  megabytes that only tasks with such checks shall pay for
 
-        context = ssl._create_unverified_context()  # noqa: S323, SLF001
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001  see above
         connection = context.wrap_socket(connection, server_hostname=host)
     name = f"[{host}]" if ":" in host else host
     request = (

@@ -88,8 +88,8 @@ def exec_command(command: Spec, launch: Spec) -> NoReturn:
         environment = {**launch["environment"], **environment_of(command)}
         program, arguments = argv_of(command)
         if "/" in program:
-            os.execve(program, arguments, environment)  # noqa: S606
-        os.execvpe(program, arguments, environment)  # noqa: S606
+            os.execve(program, arguments, environment)
+        os.execvpe(program, arguments, environment)
     except (OSError, ValueError, AttributeError) as error:
         sys.stderr.write(f"Failed to execute command: {error}\n")
         sys.stderr.flush()

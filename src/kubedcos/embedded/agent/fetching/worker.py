@@ -68,14 +68,14 @@ def local_path(uri: str, frameworks_home: str) -> Path | None:
 def download(uri: str, destination: Path, stall_timeout: float) -> None:
     """Stream `uri` into `destination`; raises FetchError."""
     import urllib.error  # noqa: PLC0415  not needed for what comes from the cache
-    import urllib.request  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415  likewise
 
     scheme = uri.partition("://")[0].lower()
     if scheme not in {"http", "https"}:
         raise FetchError(f"The embedded agent does not support the URI scheme '{scheme}'")
     log(f"Downloading resource from '{uri}' to '{destination}'")
     try:
-        with urllib.request.urlopen(uri, timeout=stall_timeout) as answer:  # noqa: S310
+        with urllib.request.urlopen(uri, timeout=stall_timeout) as answer:  # noqa: S310  see above
             announced = answer.headers.get("Content-Length")
             with destination.open("wb") as stream:
                 shutil.copyfileobj(answer, stream, CHUNK)

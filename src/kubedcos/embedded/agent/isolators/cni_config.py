@@ -89,7 +89,7 @@ class NetworkConfigs:
             try:
                 config = msgspec.json.decode(path.read_bytes(), type=_NetworkConfig)
             except (OSError, msgspec.DecodeError) as error:
-                log.error("Failed to parse CNI network configuration file '%s': %s", path, error)  # noqa: TRY400
+                log.error("Failed to parse CNI network configuration file '%s': %s", path, error)
                 continue
             if config.name in found:
                 log.error(

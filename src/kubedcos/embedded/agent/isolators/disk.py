@@ -132,7 +132,7 @@ class DiskWatch:
         try:
             used = await self.measure(path, excludes)
         except (OSError, ValueError) as error:
-            log.error("Checking disk usage at '%s' for container %s: %s", path, name, error)  # noqa: TRY400
+            log.error("Checking disk usage at '%s' for container %s: %s", path, name, error)
             return
         self.used.setdefault(name, {})[path] = used
         if self.enforce and (found := excess(used, quotas[path])):

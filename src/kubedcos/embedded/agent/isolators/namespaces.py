@@ -73,4 +73,4 @@ def prepare_ipc(
     if mode == "PRIVATE":
         options = "mode=1777" if shm_size is None else f"mode=1777,size={shm_size}"
         flags = MS_NOSUID | MS_NODEV | MS_STRICTATIME
-        into.mounts.append(Mount("tmpfs", "/dev/shm", flags, "tmpfs", options))  # noqa: S108
+        into.mounts.append(Mount("tmpfs", "/dev/shm", flags, "tmpfs", options))  # noqa: S108  its own
