@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.unit.plugins.module_utils import load
 
 from kubedcos.topology.addressplan import plan_host
 from kubedcos.topology.hostoverlay import desired_state
 from kubedcos.topology.inventory import Host, Inventory, Overlay
 
-SOURCE = Path(__file__).parents[3] / "plugins/module_utils/kubedcos_overlay.py"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kubedcos_overlay_program", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up while it is being loaded.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-overlay = load()
+overlay = load("kubedcos_overlay")
 
 
 def desired(*indices: int, overlays: int = 1) -> dict[str, Any]:
