@@ -1,4 +1,4 @@
-"""What every role promises: typed inputs with defaults, no group names."""
+"""What every role promises: typed inputs with defaults, each of them used, and no group names."""
 
 from __future__ import annotations
 
@@ -60,3 +60,16 @@ def test_no_role_knows_groups(role: str) -> None:
         if path.is_file() and _GROUPS.search(path.read_text(encoding="utf-8"))
     ]
     assert guilty == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_input_is_used(role: str) -> None:
+    texts = [
+        path.read_text(encoding="utf-8")
+        for folder in ("tasks", "handlers", "vars", "defaults", "templates")
+        for path in sorted((ROOT / "roles" / role / folder).rglob("*"))
+        if path.is_file()
+    ]
+    # Its own default, with a value or commented out where it is required, is no use of it.
+    text = re.sub(r"^(# )?\w+:", "", "\n".join(texts), flags=re.MULTILINE)
+    assert [name for name in options(role) if not re.search(rf"\b{name}\b", text)] == []
