@@ -1,4 +1,4 @@
-"""Ansible module: kernel settings and modules, compared with the running one; missing packages."""
+"""Ansible module: a host's kernel brought to its settings; which packages it lacks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
-module: kubedcos_kernel
-short_description: Set kernel settings and load kernel modules
+module: kubedcos_host
+short_description: Bring the kernel to its settings, and see which packages are missing
 description:
   - Sets what differs in the running kernel, whoever changed it; files for the next boot are
     another task's.
@@ -41,7 +41,7 @@ author:
 
 EXAMPLES = r"""
 - name: Bring the kernel to its settings
-  kubedcos_kernel:
+  kubedcos_host:
     settings:
       net.ipv4.ip_forward: 1
 """

@@ -1,4 +1,4 @@
-"""What the kernel module finds on the machine that runs the tests; it changes nothing here."""
+"""What the module finds of kernel and packages here, on the machine that runs the tests."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ Run = Callable[..., dict[str, Any]]
 def test_settings_are_compared_with_those_of_the_running_kernel(run_module: Run) -> None:
     ports = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     same = {"kernel.ostype": "Linux", "net.ipv4.ip_local_port_range": "  ".join(ports)}
-    assert run_module("kubedcos_kernel", settings=same)["changed"] is False
-    other = run_module("kubedcos_kernel", check=True, settings={**same, "kernel.ostype": "Hurd"})
+    assert run_module("kubedcos_host", settings=same)["changed"] is False
+    other = run_module("kubedcos_host", check=True, settings={**same, "kernel.ostype": "Hurd"})
     assert other["changed"] is True
     assert other["differences"] == ["kernel.ostype: Linux -> Hurd"]
 
 
 def test_what_cannot_be_set_is_told_with_what_is_there(run_module: Run) -> None:
-    unknown = run_module("kubedcos_kernel", settings={"kernel.no_such_thing": 1})
+    unknown = run_module("kubedcos_host", settings={"kernel.no_such_thing": 1})
     assert "kernel.no_such_thing: No such file" in unknown["msg"]
-    fixed = run_module("kubedcos_kernel", settings={"kernel.ostype": "Hurd"})
+    fixed = run_module("kubedcos_host", settings={"kernel.ostype": "Hurd"})
     assert "kernel.ostype: can not be set from Linux to Hurd" in fixed["msg"]
 
 
 def test_modules_have_hyphens_or_underscores(run_module: Run) -> None:
     loaded = next(path.name for path in Path("/sys/module").iterdir() if "_" in path.name)
     for name in (loaded, loaded.replace("_", "-")):
-        assert run_module("kubedcos_kernel", check=True, modules=[name])["differences"] == []
-    absent = run_module("kubedcos_kernel", check=True, modules=["no_such_module"])
+        assert run_module("kubedcos_host", check=True, modules=[name])["differences"] == []
+    absent = run_module("kubedcos_host", check=True, modules=["no_such_module"])
     assert absent["differences"] == ["module no_such_module loaded"]
 
 
 def test_packages_that_are_not_installed_are_named_in_order(run_module: Run) -> None:
     wanted = ["no-such-package-b", "dpkg", "no-such-package-a"]
-    found = run_module("kubedcos_kernel", packages=wanted)
+    found = run_module("kubedcos_host", packages=wanted)
     assert found["changed"] is False
     assert found["missing"] == ["no-such-package-b", "no-such-package-a"]
