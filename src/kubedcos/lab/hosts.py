@@ -219,7 +219,7 @@ def _boot_state(podman: Podman, host: HostSpec, *, timeout: float) -> str:
 
 
 def ssh_answers(host: HostSpec, *, timeout: float = 1.0) -> bool:
-    """Whether an SSH server greets on the host's address."""
+    """Whether an SSH server greets on the host's address within `timeout` seconds."""
     try:
         with socket.create_connection((str(host.address), 22), timeout=timeout) as connection:
             connection.settimeout(timeout)

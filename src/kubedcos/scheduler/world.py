@@ -352,7 +352,13 @@ class World:
             self.commit([self._returned(known, at)])
 
     def may_have_strays(self, agent_id: str, now: float, grace: float) -> bool:
-        """Whether tasks that were given up may still hold resources of an agent."""
+        """Whether tasks that were given up may still hold resources of an agent.
+
+        Args:
+            agent_id: of the agent.
+            now: seconds since 1970.
+            grace: seconds after its return for which nothing is known of them yet.
+        """
         known = self.agents.get(agent_id)
         back = known.returned_at if known is not None else None
         # A return that is yet to come was written by a clock that has been set back since.

@@ -171,7 +171,7 @@ class Agent:
         return made
 
     def killed_by_limit(self, limit: int | None) -> dict[str, Any]:
-        """What an executor would have reported that the kernel killed, too."""
+        """What an executor would have reported that the kernel killed, too; `limit` in bytes."""
         version = self.containers.cgroups.plan.version
         return {"version": version, "limit": limit, "peak": limit, "parts": {}}
 

@@ -175,7 +175,10 @@ def plan_cgroups(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a container may use. Requests are guarantees, limits are hard; infinity is no limit."""
+    """What a container may use, in CPUs and MiB.
+
+    Requests are guarantees, limits are hard; infinity is no limit.
+    """
 
     cpus: float
     memory_mb: float

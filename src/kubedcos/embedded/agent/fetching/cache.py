@@ -51,7 +51,7 @@ class Cache:
         return entry
 
     def reserve(self, user: str, uri: str, base_name: str, size: int) -> tuple[Entry, list[str]]:
-        """Make room and an entry for a file.
+        """Make room and an entry for a file of `size` bytes.
 
         Returns:
             The entry, and the names of files to be deleted.
