@@ -180,7 +180,10 @@ class ByHand:
         for task in step["tasks"]:
             while not await self._healthy(step, task, host):
                 if time.monotonic() > deadline:
-                    raise SystemExit(f"{step['name']}: {task['name']} is not well by hand")
+                    said = host.python("log", task["id"])
+                    raise SystemExit(
+                        f"{step['name']}: {task['name']} is not well by hand; it said\n{said}"
+                    )
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _healthy(self, step: Json, task: Json, host: Host) -> bool:

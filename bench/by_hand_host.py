@@ -3,6 +3,7 @@
     python3 by_hand_host.py capture TASK…    says as JSON what was found
     python3 by_hand_host.py know NAMES       puts names with addresses (JSON) into /etc/hosts
     python3 by_hand_host.py start TASK       starts one, with the launcher's own ways
+    python3 by_hand_host.py log TASK         the end of what it said
     python3 by_hand_host.py stop             ends everything and removes the copies
 
 Copies hold private keys: they lie in memory, where root alone reads them.
@@ -27,6 +28,7 @@ from typing import Any
 
 PLACE = "/run/by-hand"
 PRIVATE = "/run/kubedcos-task"
+LAUNCHER = "kubedcos-task"
 GROUP = "by-hand"
 HOSTS = "/etc/hosts"
 MARK = "# by hand"
@@ -146,12 +148,7 @@ def start(task: str) -> None:
     for path in joined:
         with open(os.path.join(path, "cgroup.procs"), "w") as file:
             file.write(str(os.getpid()))
-    launcher = next(
-        path
-        for path in glob.glob(os.path.join(sandbox, "*"))
-        if b"kubedcos-task" in read(path)[:2000]
-    )
-    loader = importlib.machinery.SourceFileLoader("launcher", launcher)
+    loader = importlib.machinery.SourceFileLoader("launcher", os.path.join(sandbox, LAUNCHER))
     spec = importlib.util.spec_from_loader("launcher", loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
@@ -194,5 +191,7 @@ if __name__ == "__main__":
         know(json.loads(rest[0]))
     elif what == "start":
         start(rest[0])
+    elif what == "log":
+        print(read(os.path.join(PLACE, rest[0], "log")).decode(errors="replace")[-2000:])
     else:
         stop()

@@ -150,10 +150,13 @@ def plan(
         for path in imported
         if look and path.stem == PREFLIGHT
     ]
+    of_the_lab = ["--inventory", str(inventory_path)]
+    # Artefacts keep the processor busy, the image the network.
+    image = [own, "lab", "image", *of_the_lab] if look else []
     return [
         *looks,
-        Stage("artefacts", build, environment),
-        Stage("hosts of the lab", [own, "lab", "up", "--inventory", str(inventory_path)]),
+        Stage("artefacts", build, environment, beside=image),
+        Stage("hosts of the lab", [own, "lab", "up", *of_the_lab]),
         Stage(first.title, [*ansible, str(site)], environment, looks=first.looks, then=others),
         Stage("web application", [own, "kubectl", "--", "apply", "-f", str(WEB)], environment),
     ]

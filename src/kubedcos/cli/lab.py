@@ -37,6 +37,14 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
 
 
 @app.command()
+def image(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
+    """Make the image of the inventory's hosts, which `up` makes otherwise."""
+    spec = inventory.load(inventory_path)
+    reference = lifecycle.image_of(spec, podman_here(), tell=tell)
+    tell(f"lab {spec.name}: the image of its hosts is {reference}")
+
+
+@app.command()
 def down(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
     """Remove the hosts, volumes and networks of the inventory's lab, and nothing else."""
     spec = inventory.load(inventory_path)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NoReturn
@@ -63,6 +65,8 @@ class Stage:
         environment: variables added to our own.
         looks: it changes nothing, and fails when the input is wrong.
         then: stages that the same program goes on with, in order.
+        beside: a program that prepares a later stage meanwhile. Should it fail, that stage does
+            the work itself, and says what is wrong.
     """
 
     title: str
@@ -70,6 +74,7 @@ class Stage:
     environment: Mapping[str, str] = field(default_factory=dict)
     looks: bool = False
     then: Sequence[Part] = ()
+    beside: Sequence[str] = ()
 
     @property
     def titles(self) -> list[str]:
@@ -181,13 +186,45 @@ class Stages:
         reporter = threading.Thread(target=report, daemon=True)
         reporter.start()
         try:
-            status = self._follow(stage, log)
+            with self._beside(stage, log.with_suffix(".beside.log")) as end_beside:
+                status = self._follow(stage, log)
+                if status != 0:
+                    end_beside()
         finally:
             ended.set()
             reporter.join()
         if status != 0:
             self._fail(status, log)
         self._end("done")
+
+    @contextmanager
+    def _beside(self, stage: Stage, log: Path) -> Iterator[Callable[[], None]]:
+        """Have the stage's other program run; what is given ends it, as an exception does."""
+        if not stage.beside:
+            yield lambda: None
+            return
+        with (
+            log.open("w") as file,
+            subprocess.Popen(
+                list(stage.beside),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **stage.environment},
+                start_new_session=True,
+            ) as program,
+        ):
+
+            def end() -> None:
+                # What the program has started is told, too, and tidies up.
+                with suppress(ProcessLookupError):
+                    os.killpg(program.pid, signal.SIGTERM)
+
+            try:
+                yield end
+            except BaseException:
+                end()
+                raise
 
     def _fail(self, status: int, log: Path) -> NoReturn:
         under = self._under_way

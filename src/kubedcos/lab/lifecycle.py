@@ -84,6 +84,17 @@ def up(spec: LabSpec, podman: Podman, *, tell: Tell) -> Changes:
         return _up(spec, podman, tell)
 
 
+def image_of(spec: LabSpec, podman: Podman, *, tell: Tell) -> str:
+    """Have podman know the image of the hosts of `spec`, and return its name there.
+
+    Raises:
+        ProgramFailed: mmdebstrap or podman failed.
+    """
+    made = image.recipe(spec.image)
+    image.ensure(made, podman, cache_root() / "images", tell=tell)
+    return made.reference
+
+
 def refuse_conflicts(spec: LabSpec, podman: Podman) -> dict[str, Mapping[str, Any]]:
     """Look whether `up` could make the lab; changes nothing.
 

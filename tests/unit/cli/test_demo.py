@@ -41,6 +41,12 @@ def test_each_playbook_that_the_site_imports_is_a_stage_of_one_run(site: Path) -
     assert run.then[0].plays == {"Base", "Programs"}
 
 
+def test_the_image_of_the_hosts_is_made_while_artefacts_are(site: Path) -> None:
+    beside = {stage.title: list(stage.beside)[1:] for stage in demo.plan(Path("inv"), None, site)}
+    assert beside.pop("artefacts") == ["lab", "image", "--inventory", "inv"]
+    assert not any(beside.values())
+
+
 def test_variables_reach_every_play_and_the_choice_of_artefacts(site: Path, tmp_path: Path) -> None:
     variables = tmp_path / "vars.yml"
     variables.write_text("kubernetes_version: 1.35.4\n")
@@ -75,6 +81,7 @@ def test_the_inventory_is_looked_at_before_anything_is_made(site: Path) -> None:
 
 def test_where_the_hosts_run_already_the_preflight_of_the_site_is_enough(site: Path) -> None:
     stages = demo.plan(Path("inv"), None, site, look=False)
+    assert not any(stage.beside for stage in stages)
     titles = [title for stage in stages for title in stage.titles]
     assert titles[0] == "artefacts"
     assert "playbook preflight" in titles

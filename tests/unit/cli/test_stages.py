@@ -1,5 +1,6 @@
 import io
 import os
+import select
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -159,6 +160,38 @@ def test_a_stage_that_looks_and_dies_otherwise_shows_its_log(tmp_path: Path) -> 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match="no-such-program is not installed"):
         stages(tmp_path, io.StringIO()).run(Stage("x", ["no-such-program"]))
+
+
+def test_a_program_beside_a_stage_has_ended_with_it_and_its_failure_is_not_the_stage_s(
+    tmp_path: Path,
+) -> None:
+    ended = tmp_path / "ended"
+    beside = python(f"import pathlib; pathlib.Path({str(ended)!r}).touch(); raise SystemExit(3)")
+    screen = io.StringIO()
+    stages(tmp_path, screen).run(Stage("artefacts", python("print('built')"), beside=beside))
+    assert ended.exists()
+    assert screen.getvalue().endswith("artefacts · 0:00 · done\n")
+
+
+def test_a_stage_that_fails_ends_the_program_beside_it_and_what_that_started(
+    tmp_path: Path,
+) -> None:
+    ready, alive = tmp_path / "ready", tmp_path / "alive"
+    os.mkfifo(ready)
+    os.mkfifo(alive)
+    inner = (
+        f"import time; alive = open({str(alive)!r}, 'w'); open({str(ready)!r}, 'w').close()\n"
+        "time.sleep(60)"
+    )
+    beside = python(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])")
+    fails = python(f"open({str(ready)!r}).read(); raise SystemExit(1)")
+    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(StageFailed):
+        stages(tmp_path, io.StringIO()).run(Stage("artefacts", fails, beside=beside))
+    with select.epoll() as ends:
+        ends.register(reader, 0)
+        assert [happened for _, happened in ends.poll(10)] == [select.EPOLLHUP]
+    os.close(reader)
 
 
 def test_changes_that_ansible_counted_add_up_over_playbooks(tmp_path: Path) -> None:
