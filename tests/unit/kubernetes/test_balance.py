@@ -345,3 +345,35 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         done = CliRunner().invoke(scheduler.app, ["front", "--config", str(config)])
     assert done.exit_code == 1
     assert f"cannot listen at 127.0.0.1:{here[1]}" in done.stderr
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_what_is_forgotten_while_dns_answers_is_looked_at_no_more(
+    monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Any]] = loop.create_future()
+        asked = asyncio.Event()
+
+        def getaddrinfo(*_: Any, **__: Any) -> asyncio.Future[list[Any]]:
+            asked.set()
+            return answer
+
+        monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+        balancer = balance.Balancer({"listen": ["127.0.0.1", 0], "port": 6443})
+        balancer.cluster(NAME)
+        [(_, keeping)] = balancer._clusters.values()
+        await asked.wait()
+        answer.set_result([])
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        balancer.close()
+        _, unfinished = await asyncio.wait({keeping}, timeout=SPARE)
+        while not keeping.done():
+            keeping.cancel()
+            await asyncio.sleep(0)
+        assert not unfinished
+
+    monkeypatch.setattr(balance, "LOOK_SECONDS", 0.01)
+    asyncio.run(story())

@@ -171,6 +171,7 @@ class Cluster:
         self.port = port
         self.backends: dict[str, Backend] = {}
         self.used = time.monotonic()
+        self.forgotten = False
         self._turn = 0
         self._verified = bool(ca)
         self._context = ssl.create_default_context(cafile=ca or None)
@@ -180,10 +181,18 @@ class Cluster:
             self._context.verify_mode = ssl.CERT_NONE
 
     async def keep(self) -> None:
-        """Look at DNS and at all API servers, for ever."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+        """Look at DNS and at all API servers until it is forgotten.
+
+        Being cancelled is not enough: before Python 3.12 asyncio.wait_for forgets a cancellation
+        that meets an answer, and before 3.11 there is nothing in its stead.
+        """
+        try:
+            while not self.forgotten:
+                await self.look()
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            for backend in self.backends.values():
+                backend.hang_up()
 
     async def look(self) -> None:
         """Look once."""
@@ -313,6 +322,7 @@ class Balancer:
 
     def _forget(self, name: str) -> None:
         cluster, task = self._clusters.pop(name)
+        cluster.forgotten = True
         task.cancel()
         for backend in cluster.backends.values():
             backend.hang_up()
