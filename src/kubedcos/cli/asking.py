@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Annotated, Final
+import time
+from typing import Annotated, Any, Final
 
 import typer
 
-from kubedcos.cli.client import Client, cluster_name
+from kubedcos.cli.client import Client, Unreachable, cluster_name
 from kubedcos.cli.contexts import current
+from kubedcos.cli.output import tell
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
 
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _COMPLETION_SECONDS: Final = 2.0
+_AGAIN_SECONDS: Final = 1.0
 
 
 def seconds(text: str) -> float:
@@ -27,6 +30,32 @@ def seconds(text: str) -> float:
         wanted = "a duration such as 90s, 10m or 1h30m"
         raise InvalidInput([Problem("duration", repr(text), wanted, id="duration")])
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def answer_by(client: Client, deadline: float, *path: str) -> Any:
+    """The answer to GET; while no scheduler answers it is asked again until the deadline.
+
+    One that restarts is away for seconds, and whoever waits for what it does waits for that, too.
+
+    Args:
+        client: asks.
+        deadline: by `time.monotonic`; one that is past means: once.
+        path: parts of the path after ``/v1``.
+
+    Raises:
+        Unreachable: none has answered.
+    """
+    said = ""
+    while True:
+        try:
+            return client.get(*path)
+        except Unreachable as error:
+            if time.monotonic() >= deadline:
+                raise
+            if said != str(error):
+                said = str(error)
+                tell(said)
+            time.sleep(_AGAIN_SECONDS)
 
 
 def complete_clusters(incomplete: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kubedcos.cli.asking import ClusterOption, WhyOption
+from kubedcos.cli.asking import ClusterOption, WhyOption, answer_by
 from kubedcos.cli.client import cluster_name, connect
 from kubedcos.cli.cluster_changes import WaitOption, load_options, read_options, until_complete
 from kubedcos.cli.cluster_changes import app as changes
@@ -59,8 +59,7 @@ def create(
         why=why,
     )
     if wait:
-        until_complete(client, name, wait)
-        answer["cluster"] = client.get("clusters", name)
+        answer["cluster"] = until_complete(client, name, wait)
     made = "created" if answer["changed"] else "is there already; nothing to change"
     show(answer, how, text=f"cluster {name} {made}")
 
@@ -136,12 +135,13 @@ def delete(
     query = {} if lost_wait is None else {"lost_wait": str(lost_wait)}
     client.send("DELETE", "clusters", name, query=query, why=why)
     deadline = time.monotonic() + wait
-    while any(cluster["name"] == name for cluster in client.get("clusters")):
+    while any(found["name"] == name for found in answer_by(client, deadline, "clusters")):
         if time.monotonic() >= deadline:
             raise NotYetComplete(f"cluster {name} is still being deleted")
         time.sleep(_POLL_SECONDS)
     tell(f"cluster {name} is gone")
-    left = [found for found in client.get("leftovers") if found["cluster"] == name]
+    noted = answer_by(client, deadline, "leftovers")
+    left = [found for found in noted if found["cluster"] == name]
     for found in left:
         what = f"{found['what']} of {found['pod']}"
         tell(f"left on {found['hostname']}: {what}, collected when the agent returns")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kubedcos.cli.asking import ClusterOption, WhyOption, YesOption, confirm
+from kubedcos.cli.asking import ClusterOption, WhyOption, YesOption, answer_by, confirm
 from kubedcos.cli.client import Client, cluster_name, connect
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, table, tell
 from kubedcos.errors import InvalidInput, NotYetComplete, Problem, Refused
@@ -184,8 +184,7 @@ class _Change:
             confirm(f"Change cluster {self._name}?", yes)
             answer = self._send(expect=str(planned["configuration"] - 1))
         if wait:
-            until_complete(self._client, self._name, wait)
-            answer["cluster"] = self._client.get("clusters", self._name)
+            answer["cluster"] = until_complete(self._client, self._name, wait)
         show(answer, how, text=page(answer) if yes or not answer["changed"] else _made(answer))
 
     def _send(self, **more: str) -> Any:
@@ -217,19 +216,23 @@ def load_options(file: Path) -> ClusterOptions:
     return options_file.load(text, str(file))
 
 
-def until_complete(client: Client, name: str, seconds: float) -> None:
+def until_complete(client: Client, name: str, seconds: float) -> dict[str, Any]:
     """Wait until all plans are complete; says on stderr what is done meanwhile.
+
+    Returns:
+        The cluster, as it is then.
 
     Raises:
         NotYetComplete: the time is up.
+        Unreachable: the time is up, and no scheduler answers.
     """
     deadline = time.monotonic() + seconds
     said = ""
     while True:
-        cluster = client.get("clusters", name)
+        cluster: dict[str, Any] = answer_by(client, deadline, "clusters", name)
         open_plans = [plan for plan in cluster["plans"] if plan["status"] != "COMPLETE"]
         if not open_plans and cluster["status"] == "COMPLETE":
-            return
+            return cluster
         doing = str(cluster["error"] or cluster["doing"])
         if doing != said:
             tell(doing)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kubedcos.cli.asking import ClusterOption, seconds
-from kubedcos.cli.client import Client, Unreachable, connect
+from kubedcos.cli.asking import ClusterOption, answer_by, seconds
+from kubedcos.cli.client import Client, connect
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, table, tell
 from kubedcos.errors import KubedcosError, NotYetComplete
 
@@ -53,15 +53,7 @@ def _follow(
     live = watch and sys.stdout.isatty() and how in {Format.TABLE, Format.WIDE}
     before: list[dict[str, Any]] = []
     while True:
-        try:
-            rows = _rows(client, cluster)
-        except Unreachable as error:
-            # A leader that changes is away for seconds; whoever waits, waits for that, too.
-            if deadline is None or time.monotonic() >= deadline:
-                raise
-            tell(str(error))
-            time.sleep(_POLL_SECONDS)
-            continue
+        rows = _rows(client, cluster, deadline or 0.0)
         done = all(row["complete"] for row in rows)
         over = deadline is not None and time.monotonic() >= deadline
         if live:
@@ -83,9 +75,9 @@ def _follow(
         time.sleep(_POLL_SECONDS)
 
 
-def _rows(client: Client, cluster: str) -> list[dict[str, Any]]:
-    found = [client.get("clusters", cluster)] if cluster else client.get("clusters")
-    return [_row(each) for each in found]
+def _rows(client: Client, cluster: str, deadline: float) -> list[dict[str, Any]]:
+    found = answer_by(client, deadline, "clusters", *([cluster] if cluster else []))
+    return [_row(each) for each in ([found] if cluster else found)]
 
 
 def _row(cluster: dict[str, Any]) -> dict[str, Any]:

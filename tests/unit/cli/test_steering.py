@@ -74,9 +74,10 @@ class Started:
 
 @dataclass
 class Played:
-    """Answers by method and path, and what was asked."""
+    """Answers by method and path, how many of them do not come, and what was asked."""
 
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
+    lost: dict[tuple[str, str], int] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, list[str]], Any]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
@@ -123,6 +124,10 @@ def played(tmp_path: Path) -> Iterator[Played]:
             body = json.loads(self.rfile.read(size)) if size else None
             found.asked.append((self.command, parts.path, parse_qs(parts.query), body))
             found.headers = {name: unquote(value) for name, value in self.headers.items()}
+            if found.lost.get((self.command, parts.path), 0):
+                found.lost[self.command, parts.path] -= 1
+                self.close_connection = True
+                return
             missing = (404, {"error": f"nothing at {parts.path}", "exit_code": 2})
             code, answer = found.answers.get((self.command, parts.path), missing)
             if callable(answer):
@@ -137,6 +142,9 @@ def played(tmp_path: Path) -> Iterator[Played]:
             self._answer()
 
         def do_POST(self) -> None:
+            self._answer()
+
+        def do_DELETE(self) -> None:
             self._answer()
 
         def log_message(self, *_: Any) -> None:
@@ -211,6 +219,10 @@ def test_verbs_of_pods(played: Played) -> None:
     assert json.loads(shown.stdout) == answer[1]
     assert played.asked[-1][2:] == ({}, None)
     assert "etcd-0-server" in played.cli("pod", "replace", "etcd-0", "--yes").stdout
+    assert played.asked[-1][2:] == ({}, None)
+    # What is taken back does no harm: nobody is asked.
+    assert "etcd-0-server" in played.cli("pod", "replace", "etcd-0", "--cancel").stdout
+    assert played.asked[-1][2:] == ({"cancel": ["true"]}, None)
     assert played.cli("pod", "resume", "etcd-0").returncode == 0
 
 
@@ -317,3 +329,32 @@ def test_completion_offers_names(played: Played) -> None:
         "COMP_CWORD": "3",
     }
     assert played.cli().stdout.split() == ["etcd-0"]
+
+
+def test_who_waits_bears_that_the_only_scheduler_restarts(played: Played, tmp_path: Path) -> None:
+    options = tmp_path / "k1.yml"
+    options.write_text("name: k1\n")
+    complete = {**CLUSTER, "error": None}
+    played.answers["POST", "/v1/clusters"] = 201, {"changed": True, "cluster": CLUSTER}
+    played.answers["GET", "/v1/clusters/k1"] = 200, complete
+    played.lost["GET", "/v1/clusters/k1"] = 2
+    made = played.cli("cluster", "create", str(options), "--wait", "60")
+    assert (made.returncode, made.stdout) == (0, "cluster k1 created\n"), made.stderr
+    # The same sentence is said once.
+    assert made.stderr.count("no framework scheduler of context") == 1
+
+    played.answers["DELETE", "/v1/clusters/k1"] = 202, {}
+    played.answers["GET", "/v1/clusters"] = 200, []
+    played.answers["GET", "/v1/leftovers"] = 200, []
+    played.lost["GET", "/v1/clusters"] = 2
+    gone = played.cli("cluster", "delete", "k1", "--yes")
+    assert gone.returncode == 0, gone.stderr
+    assert gone.stderr.endswith("cluster k1 is gone\n")
+
+    # Whoever does not wait, or has waited long enough, is told.
+    played.lost["GET", "/v1/clusters/k1"] = 1
+    assert played.cli("cluster", "show", "k1").returncode == 1
+    played.lost["GET", "/v1/clusters/k1"] = 1000
+    late = played.cli("cluster", "create", str(options), "--wait", "0.1")
+    assert (late.returncode, late.stdout) == (1, "")
+    assert "no framework scheduler of context" in late.stderr
