@@ -40,6 +40,7 @@ _Tasks = Annotated[
     list[str] | None, Body(max_length=50, description="Names of tasks; none: all of the pod.")
 ]
 _Force = Annotated[bool, Query(description="Also if a quorum is lost by it.")]
+_Cancel = Annotated[bool, Query(description="Take back what was asked for, as far as that goes.")]
 
 
 class Done(BaseModel):
@@ -211,13 +212,18 @@ def _pods(router: APIRouter, find: _Find, operator: Callable[..., Operator]) -> 
             by: Annotated[Operator, Depends(operator)],
             tasks: _Tasks = None,
             force: _Force = False,
+            cancel: _Cancel = False,
         ) -> PodDone:
             view = pod_view(hosted, pod)
             names = _task_names(view, tasks or (), selective=verb in ("pause", "resume"))
             if force and verb not in ("pause", "restart"):
                 wanted = "only with restart and pause"
                 raise InvalidInput([Problem("query: force", "true", wanted, id="pod-force")])
-            return PodDone(**operate_pod(hosted, verb, pod, names, by, force=force))
+            if cancel and verb != "replace":
+                wanted = "only with replace"
+                raise InvalidInput([Problem("query: cancel", "true", wanted, id="pod-cancel")])
+            word = "replace --cancel" if cancel else verb
+            return PodDone(**operate_pod(hosted, word, pod, names, by, force=force))
 
         operate.__doc__ = about
         operate.__name__ = f"pod_{verb}"
@@ -248,6 +254,8 @@ def operate_pod(
                 done = scheduler.pod_restart(pod, force=force)
             case "replace":
                 done = scheduler.pod_replace(pod)
+            case "replace --cancel":
+                done = scheduler.pod_cancel_replace(pod)
             case "pause":
                 done = scheduler.pod_pause(pod, tasks, force=force)
             case _:

@@ -21,6 +21,11 @@ TaskOption = Annotated[
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Also if a quorum is lost by it.")]
 
+CancelOption = Annotated[
+    bool,
+    typer.Option("--cancel", help="Take it back: stay, or after leaving go back there, too."),
+]
+
 
 @app.command("list")
 def list_(
@@ -94,12 +99,16 @@ def replace(
     name: PodArgument,
     cluster: ClusterOption = "",
     why: WhyOption = "",
+    cancel: CancelOption = False,
     yes: YesOption = False,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """Give a pod instance up where it is, volumes included, and launch it elsewhere."""
     how = chosen(output, as_json)
+    if cancel:
+        _operate("replace", name, (), cluster, why, how, cancel=True)
+        return
     confirm(f"Give up {name} where it is, and what its volumes hold?", yes)
     _operate("replace", name, (), cluster, why, how)
 
@@ -141,6 +150,7 @@ def _operate(
     how: Format,
     *,
     force: bool = False,
+    cancel: bool = False,
 ) -> None:
     client = connect()
     path = ("clusters", cluster_name(client, cluster), "pod", pod, verb)
@@ -148,11 +158,12 @@ def _operate(
         "POST",
         *path,
         document=list(tasks) or None,
-        query={"force": "true" if force else ""},
+        query={"force": "true" if force else "", "cancel": "true" if cancel else ""},
         why=why,
     )
     concerned = ", ".join(answer["tasks"]) or "none"
-    show(answer, how, text=f"{verb} of {pod} is stored; tasks concerned: {concerned}")
+    what = f"{verb} --cancel" if cancel else verb
+    show(answer, how, text=f"{what} of {pod} is stored; tasks concerned: {concerned}")
 
 
 def _states(pod: dict[str, Any]) -> str:

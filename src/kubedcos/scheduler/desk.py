@@ -141,6 +141,10 @@ class Desk:
         """Move a pod instance elsewhere: see `PodOperations.replace`."""
         return self._operations.replace(instance)
 
+    def pod_cancel_replace(self, instance: str) -> views.View:
+        """Take a replacement back: see `PodOperations.cancel_replace`."""
+        return self._operations.cancel_replace(instance)
+
     def pod_pause(
         self, instance: str, tasks: Sequence[str] = (), *, force: bool = False
     ) -> views.View:

@@ -13,21 +13,20 @@ from dataclasses import dataclass, field, replace
 from kubedcos.clock import Clock
 from kubedcos.model.offer import Agent
 from kubedcos.model.service import PodSpec, ServiceSpec
-from kubedcos.offers.placement import objections
-from kubedcos.offers.requirement import sums
 from kubedcos.scheduler import staging
 from kubedcos.scheduler.departures import DepartureResult, Side
+from kubedcos.scheduler.elsewhere import nowhere_else
 from kubedcos.scheduler.invariants import at_work, quorum_objection
 from kubedcos.scheduler.known_agents import giving_up
 from kubedcos.scheduler.recovery import NOTHING_LOST, Assessment, assess
-from kubedcos.scheduler.recovery_plan import forgotten
+from kubedcos.scheduler.recovery_plan import forgotten, way_back
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.steering import recovery_paused
 from kubedcos.scheduler.task_updates import OUT_OF_REACH, lost, succeeded
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.workload import Departure, Readiness
 from kubedcos.scheduler.world import Record, World, place, running
-from kubedcos.state.records import RecoveryRecord, Replacement, TaskRecord
+from kubedcos.state.records import Emptying, RecoveryRecord, Replacement, TaskRecord
 
 
 def place_of(world: World, pod: PodSpec, index: int) -> Agent | None:
@@ -39,25 +38,6 @@ def place_of(world: World, pod: PodSpec, index: int) -> Agent | None:
     if (home := world.pods.get(instance)) is not None:
         return home.agent
     return staging.last_place(world, pod, index)
-
-
-def places_elsewhere(
-    spec: ServiceSpec,
-    world: World,
-    settings: FrameworkSettings,
-    pod: PodSpec,
-    index: int,
-    left: Agent,
-) -> bool:
-    """Whether any known agent but `left` could take a pod instance, were it free."""
-    wanted = staging.placed_anew(spec, world, settings, pod, index, avoid={left.id: "is left"})
-    surroundings = world.surroundings()
-    needs = sums(wanted.to_reserve)
-    return any(
-        not objections(wanted, known.agent, surroundings)
-        and all(known.largest.get(name, 0) >= needs[name] for name in ("cpus", "mem"))
-        for known in surroundings.agents
-    )
 
 
 def turn(spec: ServiceSpec, world: World, record: RecoveryRecord, now: float) -> str:
@@ -94,6 +74,21 @@ def turn(spec: ServiceSpec, world: World, record: RecoveryRecord, now: float) ->
             f" replacements of {group}"
         )
     return quorum_objection(spec, world, pod, record.index)
+
+
+def turned_back(
+    pod: PodSpec, record: RecoveryRecord, move: Replacement | None, now: float
+) -> RecoveryRecord:
+    """The record of a pod instance that stays although it was being prepared to leave.
+
+    Args:
+        pod: of the instance.
+        record: as it is.
+        move: what is left of its move; it has no turn any more.
+        now: seconds since 1970.
+    """
+    begun = Emptying("was about to leave", now) if pod.emptied else record.emptying
+    return replace(record, replacement=move, emptying=begun)
 
 
 @dataclass(slots=True)
@@ -220,13 +215,13 @@ class Mover:
         self._answers[result.pod_instance, result.side, result.since] = result.readiness
 
     def _has_elsewhere(self, pod: PodSpec, index: int, agent: Agent) -> bool:
-        return places_elsewhere(self.spec, self.world, self.settings, pod, index, agent)
+        return not nowhere_else(self.spec, self.world, self.settings, pod, index, agent)
 
     def _advance(self, record: RecoveryRecord, move: Replacement) -> list[str]:
         now = self.clock.time()
         said = []
         if move.admitted_at is None:
-            if turn(self.spec, self.world, record, now):
+            if turn(self.spec, self.world, record, now) or self._nowhere(record, move):
                 return []
             record = replace(record, replaced_at=now)
             move = self._note(record, replace(move, admitted_at=now))
@@ -253,20 +248,35 @@ class Mover:
         return said
 
     def _step_back(self, record: RecoveryRecord, move: Replacement) -> list[str]:
-        """Give back the turn of a member that may not leave any more and is needed where it is.
+        """Give back the turn of what may not leave any more and is needed where it is.
 
-        Its ensemble lost its quorum after its turn had come: nobody can take it out, and all wait
-        for it. A person's wish stays and waits for its turn anew; loss alone is a reason no more.
+        An ensemble lost its quorum after the turn of its member had come: nobody can take it out,
+        and all wait for it. Or whatever else is to leave lost the last other place that it had. A
+        person's wish stays and waits for its turn anew; loss alone is a reason no more.
         """
-        answer = self._answers.get((record.key, Side.PREPARE, move.admitted_at or 0.0))
-        if answer is None or answer.ready or not self._may_stay(record, move):
-            return []
         pod = self.spec.pod(record.pod)
-        why = quorum_objection(self.spec, self.world, pod, record.index)
+        if not pod.recovery.quorum:
+            why = self._nowhere(record, move)
+        else:
+            answer = self._answers.get((record.key, Side.PREPARE, move.admitted_at or 0.0))
+            if answer is None or answer.ready or not self._may_stay(record, move):
+                return []
+            why = quorum_objection(self.spec, self.world, pod, record.index)
         if not why:
             return []
-        self._note(record, replace(move, admitted_at=None) if move.by_operator else None)
+        back = replace(move, admitted_at=None) if move.by_operator else None
+        self.world.commit([turned_back(pod, record, back, self.clock.time())])
         return [f"{record.key} stays for now: {why}"]
+
+    def _nowhere(self, record: RecoveryRecord, move: Replacement) -> str:
+        """Why what a person wants elsewhere stays where it runs: because there is no elsewhere."""
+        if not move.by_operator or move.agent is None or not self._may_stay(record, move):
+            return ""
+        pod = self.spec.pod(record.pod)
+        why = nowhere_else(self.spec, self.world, self.settings, pod, record.index, move.agent)
+        if not why:
+            return ""
+        return f"{why}; {way_back(record.key)} has it stay on {move.agent.hostname}"
 
     def _may_stay(self, record: RecoveryRecord, move: Replacement) -> bool:
         """Whether a pod instance runs at its old place, or may start there again."""
@@ -288,7 +298,8 @@ class Mover:
     def _waits(self, record: RecoveryRecord, move: Replacement, now: float) -> str:
         """What a replacement under way waits for."""
         if move.admitted_at is None:
-            return f"{move.reason}; {turn(self.spec, self.world, record, now)}"
+            why = turn(self.spec, self.world, record, now) or self._nowhere(record, move)
+            return f"{move.reason}; {why}"
         side = Side.PREPARE if move.prepared_at is None else Side.FINISH
         answer = self._answers.get((record.key, side, move.admitted_at))
         where = f" {move.agent.hostname}" if move.agent else " its place"

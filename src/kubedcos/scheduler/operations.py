@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from kubedcos.clock import Clock
 from kubedcos.errors import InvalidInput, Problem, Refused
 from kubedcos.model.offer import Agent
 from kubedcos.model.service import PodSpec, ServiceSpec
 from kubedcos.scheduler import moves
+from kubedcos.scheduler.elsewhere import nowhere_else
 from kubedcos.scheduler.invariants import healthy, quorum_objection
 from kubedcos.scheduler.settings import FrameworkSettings
 from kubedcos.scheduler.task_updates import succeeded
 from kubedcos.scheduler.views import View
 from kubedcos.scheduler.world import Record, World
 from kubedcos.state.records import Replacement, TaskRecord
+
+_ASKED: Final = "an operator asked for it"
+_TAKEN_BACK: Final = "an operator asked for it, and took it back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,41 @@ class PodOperations:
         if agent is None:
             return self._done(instance, ())
         self._need_other_place(pod, index, agent)
-        wish = Replacement(
-            "an operator asked for it", self.clock.time(), agent=agent, by_operator=True
-        )
+        wish = Replacement(_ASKED, self.clock.time(), agent=agent, by_operator=True)
         self.world.commit([replace(record, replacement=wish)])
         return self._done(instance, found)
+
+    def cancel_replace(self, instance: str) -> View:
+        """Take back that a pod instance be replaced, as far as that goes.
+
+        What has not left yet stays. What has left may go back to the agent that it left, which has
+        given up its reservation and volumes by then; so may a member of etcd whose turn has come,
+        for it may be out of etcd already. What moves for another reason, too, moves on.
+
+        Raises:
+            KeyError: no such pod instance.
+            Refused: nobody asked for its replacement, or the cluster is being deleted.
+        """
+        pod, index = self._find(instance)
+        record = self.world.recovery_of(pod.name, index)
+        move = record.replacement
+        if move is None:
+            return self._done(instance, ())
+        if not move.by_operator:
+            raise Refused(
+                f"{instance} is replaced because {move.reason}; what an operator asked for can be"
+                " taken back, and nothing else"
+            )
+        new = replace(record, replacement=replace(move, by_operator=False))
+        if move.reason == _ASKED and move.admitted_at is None:
+            new = replace(record, replacement=None)
+        elif move.reason == _ASKED and move.prepared_at is None and not pod.recovery.quorum:
+            new = moves.turned_back(pod, record, None, self.clock.time())
+        elif move.reason == _ASKED:
+            goes_on = replace(move, by_operator=False, reason=_TAKEN_BACK)
+            new = replace(record, replacement=goes_on)
+        self.world.commit([] if new.empty else [new], [record] if new.empty else [])
+        return self._done(instance, self._records(pod, index))
 
     def pause(self, instance: str, tasks: Sequence[str] = (), *, force: bool = False) -> View:
         """End tasks of a pod instance and do not start them again; a reservation stays.
@@ -176,11 +211,10 @@ class PodOperations:
             raise Refused(f"{what}: {objection}{alone}")
 
     def _need_other_place(self, pod: PodSpec, index: int, agent: Agent) -> None:
-        if not moves.places_elsewhere(self.spec, self.world, self.settings, pod, index, agent):
-            instance = pod.instance(index)
+        if why := nowhere_else(self.spec, self.world, self.settings, pod, index, agent):
             raise Refused(
-                f"{instance} is not replaced: its placement and size allow no known agent but"
-                f" {agent.hostname}, where it is"
+                f"{pod.instance(index)} is not replaced: its placement and size allow no known"
+                f" agent but {agent.hostname}, where it is: {why}"
             )
 
     def _done(

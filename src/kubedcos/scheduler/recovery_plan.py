@@ -76,6 +76,11 @@ def forgotten(world: World, now: float) -> list[StepRecord]:
     ]
 
 
+def way_back(instance: str) -> str:
+    """The command by which a person takes back that a pod instance be replaced."""
+    return f"`kubedcos pod replace {instance} --cancel`"
+
+
 def _concerns(instance: str, facts: Sequence[TaskFact], world: World) -> bool:
     return (
         instance in world.recovery
@@ -126,6 +131,8 @@ def _judged(step: Step, facts: Sequence[TaskFact], world: World) -> Step | None:
         status, reason = Status.PENDING, waits or reason
     if move is not None and move.settled_at is not None:
         reason = f"{_moved(move)}: {reason}" if reason else _moved(move)
+        if move.by_operator and move.agent is not None and instance in world.placement:
+            reason += f"; {way_back(instance)} lets it go back to {move.agent.hostname}, too"
     past = world.steps.get("/".join(step.key))
     began = past.started_at if past is not None and past.finished_at is None else None
     return replace(step, status=status, reason=reason, started_at=began)

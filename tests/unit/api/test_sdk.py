@@ -92,6 +92,7 @@ def test_verbs_are_answered_as_by_the_sdk_and_stored_with_who_and_why() -> None:
         ("/v1/plans/deploy/interrupt?cluster=k9", 404),
         ("/v1/pod/etcd-7/restart", 404),
         ("/v1/pod/etcd-0/replace?force=true", 422),
+        ("/v1/pod/etcd-0/restart?cancel=true", 422),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_changes_nothing(path: str, code: int) -> None:
@@ -169,9 +170,12 @@ def test_pods_have_the_fields_of_the_sdk() -> None:
         resumed = await ask("POST", "/v1/pod/etcd-0/resume")
         assert resumed.json()["tasks"] == ["etcd-0-server"]
         assert (await ask("POST", "/v1/pod/etcd-0/restart")).status_code == 200
+        kept = await ask("POST", "/v1/pod/etcd-0/replace?cancel=true")
+        assert kept.json() == {"pod": "etcd-0", "tasks": []}
 
         said = [found["what"] for found in (await ask("GET", "/v1/clusters/k1/actions")).json()]
-        assert said[:3] == [
+        assert said[:4] == [
+            "pod replace --cancel etcd-0",
             "pod restart etcd-0",
             "pod resume etcd-0",
             "pod pause etcd-0 (server)",
