@@ -31,7 +31,7 @@ from .faults import Schedule, Setting, Update
 from .happening import Happening
 from .journal import Journal
 from .link import Link, TroubledConnector
-from .lock import LockedStore, Seat
+from .lock import LockedStore, Seat, ZooKeeper
 from .options import Options, service_of
 from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedMesos
 from .stage import Crash, CrashingConnector, CrashingStore, Effects, Stage, play
@@ -123,7 +123,8 @@ class Drill(Stage):
         setting = schedule.setting
         self.configurations = [Options(setting.nodes)]
         spec = service_of(setting, self.configurations)
-        self.seat = Seat()
+        self.zookeeper = ZooKeeper()
+        self.seat = Seat(self.zookeeper)
         super().__init__(spec, agents(setting), seed=schedule.seed, flags=MASTER_FLAGS)
         self.mesos.patience = setting.replace_after
         self.workload.ready_after = setting.ready_after
@@ -147,7 +148,7 @@ class Drill(Stage):
         """
         if self.wants_delete:
             return True
-        if self.watched.failing:
+        if self.watched.failing or self.zookeeper.out_for:
             return False
         self.configurations.append(self.configurations[-1].after(update))
         self.spec = service_of(self.schedule.setting, self.configurations)
@@ -274,7 +275,7 @@ class Drill(Stage):
     async def _keep_running(self) -> None:
         """Start the scheduler again whenever it ends, until the cluster is deleted."""
         while True:
-            self.effects, self.seat = Effects(), Seat()
+            self.effects, self.seat = Effects(), Seat(self.zookeeper)
             try:
                 self.scheduler = scheduler = self._scheduler(self.effects)
                 assert isinstance(scheduler, _Watched)
@@ -298,6 +299,9 @@ class Drill(Stage):
             if self._running.cancelled() and self.begins_anew:
                 self.begins_anew = False
                 continue
+            if self._running.cancelled() and self.seat.over.is_set():
+                await asyncio.sleep(RESTART)
+                continue
             if error is None:
                 return
             if not isinstance(error, Crash | StateError):
@@ -305,10 +309,19 @@ class Drill(Stage):
             await asyncio.sleep(self.down if isinstance(error, Crash) else RESTART)
 
     async def _is_deposed(self) -> bool:
-        """Wait until the scheduler ends, or loses its place; then it runs on until it notices."""
+        """Wait until the scheduler ends, or loses its place; then it runs on until it notices.
+
+        One whose session is over without anybody else there ends, as its service does.
+        """
         lost = asyncio.create_task(self.seat.lost.wait())
-        await asyncio.wait({self._running, lost}, return_when=asyncio.FIRST_COMPLETED)
+        over = asyncio.create_task(self.seat.over.wait())
+        await asyncio.wait({self._running, lost, over}, return_when=asyncio.FIRST_COMPLETED)
         lost.cancel()
+        over.cancel()
+        if self.seat.over.is_set() and not self.seat.lost.is_set():
+            self.journal.note("process", b"has no session any more")
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
         if self._running.done():
             return False
         self.journal.note("process", b"is deposed")
@@ -341,12 +354,17 @@ class Drill(Stage):
 
         An ensemble that lost its majority before all members stood is beyond help, and it says so.
         """
-        if self.scheduler.is_complete and self._as_planned():
+        if self.scheduler.is_complete and self._as_planned() and not self._releases():
             return True
         return self._beyond_help()
 
     def _beyond_help(self) -> bool:
         return any(self.workload.lost_for_good(pod) for pod in self.scheduler.quorums_lost)
+
+    def _releases(self) -> bool:
+        """Whether reservations are on the books that nobody lives in."""
+        world = self.scheduler.world
+        return world.reservations.keys() != {pod.reservation_id for pod in world.pods.values()}
 
     def _as_planned(self) -> bool:
         live = Counter(task.info.name for task in self.mesos.tasks.values() if task.live)

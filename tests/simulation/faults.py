@@ -129,6 +129,14 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
+class ZooKeeperCut:
+    """No scheduler reaches ZooKeeper; whether its session outlives that is a matter of time."""
+
+    at: float
+    lasts: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFails:
     """Every write to the store fails: the disk is full, or ZooKeeper has no quorum."""
 
@@ -193,9 +201,10 @@ class NoCommand:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator asks for something: `verb` is ``restart``, ``replace`` or ``pause``.
+    """An operator asks for something.
 
-    What was paused is resumed after `lasts` seconds.
+    `verb` is ``restart``, ``replace``, ``reconsider`` or ``pause``. After `lasts` seconds what was
+    paused is resumed, and a replacement that is reconsidered is taken back.
     """
 
     at: float
@@ -260,6 +269,7 @@ Fault = (
     | MasterEnds
     | SchedulerKilled
     | Rival
+    | ZooKeeperCut
     | StoreFails
     | StoreSlow
     | ClockJumps

@@ -35,6 +35,7 @@ from .faults import (
     Stranger,
     TaskEnds,
     Update,
+    ZooKeeperCut,
 )
 from .link import Trouble
 from .stage import service
@@ -49,6 +50,10 @@ _GROWS: Final = 0.25
 """How many of the clusters that are not highly available become so."""
 _RIVALS: Final = 0.2
 """In how many runs another scheduler takes over while the former one lives."""
+_ZOOKEEPER_CUTS: Final = 0.2
+"""In how many runs ZooKeeper is out of reach for a while."""
+_SECOND_THOUGHTS: Final = 0.1
+"""In how many runs an operator has something replaced and takes that back."""
 _PODS: Final = ("etcd", "kube-apiserver", "bindings", "kube-node", "addons")
 
 
@@ -160,6 +165,13 @@ def schedule(seed: int) -> Schedule:
         setting = replace(setting, local=setting.local + 2)
     if chance.random() < _RIVALS:
         made.append(Rival(round(chance.uniform(0, within), 2)))
+    if chance.random() < _ZOOKEEPER_CUTS:
+        # Half of them are too short for a session to end.
+        lasts = chance.uniform(*chance.choice(((0.5, 5.9), (6.0, 40.0))))
+        made.append(ZooKeeperCut(round(chance.uniform(0, within), 2), round(lasts, 1)))
+    if chance.random() < _SECOND_THOUGHTS:
+        at, lasts = round(chance.uniform(0, within), 2), round(chance.uniform(0.1, 30), 1)
+        made.append(Operator(at, lasts, "reconsider", chance.choice(setting.pods)))
     made.sort(key=lambda fault: fault.at)
     return Schedule(seed, setting, _survivable(setting, made))
 

@@ -144,6 +144,15 @@ class Happening:
         await asyncio.sleep(DEFAULT_TIMEOUT)
         seat.lost.set()
 
+    async def _zookeeper_cut(self, fault: faults.ZooKeeperCut) -> None:
+        zookeeper = self._drill.zookeeper
+        zookeeper.cut(fault.lasts, arrives=bool(int(fault.at * 100) % 2))
+        if zookeeper.ends_sessions:
+            await asyncio.sleep(min(DEFAULT_TIMEOUT, fault.lasts))
+            self._drill.seat.over.set()
+        # Somebody who was held up by it may have made the time pass already.
+        await asyncio.sleep(zookeeper.out_for)
+
     async def _store_fails(self, fault: faults.StoreFails) -> None:
         self._failing += 1
         self._drill.watched.failing = "after" if int(fault.at * 100) % 2 else "before"
@@ -195,9 +204,10 @@ class Happening:
         verbs: dict[str, Callable[[str], object]] = {
             "restart": scheduler.pod_restart,
             "replace": scheduler.pod_replace,
+            "reconsider": scheduler.pod_replace,
             "pause": scheduler.pod_pause,
         }
-        if fault.verb == "replace":
+        if fault.verb in ("replace", "reconsider"):
             self._mesos.given_up.add(fault.pod)
         self._asked(lambda: verbs[fault.verb](fault.pod))
         # Also what failed may have been stored.
@@ -205,6 +215,11 @@ class Happening:
             await asyncio.sleep(fault.lasts)
             await self._insist(
                 lambda: self._asked(lambda: self._drill.scheduler.pod_resume(fault.pod))
+            )
+        elif fault.verb == "reconsider":
+            await asyncio.sleep(fault.lasts)
+            await self._insist(
+                lambda: self._asked(lambda: self._drill.scheduler.pod_cancel_replace(fault.pod))
             )
 
     async def _update(self, fault: faults.Update) -> None:
@@ -281,6 +296,7 @@ class Happening:
         faults.MasterEnds: _master_ends,
         faults.SchedulerKilled: _scheduler_killed,
         faults.Rival: _rival,
+        faults.ZooKeeperCut: _zookeeper_cut,
         faults.StoreFails: _store_fails,
         faults.StoreSlow: _store_slow,
         faults.ClockJumps: _clock_jumps,
