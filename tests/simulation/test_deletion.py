@@ -180,7 +180,7 @@ def test_a_reservation_that_came_to_nothing_is_released() -> None:
             if label.key == "kubedcos_reservation"
         }
         assert len(ids) == 1
-        assert len(stage.scheduler.world.reservations) == 1
+        await stage.until(lambda: len(stage.scheduler.world.reservations) == 1)
         assert stage.mesos.violations == []
         await stage.close()
 

@@ -97,7 +97,35 @@ def test_a_replaced_pod_lives_elsewhere_and_leaves_nothing_behind() -> None:
         for name, host in old.items():
             assert stage.host(name) != host
         await stage.until(lambda: len(stage.mesos.reserved()) == reserved, 60)
-        assert len(stage.scheduler.world.reservations) == 3
+        await stage.until(lambda: len(stage.scheduler.world.reservations) == 3, 200)
+        _sound(stage)
+        await stage.close()
+
+    play(story)
+
+
+def test_a_release_that_never_reached_its_agent_is_made_again_when_it_is_back() -> None:
+    async def story() -> None:
+        stage = Ensemble()
+        stage.start()
+        await stage.until_whole()
+        reserved, old = len(stage.mesos.reserved()), stage.host("etcd-2-peer")
+        first = stage.live["etcd-2-peer"]
+        stage.scheduler.pod_replace("etcd-2")
+        await stage.until(lambda: not first.live, 60, 0.1)
+        await asyncio.sleep(0.5)
+        stage.mesos.cut(old)
+        await stage.until_whole()
+        # Until it is known whether that agent was there nothing is asked for, nothing forgotten.
+        await asyncio.sleep(20)
+        calls = len(stage.mesos.calls)
+        assert len(stage.scheduler.world.reservations) == 4
+        await asyncio.sleep(30)
+        assert {call.type for call in stage.mesos.calls[calls:]} <= {"RECONCILE", "ACKNOWLEDGE"}
+        await asyncio.sleep(200)
+        stage.mesos.return_agent(old)
+        await stage.until(lambda: len(stage.scheduler.world.reservations) == 3, 600)
+        assert len(stage.mesos.reserved()) == reserved
         _sound(stage)
         await stage.close()
 

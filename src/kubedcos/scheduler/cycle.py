@@ -166,7 +166,8 @@ class Cycle:
         still = {item.pod_instance for item in staging.due(self.workload.spec, found, self.world)}
         abandoned = self._releaser.abandoned()
         away = {id_ for id_ in abandoned if self.world.is_lost(self.world.reservations[id_].agent)}
-        waiting = still | {f"reservation {id_}" for id_ in abandoned - away}
+        missed = abandoned - away - self._releaser.settling()
+        waiting = still | {f"reservation {id_}" for id_ in missed}
         done += await self._decline(connection, more=bool(waiting))
         # Offers of a drained agent are how its reactivation is noticed.
         await self._voice(connection, waiting, listens=bool(away or self.world.blocked))

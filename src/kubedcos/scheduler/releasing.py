@@ -46,6 +46,12 @@ class Releaser:
     last offer that had it is therefore remembered, and declined when there is doubt: if it is open,
     the reservation is offered again. Offers end with their subscription, and so does this memory.
 
+    Mesos' master believes in a release before the agent has heard of it, and when an agent
+    registers again, what that one has is what counts (``___reregisterSlave`` in Mesos'
+    ``src/master/master.cpp``). A reservation stays on the books therefore until its agent, had it
+    been out of reach at that moment, would be known to be lost; then its offers are asked for once
+    more.
+
     Attributes:
         cluster: its name, which is on each of its reservations.
     """
@@ -57,11 +63,13 @@ class Releaser:
     pace: Pace
     _seen: dict[str, _Seen] = field(default_factory=dict)
     _doubtful: set[str] = field(default_factory=set)
+    _missing: dict[str, float] = field(default_factory=dict)
 
     def begin(self) -> None:
         """A subscription began."""
         self._seen.clear()
         self._doubtful.clear()
+        self._missing.clear()
 
     async def release(self, connection: Connection) -> list[str]:
         """Destroy and unreserve what is ours and not in use."""
@@ -94,12 +102,22 @@ class Releaser:
         """Forget reservations that are gone for sure."""
         for offers in self.world.offers():
             self._see(offers)
-        if not self.abandoned():
+        abandoned = self.abandoned()
+        self._missing = {id_: self._missing[id_] for id_ in self._missing if id_ in abandoned}
+        if not abandoned:
             return
+        gone: list[str] = []
         for offers in self.world.offers():
             # What is reserved for one role is not offered to another.
             if offers.role == self.settings.role:
-                self._note_released_there(offers)
+                gone += self._note_missing(offers)
+        for id_ in list(self._missing):
+            agent = self.world.reservations[id_].agent
+            if self.world.is_lost(agent) or self._is_just_back(agent.id):
+                del self._missing[id_]
+            elif self._is_over(id_):
+                gone.append(id_)
+        self.world.commit(remove=[self.world.reservations[id_] for id_ in dict.fromkeys(gone)])
 
     def _see(self, offers: AgentOffers) -> None:
         """Remember which reservations an agent offers."""
@@ -119,28 +137,51 @@ class Releaser:
             return set()
         return {pod.reservation_id for pod in self.world.pods.values()}
 
-    def _note_released_there(self, offers: AgentOffers) -> None:
-        """An agent that offers without a reservation does not have it.
+    def settling(self) -> set[str]:
+        """Abandoned reservations that Mesos has none of, and that no offer is needed for yet."""
+        return {id_ for id_ in self._missing if not self._is_due(id_)}
+
+    def _note_missing(self, offers: AgentOffers) -> list[str]:
+        """What an agent that offers without a reservation has not, as Mesos' master believes.
 
         Only if the offers are newer than the end of every task that could hold it: resources in use
         are not offered.
+
+        Returns:
+            Ids of reservations that are found missing for the second time.
         """
         agent_id = offers.agent.id
-        if not self.world.newer_than_last_end(offers):
-            return
-        now = self.clock.time()
-        if self.world.may_have_strays(agent_id, now, self.pace.stray_grace):
-            return
         offered = reservation_ids(offers.resources, cluster=self.cluster)
-        self.world.commit(
-            remove=[
-                self.world.reservations[id_]
-                for id_ in self.abandoned() - offered
-                if self.world.reservations[id_].agent.id == agent_id
-                and not self.world.may_be_held(self.world.reservations[id_])
-                and self._is_answered(id_, offers)
-            ]
-        )
+        for id_ in offered:
+            self._missing.pop(id_, None)
+        if not self.world.newer_than_last_end(offers) or self._is_just_back(agent_id):
+            return []
+        found = []
+        for id_ in self.abandoned() - offered:
+            asked = self.world.reservations[id_]
+            if asked.agent.id != agent_id or self.world.may_be_held(asked):
+                continue
+            if id_ not in self._missing:
+                if self._is_answered(id_, offers):
+                    self._missing[id_] = self.clock.monotonic()
+            elif self._is_due(id_):
+                found.append(id_)
+        return found
+
+    def _is_due(self, reservation_id: str) -> bool:
+        """Whether the agent is to be looked at once more."""
+        since = self.clock.monotonic() - self._missing[reservation_id]
+        return self.world.cluster.deleting or since >= self.pace.release_arrives
+
+    def _is_over(self, reservation_id: str) -> bool:
+        """Whether that look takes too long: what is reserved for us would have been offered."""
+        since = self.clock.monotonic() - self._missing[reservation_id]
+        patience = self.pace.release_arrives + self.pace.absent_after
+        # A deletion has no time for any of that.
+        return self.world.cluster.deleting or since >= patience
+
+    def _is_just_back(self, agent_id: str) -> bool:
+        return self.world.may_have_strays(agent_id, self.clock.time(), self.pace.stray_grace)
 
     def _is_answered(self, reservation_id: str, offers: AgentOffers) -> bool:
         """Whether the last offer that had it is certainly not open any more.

@@ -100,6 +100,9 @@ class Pace:
             up; their resources are not offered, and yet not free.
         release_settles: the offer by which something was released, and that Mesos may have lost,
             has timed out after this time (master flag ``--offer_timeout``).
+        release_arrives: an agent that was out of reach when something was released there is known
+            to be lost after this time: five pings of 15 seconds and the one before them by default
+            (master flags ``--max_agent_ping_timeouts`` and ``--agent_ping_timeout``).
         inverse_refuse: Mesos repeats what it wants of an agent after this time.
         leave_wait: a pod instance that is to go and is out of reach is forgotten after this time;
             what is left of it is ended and released when its agent returns.
@@ -131,6 +134,7 @@ class Pace:
     absent_after: float = 60.0
     stray_grace: float = 20.0
     release_settles: float = 150.0
+    release_arrives: float = 120.0
     inverse_refuse: float = 60.0
     leave_wait: float = 600.0
     delete_wait: float = 600.0
