@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Annotated, Any
@@ -53,7 +54,9 @@ def _follow(
     live = watch and sys.stdout.isatty() and how in {Format.TABLE, Format.WIDE}
     before: list[dict[str, Any]] = []
     while True:
-        rows = _rows(client, cluster, deadline or 0.0)
+        # A watch that has begun goes on, whoever is away for a moment.
+        patience = math.inf if watch and before and deadline is None else deadline or 0.0
+        rows = _rows(client, cluster, patience)
         done = all(row["complete"] for row in rows)
         over = deadline is not None and time.monotonic() >= deadline
         if live:

@@ -331,6 +331,19 @@ def test_completion_offers_names(played: Played) -> None:
     assert played.cli().stdout.split() == ["etcd-0"]
 
 
+def test_who_watches_goes_on_after_a_restart_of_the_scheduler(played: Played) -> None:
+    with played.started("status", "--watch") as watching:
+        assert watching.lines(2)[1].startswith("k1")
+        played.lost["GET", "/v1/clusters"] = 2
+        played.answers["GET", "/v1/clusters"] = 200, [{**CLUSTER, "doing": "something else"}]
+        assert watching.lines(2)[1].endswith("something else")
+        code, said = watching.interrupted()
+    assert code == 4
+    assert said.count("no framework scheduler of context") == 1
+    played.lost["GET", "/v1/clusters"] = 1
+    assert played.cli("status", "--watch").returncode == 1
+
+
 def test_who_waits_bears_that_the_only_scheduler_restarts(played: Played, tmp_path: Path) -> None:
     options = tmp_path / "k1.yml"
     options.write_text("name: k1\n")
