@@ -25,6 +25,7 @@ from kubedcos.model.service import Goal
 from kubedcos.scheduler.fencing import FencedConnector
 from kubedcos.scheduler.scheduler import Scheduler
 from kubedcos.scheduler.settings import UNOWNED_SECONDS, Pace
+from kubedcos.state import documents
 from kubedcos.state.store import StateError, Store
 
 from .faults import Schedule, Setting, Update
@@ -248,7 +249,7 @@ class Drill(Stage):
         """What was left on agents that are back by now is collected, as the clusters' host does."""
         collector = collector_of(self.mesos, self.watched)
         for _ in range(COLLECTIONS):
-            if not collector.view():
+            if not documents.leftovers(self.watched):
                 return
             await collector.collect()
             await asyncio.sleep(LOOK_EVERY)

@@ -223,14 +223,19 @@ class SimulatedMesos:
         """The agent is out of reach, and nobody has noticed yet."""
         self.cluster.cut(self._real[hostname])
 
-    def is_cut_off(self, offer_ids: Iterable[wire.OfferID]) -> bool:
-        """Whether nothing passes at this moment between the master and the agent of the offers."""
-        offers = (self.engine.state.offers.get(offer_id.value) for offer_id in offer_ids)
-        ids = {offer.agent_id for offer in offers if offer is not None}
-        return any(
-            real.id is not None and real.id.value in ids and not real.reachable
-            for real in self._real.values()
-        )
+    def cut_at_release(self, hostname: str) -> asyncio.Future[float]:
+        """The agent is out of reach when something is unreserved for the first time; tells when."""
+        take, cut_at = self.take, asyncio.get_running_loop().create_future()
+
+        async def takes(call: wire.Call) -> None:
+            releases = call.accept and any(it.unreserve for it in call.accept.operations)
+            if releases and not cut_at.done():
+                self.cut(hostname)
+                cut_at.set_result(self.now)
+            await take(call)
+
+        self.take = takes  # type: ignore[method-assign]
+        return cut_at
 
     def lose_agent(self, hostname: str) -> None:
         """The agent is out of reach, and the master gives it up; its tasks may run on."""

@@ -8,6 +8,7 @@ import pytest
 
 from kubedcos.mesos import messages as wire
 from kubedcos.mesos.client import SubscriptionEnded
+from kubedcos.state import documents
 
 from .crash_points import crash_points
 from .drill import collector_of
@@ -19,7 +20,7 @@ def _assert_no_trace(stage: Stage) -> None:
     assert stage.mesos.live == {}
     assert stage.mesos.reserved() == []
     assert stage.mesos.violations == []
-    assert stage.disk.clusters() == ()
+    assert documents.cluster_names(stage.disk) == ()
 
 
 def test_nothing_is_left() -> None:
@@ -49,7 +50,7 @@ def test_nothing_is_left_when_asked_for_in_the_middle(seconds: float) -> None:
             await stage.scheduler.delete()
         assert stage.mesos.live == {}
         assert stage.mesos.reserved() == []
-        assert stage.disk.clusters() == ()
+        assert documents.cluster_names(stage.disk) == ()
         assert stage.mesos.violations == []
         await stage.close()
 
@@ -72,11 +73,11 @@ def test_killed_at_any_effect_of_a_delete_it_continues() -> None:
             await asyncio.gather(wish, return_exceptions=True)
             await stage.kill()
             stage.start()
-            if stage.disk.clusters():
+            if documents.cluster_names(stage.disk):
                 await asyncio.wait_for(stage.scheduler.delete(), 120)
         else:
             await asyncio.wait_for(wish, 120)
-        if limit is None or stage.disk.clusters() == ():
+        if limit is None or documents.cluster_names(stage.disk) == ():
             _assert_no_trace(stage)
         await stage.close()
         return effects.count

@@ -64,7 +64,7 @@ def test_the_wait_may_be_chosen_and_nothing_is_left_by_who_returns_in_time() -> 
         assert not wish.done()
         stage.mesos.return_agent(host)
         await asyncio.wait_for(wish, 120)
-        assert documents.leftovers(stage.disk) == {}
+        assert leftovers(stage).view() == []
         assert stage.mesos.reserved() == []
         await stage.close()
 
@@ -93,6 +93,34 @@ def test_what_was_left_is_collected_when_the_agent_returns_and_nothing_else() ->
         assert stage.disk.clusters() == ()
         left = stage.mesos.reserved()
         assert [part.reservations for part in left] == [part.reservations for part in theirs]
+        await stage.close()
+
+    play(story)
+
+
+@pytest.mark.parametrize("away", [10, 30, 250])
+def test_a_release_that_never_reached_its_agent_is_made_again_after_the_deletion(
+    away: int,
+) -> None:
+    """Nobody hears of it when the agent is back before Mesos has given it up."""
+
+    async def story() -> None:
+        stage = Stage()
+        stage.start()
+        await stage.until_complete()
+        host = stage.mesos.live["etcd-0-peer"].agent.hostname
+        cut_at = stage.mesos.cut_at_release(host)
+        await asyncio.wait_for(stage.scheduler.delete(), 60)
+        collector = leftovers(stage)
+        assert collector.view() == []
+        await asyncio.sleep(max(0.0, await cut_at + away - stage.mesos.now))
+        stage.mesos.return_agent(host)
+        await asyncio.sleep(5)
+        for _ in range(6):
+            await collector.collect()
+            await asyncio.sleep(60)
+        assert stage.mesos.reserved() == []
+        assert documents.leftovers(stage.disk) == {}
         await stage.close()
 
     play(story)

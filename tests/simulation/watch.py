@@ -128,7 +128,6 @@ class Watcher:
         self.deleting = False
         self.cycles = 0
         self._found: list[str] = []
-        self._unreserved: set[str] = set()
 
     @property
     def findings(self) -> list[str]:
@@ -201,15 +200,13 @@ class Watcher:
             self.find("the framework is left")
         if left := sorted(set(mesos.live) - strangers):
             self.find(f"{left} are left")
-        # An UNRESERVE that Mesos took while the agent was cut off looks done although that agent
-        # keeps the reservation; only operations with feedback would tell. Nothing else may be left:
-        # what was on agents that stayed away was written down, and collected when they were back.
+        # What was on agents that stayed away was written down, and collected when they were back.
         # Of those that are gone for good the note stays, for a person to have it forgotten.
         gone = mesos.engine.state.gone
         noted = documents.leftovers(self._store).values()
         if waits := sorted(note.id for note in noted if note.agent.id not in gone):
             self.find(f"{', '.join(waits)} are not collected")
-        ids = {_reservation_id(part) for part in mesos.reserved()} - self._unreserved
+        ids = {_reservation_id(part) for part in mesos.reserved()}
         if ids:
             self.find(f"reservations are left: {', '.join(sorted(ids))}")
         if set(self._store.clusters()) - {records.LEFTOVERS}:
@@ -221,9 +218,6 @@ class Watcher:
             for info in operation.launch.task_infos if operation.launch else ():
                 if info.task_id.value not in self._store.tasks.values():
                     self.find(f"{info.task_id.value} is launched without a stored intent")
-            if self._mesos.is_cut_off(body.offer_ids):
-                for part in operation.unreserve.resources if operation.unreserve else ():
-                    self._unreserved.add(_reservation_id(part))
             for part in operation.reserve.resources if operation.reserve else ():
                 if _reservation_id(part) not in self._store.reservations:
                     self.find(f"{part.name} is reserved without a stored owner")

@@ -12,6 +12,7 @@ from kubedcos.clock import Clock
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
 from kubedcos.mesos.freeing import OperatorRefused
 from kubedcos.scheduler.leaving_behind import Json, remains
+from kubedcos.scheduler.settings import RELEASE_ARRIVES
 from kubedcos.scheduler.views import moment
 from kubedcos.state import documents, records
 from kubedcos.state.records import LeftoverRecord
@@ -54,9 +55,10 @@ class Leftovers:
     clock: Clock
     operator: Callable[[LeftoverRecord], Operator]
     _said: dict[str, str] = field(default_factory=dict)
+    _heard: dict[str, float] = field(default_factory=dict)
 
     def view(self) -> list[dict[str, Any]]:
-        """`kubedcos cluster leftovers --json`."""
+        """`kubedcos cluster leftovers --json`; what is only looked at once more is none."""
         return [
             {
                 "id": record.id,
@@ -70,6 +72,7 @@ class Leftovers:
                 "waits_for": self._said.get(record.id, "has not been looked at yet"),
             }
             for record in documents.leftovers(self.store).values()
+            if not self._is_doubtful(record)
         ]
 
     def forget(self, id_: str) -> None:
@@ -113,6 +116,8 @@ class Leftovers:
             self._settle(record, "was torn down again" if ended else "is gone")
             return ""
         found = remains(record, agent)
+        if not found and self._is_doubtful(record):
+            return "was released; to be seen once more"
         if not found:
             self._settle(record, "is gone")
             return ""
@@ -122,9 +127,19 @@ class Leftovers:
         _log.info("%s: released reservation %s on %s", record.cluster, record.id, agent_id)
         return "was released; to be seen once more"
 
+    def _is_doubtful(self, record: LeftoverRecord) -> bool:
+        """Whether it is too early to tell from the master's word that it is gone.
+
+        By a clock that nobody sets, from when this program heard of it.
+        """
+        now = self.clock.monotonic()
+        since = now - self._heard.setdefault(record.id, now)
+        return record.released and since < RELEASE_ARRIVES
+
     def _settle(self, record: LeftoverRecord, how: str) -> None:
         self.store.write(records.LEFTOVERS, [documents.remove(records.LEFTOVER, record.id)])
         self._said.pop(record.id, None)
+        self._heard.pop(record.id, None)
         what = "framework of tasks" if record.framework_id else "reservation"
         _log.info("%s: %s %s %s", record.cluster, what, record.id, how)
 

@@ -9,6 +9,9 @@ down. A master that leads since knows of none, and takes the framework back from
 it for ever: so Mesos' ``Master::updateSlaveFrameworks`` and ``recoverFramework``, which starts no
 failover timeout. Therefore such agents are written down as well, and the framework is torn down
 again when they are back.
+
+What was released a moment ago is written down, too: if its agent was out of reach then, it is known
+to be lost after a while (`settings.RELEASE_ARRIVES`), and has kept the reservation when it is back.
 """
 
 from __future__ import annotations
@@ -49,8 +52,18 @@ def notes(
     role: str,
     masters: str,
     now: float,
+    released: bool = False,
 ) -> tuple[LeftoverRecord, ...]:
-    """What to write down of a cluster's reservations."""
+    """What to write down of a cluster's reservations.
+
+    Args:
+        reservations: those of them that are left.
+        cluster: its name.
+        role: its role.
+        masters: where it was registered.
+        now: seconds since 1970.
+        released: Mesos' master has them no more.
+    """
     return tuple(
         LeftoverRecord(
             id=found.id,
@@ -60,6 +73,7 @@ def notes(
             pod_instance=found.pod_instance,
             agent=found.agent,
             left_at=now,
+            released=released,
         )
         for found in reservations
     )

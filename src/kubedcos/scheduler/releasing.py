@@ -12,9 +12,10 @@ from kubedcos.mesos.client import Connection
 from kubedcos.model.offer import Resource, millis_of
 from kubedcos.offers.evaluation import AgentOffers
 from kubedcos.offers.leftovers import leftovers, reservation_ids
-from kubedcos.scheduler import translate
+from kubedcos.scheduler import leaving_behind, translate
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.scheduler.world import World
+from kubedcos.state.records import ReservationRecord
 
 _RECALLS: Final = 5
 """An offer that was declined so often is not open any more."""
@@ -117,7 +118,23 @@ class Releaser:
                 del self._missing[id_]
             elif self._is_over(id_):
                 gone.append(id_)
-        self.world.commit(remove=[self.world.reservations[id_] for id_ in dict.fromkeys(gone)])
+        records = [self.world.reservations[id_] for id_ in dict.fromkeys(gone)]
+        if self.world.cluster.deleting:
+            self._leave_behind(records)
+        self.world.commit(remove=records)
+
+    def _leave_behind(self, gone: Iterable[ReservationRecord]) -> None:
+        """Have agents looked at once more, after the cluster is gone."""
+        self.world.leave_behind(
+            leaving_behind.notes(
+                gone,
+                cluster=self.cluster,
+                role=self.settings.role,
+                masters=self.settings.masters,
+                now=self.clock.time(),
+                released=True,
+            )
+        )
 
     def _see(self, offers: AgentOffers) -> None:
         """Remember which reservations an agent offers."""
@@ -177,7 +194,7 @@ class Releaser:
         """Whether that look takes too long: what is reserved for us would have been offered."""
         since = self.clock.monotonic() - self._missing[reservation_id]
         patience = self.pace.release_arrives + self.pace.absent_after
-        # A deletion has no time for any of that.
+        # A deletion has no time for any of that; others look there later.
         return self.world.cluster.deleting or since >= patience
 
     def _is_just_back(self, agent_id: str) -> bool:

@@ -25,6 +25,8 @@ CAPABILITIES: Final = (
 _WEEK_SECONDS: Final = 7 * 24 * 3600.0
 UNOWNED_SECONDS: Final = 300.0
 """For so long Mesos keeps a framework whose id may not be stored: nobody could ever remove it."""
+RELEASE_ARRIVES: Final = 120.0
+"""See `Pace.release_arrives`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Pace:
     absent_after: float = 60.0
     stray_grace: float = 20.0
     release_settles: float = 150.0
-    release_arrives: float = 120.0
+    release_arrives: float = RELEASE_ARRIVES
     inverse_refuse: float = 60.0
     leave_wait: float = 600.0
     delete_wait: float = 600.0

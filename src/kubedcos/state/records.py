@@ -220,6 +220,7 @@ class LeftoverRecord:
         pod_instance: whose it was; of tasks of several the names with commas.
         left_at: when the cluster's deletion stopped to wait for it, seconds since 1970.
         framework_id: of tasks, whose framework was torn down without them; empty of a reservation.
+        released: Mesos' master has it no more, of which its agent may not have heard.
     """
 
     id: str
@@ -230,6 +231,7 @@ class LeftoverRecord:
     agent: Agent
     left_at: float = 0.0
     framework_id: str = ""
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
