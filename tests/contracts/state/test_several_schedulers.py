@@ -21,6 +21,7 @@ import yaml
 from tests import artifact_server
 from tests.contracts.mesos.engine import Cluster, free_port, start_master, wait_for
 from tests.contracts.mesos.zookeeper import ZooKeeper
+from tests.contracts.state.tunnel import Tunnel
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 TAKEOVER_SECONDS = 15.0
@@ -245,6 +246,41 @@ def test_one_that_was_stopped_for_longer_than_its_session_does_nothing_more(
     assert wait_for(installation.subscribed, "subscribed") == framework_id
     installation.start(old)
     assert installation.health(old)["role"] == "standby"
+
+
+def test_one_without_a_rival_outlives_a_broken_connection_and_begins_anew_after_a_long_silence(
+    tmp_path: Path, zookeeper: ZooKeeper, mesos: Cluster, artifacts_url: str
+) -> None:
+    tunnel = Tunnel(zookeeper.address)
+    installation = Installation(tmp_path, tunnel.address, mesos.address)
+    host = HOSTS[0]
+    try:
+        installation.start(host)
+        installation.context(host)
+        program = installation.programs[host]
+        wait_for(installation.leader, "it leads")
+        passed = tunnel.passed
+        tunnel.cut()
+        tunnel.mend()
+        wait_for(lambda: tunnel.passed > passed, "it is connected again")
+        installation.create(host, artifacts_url)
+        framework_id = wait_for(installation.subscribed, "subscribed")
+        assert program.poll() is None
+        assert "may lead" not in installation.log(host)
+
+        tunnel.cut()
+        assert program.wait(30) == 1, "it ends, and systemd starts it again"
+        del installation.programs[host]
+        assert "may lead" in installation.log(host)
+        tunnel.mend()
+        installation.start(host)
+        wait_for(installation.leader, "it leads again", TAKEOVER_SECONDS)
+        assert wait_for(installation.subscribed, "subscribed") == framework_id
+        assert "Traceback" not in installation.log(host)
+    finally:
+        for left in list(installation.programs):
+            installation.end(left, signal.SIGKILL)
+        tunnel.close()
 
 
 def test_the_state_of_one_host_moves_when_others_come(
