@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import os
 import re
@@ -26,6 +27,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from kubedcos.cli import kubectl
 
@@ -129,6 +132,12 @@ def staged_seconds(plan: Json) -> float:
     return seconds
 
 
+def host_of(found: dict[str, Host], step: Json) -> Host:
+    """The machine of a step's tasks; Mesos may call it by its name or its address."""
+    named = step["tasks"][0]["hostname"]
+    return next(host for host in found.values() if named in (host.name, host.address))
+
+
 class ByHand:
     """Components that were copied, and who can start them."""
 
@@ -141,18 +150,13 @@ class ByHand:
         self.api = api
         self.roles = roles
 
-    def host_of(self, step: Json) -> Host:
-        """The machine of a step's tasks; Mesos may call it by its name or its address."""
-        named = step["tasks"][0]["hostname"]
-        return next(host for host in self.hosts.values() if named in (host.name, host.address))
-
     async def kubectl(self, *arguments: str, text: str = "") -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(
             *(str(self.program), "--kubeconfig", str(self.kubeconfig), "--server", self.api),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.STDOUT if text else asyncio.subprocess.DEVNULL,
         )
         out, _ = await process.communicate(text.encode())
         return process.returncode or 0, out.decode()
@@ -163,17 +167,19 @@ class ByHand:
         started = time.monotonic()
         for phase in plan["phases"]:
             steps = [step for step in phase["steps"] if step["name"] in kept]
+            if any(task["name"] == "kubelet" for step in steps for task in step["tasks"]):
+                status, said = await self.kubectl("apply", "-f", "-", text=self.roles)
+                if status:
+                    raise SystemExit(f"roles of the cluster: kubectl apply failed: {said}")
             if phase["strategy"] == "parallel":
                 await asyncio.gather(*map(self._step, steps))
             else:
                 for step in steps:
                     await self._step(step)
-            if any(task["name"] == "instance" for step in steps for task in step["tasks"]):
-                await self.kubectl("apply", "-f", "-", text=self.roles)
         return time.monotonic() - started
 
     async def _step(self, step: Json) -> None:
-        host = self.host_of(step)
+        host = host_of(self.hosts, step)
         for task in step["tasks"]:
             await asyncio.to_thread(host.python, "start", task["id"])
         deadline = time.monotonic() + DEADLINE
@@ -219,12 +225,17 @@ def _is_ready(node: Json, host: Host) -> bool:
 
 def custom_roles(cluster: str) -> str:
     """Roles and bindings that the cluster has beyond those that every Kubernetes brings."""
-    return run(
+    found = run(
         *("kubedcos", "kubectl", "--cluster", cluster, "--", "get"),
         "clusterroles,clusterrolebindings",
         "-l!kubernetes.io/bootstrapping",
         "-o=json",
     )
+    roles = json.loads(found)
+    for role in roles["items"]:
+        # What another server has given it stands in the way of making it anew.
+        role["metadata"] = {"name": role["metadata"]["name"]}
+    return json.dumps(roles)
 
 
 async def main(inventory: Path, cluster: str) -> None:
@@ -235,7 +246,7 @@ async def main(inventory: Path, cluster: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         kubeconfig = Path(directory) / "kubeconfig"
         kubeconfig.touch(0o600)
-        kubeconfig.write_text(run("kubedcos", "kubeconfig", "--cluster", cluster))
+        login = yaml.safe_load(run("kubedcos", "kubeconfig", "--cluster", cluster))
         program, _ = kubectl.prepare(cluster)
         found = hosts(inventory, Path(directory))
         tasks = {task["id"]: task for step in running_steps(plan) for task in step["tasks"]}
@@ -244,13 +255,23 @@ async def main(inventory: Path, cluster: str) -> None:
             captured |= json.loads(host.python("capture", *tasks))
         if missing := sorted(set(tasks) - set(captured)):
             raise SystemExit(f"not found on any host: {', '.join(missing)}")
+        signs = next(
+            step for step in running_steps(plan) if step["pod"] == "kube-controller-manager-0"
+        )
+        # The cluster's own users get their rights from its roles, which are not there yet.
+        may_all = json.loads(host_of(found, signs).python("masters", signs["tasks"][0]["id"]))
+        login["users"][0]["user"] = {
+            f"{name}-data": base64.b64encode(text.encode()).decode()
+            for name, text in may_all.items()
+        }
+        kubeconfig.write_text(yaml.safe_dump(login))
         roles = custom_roles(cluster)
         (server,) = [step for step in running_steps(plan) if step["pod"] == "kube-apiserver-0"]
         # The front and Mesos-DNS forget a cluster that is deleted.
         names = sorted({name for task in captured.values() for name in task["names"]})
         known = {name: resolved(next(iter(found.values())), name) for name in names}
         hand = ByHand(found, program, kubeconfig, "", roles)
-        hand.api = f"https://{hand.host_of(server).address}:6443"
+        hand.api = f"https://{host_of(found, server).address}:6443"
         run("kubedcos", "cluster", "delete", cluster, "--yes")
         try:
             for host in found.values():

@@ -3,6 +3,7 @@
     python3 by_hand_host.py capture TASK…    says as JSON what was found
     python3 by_hand_host.py know NAMES       puts names with addresses (JSON) into /etc/hosts
     python3 by_hand_host.py start TASK       starts one, with the launcher's own ways
+    python3 by_hand_host.py masters TASK     a login that may do all, signed as TASK signs nodes
     python3 by_hand_host.py log TASK         the end of what it said
     python3 by_hand_host.py stop             ends everything and removes the copies
 
@@ -30,6 +31,7 @@ PLACE = "/run/by-hand"
 PRIVATE = "/run/kubedcos-task"
 LAUNCHER = "kubedcos-task"
 GROUP = "by-hand"
+END_SECONDS = 10.0
 HOSTS = "/etc/hosts"
 MARK = "# by hand"
 
@@ -164,21 +166,54 @@ def start(task: str) -> None:
     os.execve(found["argv"][0], found["argv"], found["environment"])
 
 
+def masters(task: str) -> dict[str, str]:
+    """Key and certificate (PEM) of group system:masters, which has its rights from birth."""
+    folder = os.path.join(PLACE, task)
+    argv = json.loads(read(os.path.join(folder, "task.json")))["argv"]
+    options = dict(argument.split("=", 1) for argument in argv if "=" in argument)
+    authority = [
+        os.path.join(folder, "private", os.path.relpath(options[name], PRIVATE))
+        for name in ("--cluster-signing-cert-file", "--cluster-signing-key-file")
+    ]
+    key, request = os.path.join(PLACE, "masters.key"), os.path.join(PLACE, "masters.csr")
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", *kind, "-keyout", key, "-out", request, "-subj", "/O=system:masters/CN=by-hand")
+    signed = openssl(
+        *("x509", "-req", "-in", request, "-days", "1", "-set_serial", "1"),
+        *("-CA", authority[0], "-CAkey", authority[1]),
+    )
+    return {"client-key": read(key).decode(), "client-certificate": signed}
+
+
+def openssl(*arguments: str) -> str:
+    return subprocess.run(
+        ["openssl", *arguments], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def members(paths: list[str]) -> set[int]:
+    """Processes in cgroups and in those below them."""
+    found = set()
+    for path in paths:
+        for folder, _, _ in os.walk(path):
+            with contextlib.suppress(OSError):
+                found |= {int(line) for line in read(f"{folder}/cgroup.procs").split()}
+    return found
+
+
 def stop() -> None:
-    for path in glob.glob(f"/sys/fs/cgroup/{GROUP}-*") + glob.glob(f"/sys/fs/cgroup/*/{GROUP}-*"):
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for line in subprocess.run(
-                ["find", path, "-name", "cgroup.procs", "-exec", "cat", "{}", "+"],
-                capture_output=True,
-                text=True,
-                check=False,
-            ).stdout.split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(line), number)
-            time.sleep(3)
-        subprocess.run(
-            ["find", path, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=False
-        )
+    paths = glob.glob(f"/sys/fs/cgroup/{GROUP}-*") + glob.glob(f"/sys/fs/cgroup/*/{GROUP}-*")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in members(paths):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + END_SECONDS
+        while members(paths) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    for path in paths:
+        for folder, _, _ in os.walk(path, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
     shutil.rmtree(PLACE, ignore_errors=True)
     forget()
 
@@ -191,6 +226,8 @@ if __name__ == "__main__":
         know(json.loads(rest[0]))
     elif what == "start":
         start(rest[0])
+    elif what == "masters":
+        print(json.dumps(masters(rest[0])))
     elif what == "log":
         print(read(os.path.join(PLACE, rest[0], "log")).decode(errors="replace")[-2000:])
     else:

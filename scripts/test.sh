@@ -16,10 +16,16 @@ part() {
     "${number}" "${total}" "${name}" "$(($(date +%s) - started))" >&2
 }
 
+# A file's tests share what they start, so a file stays with one worker.
+spread="-n 2 --dist loadfile"
+
 part lint sh scripts/lint.sh
-part unit pytest --quiet tests/unit
+# shellcheck disable=SC2086  options are meant to be split
+part unit pytest --quiet ${spread} tests/unit
 part templates pytest --quiet tests/templates
-part contracts pytest --quiet tests/contracts
+# shellcheck disable=SC2086
+part contracts pytest --quiet ${spread} tests/contracts
 part 'published clients' pytest --quiet tests/foreign
-part simulation pytest --quiet tests/simulation
+# shellcheck disable=SC2086
+part simulation pytest --quiet ${spread} tests/simulation
 part 'whole lab' molecule test
