@@ -17,15 +17,13 @@ part() {
 }
 
 # A file's tests share what they start, so a file stays with one worker.
-spread="-n 2 --dist loadfile"
+spread() { pytest --quiet --dist loadfile --numprocesses "$@"; }
 
 part lint sh scripts/lint.sh
-# shellcheck disable=SC2086  options are meant to be split
-part unit pytest --quiet ${spread} tests/unit
+part unit spread 2 tests/unit
 part templates pytest --quiet tests/templates
-# shellcheck disable=SC2086
-part contracts pytest --quiet ${spread} tests/contracts
+# Half of their time they wait.
+part contracts spread 4 tests/contracts
 part 'published clients' pytest --quiet tests/foreign
-# shellcheck disable=SC2086
-part simulation pytest --quiet ${spread} tests/simulation
+part simulation spread 2 tests/simulation
 part 'whole lab' molecule test
