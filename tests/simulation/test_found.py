@@ -370,6 +370,20 @@ FOUND = (
             Operator(at=533.08, lasts=157.4, verb="restart", pod="etcd-0"),
         ),
     ),
+    # It got ready while its plan was stopped, and nobody took note: when it ended it had never
+    # stood, and of an ensemble that has never been whole anybody may be restarted.
+    Found(
+        "a member that got ready while its plan was stopped, and has ended since",
+        22368,
+        Setting(etcd=3, nodes=1, local=4, remote=3, runs_after=3.0, ready_after=0.0),
+        (
+            Messages(at=7.41, lasts=30.3, trouble=Trouble(lag=5.0)),
+            PlanVerb(at=14.47, lasts=8.0, verb="stop"),
+            AgentDrained(at=20.02, lasts=93.9, host="a2", gone=False),
+            SchedulerKilled(at=22.6, lasts=25.8, effect=28),
+            TaskEnds(at=42.41, task="etcd-2-peer", state="TASK_FINISHED", healthy=False),
+        ),
+    ),
     # An UNRESERVE that the master took while the agent was cut off looked done, and the agent had
     # kept the reservation when it was back. Nobody asked for its offers any more.
     Found(

@@ -40,6 +40,7 @@ class Step:
 
     Attributes:
         was_complete: it has been complete once, so its return there is a recovery.
+        stands: all of its tasks do their work, whatever is wanted of them.
         begun: one of its tasks was launched, whatever became of it.
         restarting: an operator wants it done again, and its turn has not come.
         forced: it counts as complete because an operator said so.
@@ -58,6 +59,7 @@ class Step:
     restarting: bool = False
     forced: bool = False
     outdated: bool = False
+    stands: bool = False
 
     @property
     def key(self) -> StepKey:
@@ -202,6 +204,7 @@ def _step(
 ) -> Step:
     """A step as its tasks say, and as operators want it."""
     status, reason = judge(known) if known is not None else (Status.PENDING, "")
+    stands = status is Status.COMPLETE
     outdated = any(task.outdated for task in known or ())
     if past.lasting and not outdated:
         status, reason = Status.COMPLETE, ""
@@ -227,6 +230,7 @@ def _step(
         restarting=restarting,
         forced=forced,
         outdated=outdated,
+        stands=stands,
     )
 
 

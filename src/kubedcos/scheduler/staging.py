@@ -206,6 +206,9 @@ def history(found: Sequence[Plan], world: World, now: float) -> tuple[StepRecord
             new = replace(new, finished_at=now, was_complete=new.was_complete or not step.forced)
         elif step.status is not Status.COMPLETE and new.finished_at is not None:
             new = replace(new, finished_at=None)
+        if step.stands and not new.was_complete:
+            # It is to be done again; that it has stood counts all the same.
+            new = replace(new, was_complete=True)
         if new != old:
             changed.append(new)
     return tuple(changed)
