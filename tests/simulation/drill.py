@@ -114,7 +114,7 @@ class Drill(Stage):
 
     scheduler_type = _Watched
     # Half of the time of a run would go into cycles in which nothing happened.
-    pace = Pace(tick=4.0, probe_interval=2.0)
+    pace = Pace(tick=4.0, probe_first=4.0, probe_interval=4.0)
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule

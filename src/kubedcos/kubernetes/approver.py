@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
 
 import structlog
 
 from kubedcos.clock import Clock
 from kubedcos.errors import KubedcosError
 from kubedcos.kubernetes.approval import NodeClaim, decide, is_open
-from kubedcos.kubernetes.kube_api import KubeApi
+from kubedcos.kubernetes.kube_api import ApiError, KubeApi
 
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 INTERVAL = 20.0
@@ -56,12 +58,24 @@ class Approver:
                         "lastUpdateTime": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
                     }
                 ]
-                await api.put(f"{REQUESTS}/{name}/approval", request)
+                if not await self._put(api, name, request):
+                    continue
                 _log.info("certificate approved", request=name, reason=verdict.reason)
             elif name not in self._told:
                 self._told.add(name)
                 _log.warning("certificate not approved", request=name, reason=verdict.reason)
         self._told &= {request["metadata"]["name"] for request in requests}
+
+    async def _put(self, api: KubeApi, name: str, request: dict[str, Any]) -> bool:
+        """Approve; False when somebody has changed the request since it was read."""
+        try:
+            await api.put(f"{REQUESTS}/{name}/approval", request)
+        except ApiError as error:
+            # Probes of several nodes look at the same time: what is still open is seen again.
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            return False
+        return True
 
     async def run(self, connect: Callable[[], KubeApi | None]) -> None:
         """Look again and again, for ever; kubelets renew their certificates at any time.

@@ -20,7 +20,7 @@ class ProbeResult:
 
 
 class Prober:
-    """Keeps one probe for each task that is not ready; answers go to `report`."""
+    """Asks each task that is not ready again and again; answers go to `report`."""
 
     def __init__(
         self, workload: Workload, clock: Clock, pace: Pace, report: Callable[[ProbeResult], None]
@@ -29,20 +29,19 @@ class Prober:
         self._clock = clock
         self._pace = pace
         self._report = report
+        self._asked: dict[str, RunningTask] = {}
+        self._peers: Sequence[RunningTask] = ()
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._next: dict[str, float] = {}
 
     def keep(self, tasks: Iterable[RunningTask], peers: Sequence[RunningTask]) -> None:
-        """Probe these tasks and no others: starts, lets go on, and cancels as needed."""
-        wanted = {task.launch.task_id: task for task in tasks}
-        for task_id in [known for known in self._under_way if known not in wanted]:
+        """Ask these tasks and no others: starts, goes on with what is known now, and cancels."""
+        self._asked = {task.launch.task_id: task for task in tasks}
+        self._peers = peers
+        for task_id in [known for known in self._under_way if known not in self._asked]:
             self._under_way.pop(task_id).cancel()
-        self._next = {id_: at for id_, at in self._next.items() if id_ in wanted}
-        now = self._clock.monotonic()
-        for task_id, task in wanted.items():
-            running = self._under_way.get(task_id)
-            if (running is None or running.done()) and now >= self._next.get(task_id, 0.0):
-                self._under_way[task_id] = asyncio.create_task(self._probe(task, peers))
+        for task_id in self._asked:
+            if task_id not in self._under_way:
+                self._under_way[task_id] = asyncio.create_task(self._ask_on(task_id))
 
     def redirect(self, report: Callable[[ProbeResult], None]) -> None:
         """Send answers elsewhere from now on."""
@@ -56,15 +55,24 @@ class Prober:
             probe.cancel()
         await asyncio.gather(*probes, return_exceptions=True)
 
-    async def _probe(self, task: RunningTask, peers: Sequence[RunningTask]) -> None:
+    async def _ask_on(self, task_id: str) -> None:
+        begun = told_at = self._clock.monotonic()
+        told = None
+        while True:
+            readiness = await self._ask(self._asked[task_id])
+            now = self._clock.monotonic()
+            # Each answer has a cycle follow it; one that says nothing new can wait.
+            if readiness != told or now - told_at >= self._pace.probe_interval:
+                told, told_at = readiness, now
+                self._report(ProbeResult(task_id, readiness))
+            await self._clock.sleep(self._pace.probe_pause(now - begun))
+
+    async def _ask(self, task: RunningTask) -> Readiness:
         deadline = self._pace.probe_deadline
         try:
             async with asyncio.timeout(deadline):
-                readiness = await self._workload.probe(task, peers)
+                return await self._workload.probe(task, self._peers)
         except TimeoutError:
-            readiness = Readiness(ready=False, reason=f"no answer within {deadline:.0f} s")
+            return Readiness(ready=False, reason=f"no answer within {deadline:.0f} s")
         except Exception as error:
-            readiness = Readiness(ready=False, reason=f"probe failed: {error!r}")
-        task_id = task.launch.task_id
-        self._next[task_id] = self._clock.monotonic() + self._pace.probe_interval
-        self._report(ProbeResult(task_id, readiness))
+            return Readiness(ready=False, reason=f"probe failed: {error!r}")

@@ -75,7 +75,8 @@ class Pace:
     Attributes:
         tick: longest pause between two cycles while something is open.
         idle_tick: the same while everything is complete.
-        probe_interval: between two questions to a component that is not ready.
+        probe_first: between the first two questions to a component that is not ready.
+        probe_interval: between two of them when it has not been ready for long.
         probe_deadline: a probe that takes longer counts as not ready.
         decline_short: refusal while some step looks for resources.
         decline_long: refusal while none does; REVIVE lifts it.
@@ -114,6 +115,7 @@ class Pace:
 
     tick: float = 1.0
     idle_tick: float = 10.0
+    probe_first: float = 0.2
     probe_interval: float = 1.0
     probe_deadline: float = 15.0
     decline_short: float = 5.0
@@ -140,6 +142,10 @@ class Pace:
     inverse_refuse: float = 60.0
     leave_wait: float = 600.0
     delete_wait: float = 600.0
+
+    def probe_pause(self, asked_for: float) -> float:
+        """Seconds until the next question to a component that was asked for so long."""
+        return min(self.probe_interval, max(self.probe_first, asked_for / 10))
 
 
 def secret(settings: FrameworkSettings) -> tuple[str, str] | None:

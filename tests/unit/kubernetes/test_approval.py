@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Collection
 from ipaddress import ip_address
 from typing import Any
 
@@ -131,11 +132,14 @@ def test_other_signers_and_decided_requests_are_not_ours(other: dict[str, Any]) 
 
 
 class FakeApi:
-    def __init__(self, *requests: dict[str, Any]) -> None:
+    def __init__(self, *requests: dict[str, Any], changed: Collection[str] = ()) -> None:
         self.requests = list(requests)
+        self.changed = changed
         self.approved: list[str] = []
 
     def answer(self, call: httpx2.Request) -> httpx2.Response:
+        if call.method == "PUT" and call.url.path.split("/")[-2] in self.changed:
+            return httpx2.Response(409, json={"message": "the object has been modified"})
         if call.method == "PUT":
             self.approved.append(call.url.path)
             return httpx2.Response(200, json={})
@@ -153,6 +157,14 @@ def test_the_approver_approves_what_the_rules_allow() -> None:
     approver = Approver(lambda: [CLAIM], FakeClock())
     asyncio.run(approver.look(api.connect()))
     assert api.approved == [f"{REQUESTS}/csr-1/approval"]
+
+
+def test_a_request_that_somebody_else_changed_meanwhile_keeps_no_other_waiting() -> None:
+    changed, good = request(), request()
+    changed["metadata"], good["metadata"] = {"name": "csr-1"}, {"name": "csr-2"}
+    api = FakeApi(changed, good, changed=["csr-1"])
+    asyncio.run(Approver(lambda: [CLAIM], FakeClock()).look(api.connect()))
+    assert api.approved == [f"{REQUESTS}/csr-2/approval"]
 
 
 def test_the_approver_goes_on_when_the_api_is_away() -> None:
