@@ -370,6 +370,18 @@ FOUND = (
             Operator(at=533.08, lasts=157.4, verb="restart", pod="etcd-0"),
         ),
     ),
+    # The simulated agent kept a task that had ended, because nobody had acknowledged that, beyond
+    # the end of its framework; Mesos' ``Slave::shutdownFramework`` forgets it.
+    Found(
+        "a framework that came back with a task that had ended before",
+        22706,
+        Setting(etcd=1, nodes=1, local=4, remote=1, runs_after=3.0, ready_after=8.0, delete=49.5),
+        (
+            Messages(at=45.3, lasts=83.6, trouble=Trouble(lag=20.0)),
+            Stranger(at=71.79, host="b1", silent=False),
+            MasterEnds(at=148.09, lasts=14.3),
+        ),
+    ),
     # It got ready while its plan was stopped, and nobody took note: when it ended it had never
     # stood, and of an ensemble that has never been whole anybody may be restarted.
     Found(

@@ -163,7 +163,8 @@ class SimulatedAgent:
 
     def _shutdown_framework(self, body: ShutdownFramework) -> None:
         framework_id = body.framework_id.value
-        self._end_all(task for task in self._live() if task.key[0] == framework_id)
+        # Also those that have ended and wait for an acknowledgement: nobody gives it any more.
+        self._end_all(task for key, task in self.tasks.items() if key[0] == framework_id)
         for key in [key for key in self.executors if key[0] == framework_id]:
             del self.executors[key]
 
