@@ -7,7 +7,7 @@ from typing import Final
 
 from kubedcos.model.offer import Agent, amount_text
 from kubedcos.model.service import PodSpec, ServiceSpec
-from kubedcos.offers.placement import Finding, objections
+from kubedcos.offers.placement import Finding, objections, standing
 from kubedcos.offers.requirement import UNITS, KnownAgent, sums
 from kubedcos.scheduler import staging
 from kubedcos.scheduler.settings import FrameworkSettings
@@ -41,20 +41,20 @@ def nowhere_else(
     """
     wanted = staging.placed_anew(spec, world, settings, pod, index, avoid={left.id: "is left"})
     surroundings = world.surroundings()
-    needs = sums(wanted.to_reserve)
+    needs, others = sums(wanted.to_reserve), standing(wanted, surroundings)
     forbidden: list[tuple[KnownAgent, Finding]] = []
     small: list[KnownAgent] = []
     for known in surroundings.agents:
         if known.agent.id == left.id:
             continue
-        if found := objections(wanted, known.agent, surroundings):
+        if found := objections(wanted, known.agent, surroundings, others):
             forbidden.append((known, found[0]))
         elif any(known.largest.get(name, 0) < needs[name] for name in _SIZES):
             small.append(known)
         else:
             return ""
-    others = len(forbidden) + len(small)
-    if not others:
+    count = len(forbidden) + len(small)
+    if not count:
         return "no other agent is in reach"
     parts = []
     if forbidden:
@@ -64,7 +64,7 @@ def nowhere_else(
         named = [_shortfall(known, needs) for known in small[:_NAMED_AT_MOST]]
         are = "is" if len(small) == 1 else "are"
         parts.append(f"{len(small)} {are} too small ({_listed(named, len(small))})")
-    return f"of {others} other {'agent' if others == 1 else 'agents'} {', and '.join(parts)}"
+    return f"of {count} other {'agent' if count == 1 else 'agents'} {', and '.join(parts)}"
 
 
 def _shortfall(known: KnownAgent, needs: Mapping[str, int]) -> str:
