@@ -31,16 +31,21 @@ from typing import Any
 import yaml
 
 from kubedcos.cli import kubectl
+from kubedcos.kubernetes import node_network
 
 LIMIT = 1.5
 DEADLINE = 300.0
 LOOK_SECONDS = 0.1
 HERE = Path(__file__).parent
-PORTS = {
+URLS = {
     "kube-controller-manager": "https://127.0.0.1:10257/healthz",
     "kube-scheduler": "https://127.0.0.1:10259/healthz",
+    "kube-proxy": f"http://{{address}}:{node_network.PROXY_HEALTH_PORT}/healthz",
+    "coredns": f"http://{{address}}:{node_network.DNS_READY_PORT}/ready",
 }
 """Health of components that say it to everybody on their host."""
+LEADERS = ("kube-controller-manager", "kube-scheduler")
+"""They work once they hold their lease."""
 Json = dict[str, Any]
 
 
@@ -199,9 +204,16 @@ class ByHand:
         if pod == "kube-apiserver":
             status, _ = await self.kubectl("get", "--raw", "/readyz")
             return status == 0
-        if pod in PORTS:
-            return await host.answers("curl", "-skf", PORTS[pod])
-        if task["name"] == "kubelet":
+        component = pod if task["name"] == "instance" else task["name"]
+        if component in URLS:
+            url = URLS[component].format(address=host.address)
+            if not await host.answers("curl", "-skf", url):
+                return False
+        if component in LEADERS:
+            holder = ("lease", component, "-n=kube-system", "-o=jsonpath={.spec.holderIdentity}")
+            status, text = await self.kubectl("get", *holder)
+            return status == 0 and bool(text)
+        if component == "kubelet":
             await self._approve()
             status, text = await self.kubectl("get", "nodes", "-o=json")
             return status == 0 and any(_is_ready(node, host) for node in json.loads(text)["items"])
