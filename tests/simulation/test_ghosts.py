@@ -59,7 +59,9 @@ def test_an_agent_that_was_lost_while_no_scheduler_looked_counts_as_lost_until_i
         stage.mesos.return_agent(lost)
         await asyncio.sleep(120)
         stage.start()
+        assert lost not in hosts(stage)
         await stage.until(lambda: lost in hosts(stage), 30)
+        assert hosts(stage) == set(stage.mesos.agents)
         stage.sound()
         await stage.close()
 

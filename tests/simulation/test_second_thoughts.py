@@ -183,13 +183,16 @@ def test_a_member_whose_turn_has_come_leaves_and_may_come_back() -> None:
         stage = Ensemble()
         stage.start()
         await stage.until_whole()
+        before = stage.live["etcd-1-peer"]
         stage.workload.stays["etcd-1"] = "etcd reads"
         stage.scheduler.pod_replace("etcd-1")
         await stage.until(lambda: "etcd reads" in why(stage, "etcd-1"), 60)
         stage.scheduler.pod_cancel_replace("etcd-1")
         await stage.until(lambda: "took it back" in why(stage, "etcd-1"), 60)
+        assert stage.live["etcd-1-peer"] is before
         del stage.workload.stays["etcd-1"]
         await stage.until_whole()
+        assert stage.live["etcd-1-peer"] is not before
         stage.sound()
         await stage.close()
 

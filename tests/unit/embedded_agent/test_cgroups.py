@@ -119,8 +119,13 @@ def test_version_2_passes_controllers_on_and_keeps_processes_in_a_leaf(
     assert unified_tree.containers() == {"c1"}
 
 
-def test_what_is_not_there_is_destroyed_at_once(unified_tree: Cgroups) -> None:
+def test_what_is_not_there_is_destroyed_at_once_and_what_is_there_stays(
+    unified_tree: Cgroups,
+) -> None:
+    unified_tree.prepare()
+    unified_tree.create("c1", Limits.of_task(1, 96, {}))
     unified_tree.destroy("never", timeout=-1)  # a second look would be too late
+    assert unified_tree.containers() == {"c1"}
 
 
 def test_what_cannot_go_is_told(unified_tree: Cgroups, tmp_path: Path) -> None:

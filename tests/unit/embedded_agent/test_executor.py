@@ -207,9 +207,12 @@ def test_http_and_tcp(start: Start, web_port: int) -> None:
         check={"type": "HTTP", "http": {"port": web_port, "path": "/no"}, "delay_seconds": 0},
     )
     executor.until(lambda r: r.get("status", {}).get("healthy") is True)
-    executor.until(
-        lambda r: r.get("status", {}).get("check_status", {}).get("http") == {"status_code": 404}
-    )
+    executor.until(lambda r: "http" in r.get("status", {}).get("check_status", {}))
+    said = [status for status in executor.statuses() if "reason" in status]
+    assert {status["healthy"] for status in said if "healthy" in status} == {True}
+    checks = [status.get("check_status", {}).get("http") for status in said]
+    assert {"status_code": 404} in checks
+    assert {"status_code": 200} not in checks
 
 
 def test_a_port_where_nobody_listens(start: Start) -> None:
@@ -226,10 +229,15 @@ def test_a_port_where_nobody_listens(start: Start) -> None:
 def test_it_outlives_the_agent_and_is_found_again(start: Start) -> None:
     executor = start("sleep 600")
     executor.until_state("RUNNING")
+    descriptors = Path(f"/proc/{executor.process.pid}/fd")
+    with_agent = len(list(descriptors.iterdir()))
     executor.connection.close()
+    wait_until(lambda: len(list(descriptors.iterdir())) < with_agent)
+    assert executor.states() == ["STARTING", "RUNNING"]
     executor.connection = executor.connect()
     executor.tell(kill=None)
     executor.until_state("KILLED")
+    assert executor.states() == ["STARTING", "RUNNING", "KILLING", "KILLED"]
 
 
 def test_without_checkpoint_it_ends_with_the_agent(start: Start) -> None:
@@ -237,6 +245,7 @@ def test_without_checkpoint_it_ends_with_the_agent(start: Start) -> None:
     executor.until_state("RUNNING")
     executor.connection.close()
     executor.until_state("KILLED")
+    assert executor.process.wait(15) == 0
 
 
 def test_an_agent_that_stays_away_is_not_awaited_for_ever(start: Start) -> None:
@@ -244,6 +253,7 @@ def test_an_agent_that_stays_away_is_not_awaited_for_ever(start: Start) -> None:
     executor.until_state("RUNNING")
     executor.connection.close()
     executor.until_state("KILLED")
+    assert executor.process.wait(15) == 0
 
 
 @pytest.mark.parametrize("checkpoint", [True, False])

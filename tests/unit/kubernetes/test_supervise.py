@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -53,11 +55,17 @@ def test_a_supervised_program_is_ended_and_tidied_up_after(tmp_path: Path, trap:
 
 
 def test_a_supervised_program_does_not_outlive_its_supervisor(tmp_path: Path) -> None:
-    script = f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60"
+    script = f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 600"
     file = supervised(tmp_path, script)
     with subprocess.Popen([sys.executable, "-I", str(FOLDER / "supervise.py"), str(file)]) as child:
         wait_until((tmp_path / "pid").exists)
         pid = int((tmp_path / "pid").read_text())
+        assert alive(pid)
         child.kill()
-        child.wait(10)
-    wait_until(lambda: not alive(pid))
+        assert child.wait(10) == -signal.SIGKILL
+    try:
+        wait_until(lambda: not alive(pid))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert not (tmp_path / "after").exists()
