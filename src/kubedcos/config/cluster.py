@@ -95,7 +95,7 @@ class Etcd(Section):
     count: Literal[1, 3, 5] = 1
     """Members; with `high_availability` 3 or 5."""
     cpus: Cpus = 0.2
-    """Cores that Mesos grants it."""
+    """Cores that Mesos grants it; it may use idle ones besides."""
     mem_mb: Mebibytes = 256
     """MiB of memory that Mesos grants it."""
     disk_mb: Annotated[int, Field(ge=512)] = 1024
@@ -110,7 +110,7 @@ class ApiServer(Section):
     count: Literal[1, 3] = 1
     """API servers; with `high_availability` 3."""
     cpus: Cpus = 0.5
-    """Cores that Mesos grants it."""
+    """Cores that Mesos grants it; it may use idle ones besides."""
     mem_mb: Mebibytes = 768
     """MiB of memory that Mesos grants it."""
     always_pull_images: bool = False
@@ -123,7 +123,7 @@ class ControllerManager(Section):
     count: Literal[1, 3] = 1
     """Controller managers, one of which leads; with `high_availability` 3."""
     cpus: Cpus = 0.2
-    """Cores that Mesos grants it."""
+    """Cores that Mesos grants it; it may use idle ones besides."""
     mem_mb: Mebibytes = 256
     """MiB of memory that Mesos grants it."""
 
@@ -134,7 +134,7 @@ class Scheduler(Section):
     count: Literal[1, 3] = 1
     """Schedulers, one of which leads; with `high_availability` 3."""
     cpus: Cpus = 0.1
-    """Cores that Mesos grants it."""
+    """Cores that Mesos grants it; it may use idle ones besides."""
     mem_mb: Mebibytes = 128
     """MiB of memory that Mesos grants it."""
 

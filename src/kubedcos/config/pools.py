@@ -99,7 +99,7 @@ class Sidecar(Section):
     """Resources of a task that accompanies each kubelet."""
 
     cpus: Cpus = 0.1
-    """Cores that Mesos grants it."""
+    """Cores that Mesos grants it; it may use idle ones besides."""
     mem_mb: Mebibytes = 96
     """MiB of memory that Mesos grants it."""
 

@@ -12,7 +12,6 @@ from kubedcos.config.lineage import Lineage
 from kubedcos.config.pools import NODE_POD, Pool
 from kubedcos.kubernetes import addons, control_plane, etcd, node, node_network
 from kubedcos.kubernetes.etcd_membership import PEER_PORT
-from kubedcos.kubernetes.launcher import FETCHED_NAME
 from kubedcos.kubernetes.recipe import API_PORT, ETCD_PORT, NODE_API_PORT, Recipe
 from kubedcos.model.constraint import REGION, STATIC, ZONE, Constraint
 from kubedcos.model.service import (
@@ -127,11 +126,13 @@ def _one_by_one(name: str, pod: PodSpec) -> PhaseSpec:
 # --- pods ----------------------------------------------------------------------------------------
 
 
-def _check(url: str, grace_seconds: float = _STARTING) -> HealthCheckSpec:
+def _check(port: int, path: str, scheme: str = "http") -> HealthCheckSpec:
     """Whether a component lives, asked on its own host."""
     return HealthCheckSpec(
-        f"/usr/bin/python3 -I {FETCHED_NAME} check http {url}",
-        grace_seconds=grace_seconds,
+        port,
+        path,
+        scheme,
+        grace_seconds=_STARTING,
         interval_seconds=15.0,
         timeout_seconds=12.0,
         consecutive_failures=6,
@@ -188,7 +189,7 @@ def _etcd(options: ClusterOptions) -> PodSpec:
         volumes=(
             VolumeSpec(etcd.VOLUME, etcd.VOLUME, options.etcd.disk_mb, DiskKind(options.etcd.disk)),
         ),
-        health_check=_check(f"http://127.0.0.1:{etcd.METRICS_PORT}/livez"),
+        health_check=_check(etcd.METRICS_PORT, "/livez"),
         kill_grace_seconds=15.0,
         discovery_name="{instance}",
         labels={"kubedcos/component": "etcd"},
@@ -210,7 +211,7 @@ def _api_server(options: ClusterOptions) -> PodSpec:
         mem_mb=options.apiserver.mem_mb,
         disk_mb=512,
         ports=(PortSpec("https", API_PORT),),
-        health_check=_check(f"https://127.0.0.1:{API_PORT}/livez"),
+        health_check=_check(API_PORT, "/livez", "https"),
         kill_grace_seconds=30.0,
         discovery_name="apiserver",
         labels={"kubedcos/component": "kube-apiserver"},
@@ -232,7 +233,7 @@ def _controller_manager(options: ClusterOptions) -> PodSpec:
         mem_mb=options.controller_manager.mem_mb,
         disk_mb=512,
         ports=(PortSpec("https", control_plane.CONTROLLER_MANAGER_PORT),),
-        health_check=_check(f"https://127.0.0.1:{control_plane.CONTROLLER_MANAGER_PORT}/healthz"),
+        health_check=_check(control_plane.CONTROLLER_MANAGER_PORT, "/healthz", "https"),
         discovery_name="controller-manager",
         labels={"kubedcos/component": "kube-controller-manager"},
     )
@@ -253,7 +254,7 @@ def _scheduler(options: ClusterOptions) -> PodSpec:
         mem_mb=options.scheduler.mem_mb,
         disk_mb=512,
         ports=(PortSpec("https", control_plane.SCHEDULER_PORT),),
-        health_check=_check(f"https://127.0.0.1:{control_plane.SCHEDULER_PORT}/healthz"),
+        health_check=_check(control_plane.SCHEDULER_PORT, "/healthz", "https"),
         discovery_name="scheduler",
         labels={"kubedcos/component": "kube-scheduler"},
     )
@@ -278,12 +279,9 @@ def _nodes(name: str, pool: Pool, options: ClusterOptions) -> PodSpec:
             PortSpec("health", node.HEALTH_PORT),
             PortSpec("api", NODE_API_PORT),
         ),
-        health_check=_check(f"http://127.0.0.1:{node.HEALTH_PORT}/healthz"),
+        health_check=_check(node.HEALTH_PORT, "/healthz"),
         kill_grace_seconds=node.KILL_GRACE,
         labels={"kubedcos/component": "kubelet"},
-        # On cgroup v1 no pod below a task with a quota may have a greater one, and Kubernetes
-        # allows limits beyond a node's size.
-        cpu_is_limit=False,
     )
     proxy = TaskSpec(
         name="kube-proxy",
@@ -295,7 +293,7 @@ def _nodes(name: str, pool: Pool, options: ClusterOptions) -> PodSpec:
             PortSpec("health", node_network.PROXY_HEALTH_PORT),
             PortSpec("metrics", node_network.PROXY_METRICS_PORT),
         ),
-        health_check=_check(f"http://127.0.0.1:{node_network.PROXY_HEALTH_PORT}/livez"),
+        health_check=_check(node_network.PROXY_HEALTH_PORT, "/livez"),
         kill_grace_seconds=20.0,
         labels={"kubedcos/component": "kube-proxy"},
     )
@@ -310,7 +308,7 @@ def _nodes(name: str, pool: Pool, options: ClusterOptions) -> PodSpec:
             PortSpec("health", node_network.DNS_HEALTH_PORT),
             PortSpec("metrics", node_network.DNS_METRICS_PORT),
         ),
-        health_check=_check(f"http://127.0.0.1:{node_network.DNS_HEALTH_PORT}/health"),
+        health_check=_check(node_network.DNS_HEALTH_PORT, "/health"),
         kill_grace_seconds=10.0,
         labels={"kubedcos/component": "coredns"},
     )

@@ -64,9 +64,15 @@ class VolumeSpec:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheckSpec:
-    """A Mesos command health check; a failing one makes Mesos kill the task."""
+    """A Mesos HTTP health check on the task's own host; a failing one makes Mesos kill the task.
 
-    command: str
+    Any status from 200 to 399 is good, and certificates are not looked at: what answers on
+    127.0.0.1 is not trusted for anything else.
+    """
+
+    port: int
+    path: str
+    scheme: str = "http"
     grace_seconds: float = 60.0
     interval_seconds: float = 10.0
     timeout_seconds: float = 10.0
@@ -82,8 +88,6 @@ class TaskSpec:
         discovery_name: name for Mesos-DNS, in which ``{instance}`` stands for the pod instance;
             empty: pod instance and task name.
         kind: key by which the `Workload` knows how to launch and to probe it.
-        cpu_is_limit: agents that cut CPU time (``--cgroups_enable_cfs``) cut it at `cpus`;
-            otherwise the task may use what is idle beyond it.
     """
 
     name: str
@@ -98,7 +102,6 @@ class TaskSpec:
     kill_grace_seconds: float = 10.0
     discovery_name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    cpu_is_limit: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,8 @@ class Pace:
         probe_deadline: a probe that takes longer counts as not ready.
         decline_short: refusal while some step looks for resources.
         decline_long: refusal while none does; REVIVE lifts it.
-        revive_interval: least time between two REVIVEs.
+        revive_interval: time in which one more REVIVE may be sent.
+        revive_burst: so many may be saved up.
         revive_again: demand that no offer came for is voiced again after this time.
         suppress_after: no demand for so long means SUPPRESS.
         retry_first: wait after the first failure of a task; doubles with each further one.
@@ -121,6 +122,7 @@ class Pace:
     decline_short: float = 5.0
     decline_long: float = 3600.0
     revive_interval: float = 2.0
+    revive_burst: int = 5
     revive_again: float = 30.0
     suppress_after: float = 10.0
     retry_first: float = 5.0

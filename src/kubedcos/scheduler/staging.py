@@ -245,7 +245,7 @@ def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float
     old = outdated(spec, task)
     if task.alive:
         stage = Stage.ENDING if task.kill_asked else _STAGES.get(task.state, Stage.STARTING)
-        reason = world.readiness.get(task.task_id, "") or task.message
+        reason = world.readiness.get(task.task_id, "") or _summary(task.message)
         if stage is Stage.UNREACHABLE:
             lost = f"Mesos has lost {task.agent.hostname}; the task may still run there"
             reason = world.waits.get(step.pod_instance, lost)
@@ -266,9 +266,14 @@ def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float
         reason = world.readiness.get(task.task_id, "")
         return TaskFact(name, goal, Stage.FINISHED, ready=task.ready, reason=reason)
     if task.not_before > now and not _set_back(task, now):
-        why = task.message or task.reason or task.state
+        why = _summary(task.message) or task.reason or task.state
         return TaskFact(name, goal, Stage.FAILED, reason=why, wait_seconds=task.not_before - now)
     return TaskFact(name, goal, reason=waits)
+
+
+def _summary(message: str) -> str:
+    """The first line: Mesos adds forty of statistics when memory was not enough."""
+    return message.partition("\n")[0]
 
 
 def _goal(spec: ServiceSpec, step: StepSpec, name: str) -> Goal:

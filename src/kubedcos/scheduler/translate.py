@@ -233,8 +233,10 @@ def task_info(
         kill_policy=wire.KillPolicy(grace_period=wire.DurationInfo(grace)),
         labels=_labels(labels.items()),
         discovery=_discovery(task),
-        # Mesos takes `limits` since 1.11.
-        limits=None if spec.cpu_is_limit else {"cpus": wire.Scalar(_MORE_CPUS_THAN_A_HOST_HAS)},
+        # What is granted is a share, as kubeadm's requests are, and no ceiling: under a quota of
+        # 0.2 CPU a program of Go takes seconds to start, and on cgroup v1 no pod below a kubelet's
+        # quota may have a greater one. Mesos takes `limits` since 1.11.
+        limits={"cpus": wire.Scalar(_MORE_CPUS_THAN_A_HOST_HAS)},
     )
 
 
@@ -264,8 +266,8 @@ def _health_check(spec: TaskSpec) -> wire.HealthCheck | None:
     if check is None:
         return None
     return wire.HealthCheck(
-        type="COMMAND",
-        command=wire.CommandInfo(value=check.command),
+        type="HTTP",
+        http=wire.HTTPCheck(port=check.port, path=check.path, scheme=check.scheme),
         delay_seconds=0.0,
         interval_seconds=check.interval_seconds,
         timeout_seconds=check.timeout_seconds,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from kubedcos.state.migrations import http_checks
 from kubedcos.state.store import Change, StateError
 
 Documents = Mapping[tuple[str, str], bytes]
@@ -21,7 +22,7 @@ Documents = Mapping[tuple[str, str], bytes]
 Migration = Callable[[Documents], Sequence[Change]]
 """From the documents of one cluster to the changes that bring them to the next version. Pure."""
 
-MIGRATIONS: Final[tuple[Migration, ...]] = ()
+MIGRATIONS: Final[tuple[Migration, ...]] = (http_checks,)
 """Step number n leads from version n + 1 to n + 2."""
 
 

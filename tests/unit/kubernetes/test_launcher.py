@@ -167,18 +167,6 @@ def test_a_scheduler_of_another_authority_gets_nothing(
     assert scheduler["bodies"] == []
 
 
-def test_health_checks(scheduler: dict[str, Any]) -> None:
-    port = scheduler["url"].rpartition(":")[2]
-    assert kubedcos_task.check(["http", f"{scheduler['url']}/livez"]) == 0
-    assert kubedcos_task.check(["tcp", "127.0.0.1", port]) == 0
-    scheduler["status"] = [500]
-    assert kubedcos_task.check(["http", f"{scheduler['url']}/livez"]) == 1
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        assert kubedcos_task.check(["tcp", "127.0.0.1", str(unused.getsockname()[1])]) == 1
-    assert kubedcos_task.check(["ping"]) == 2
-
-
 def test_waiting_ends_when_the_place_answers(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as later:
         later.bind(("127.0.0.1", 0))

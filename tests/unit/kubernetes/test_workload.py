@@ -21,7 +21,7 @@ from kubedcos.model.service import Goal, Strategy
 from kubedcos.scheduler.workload import AgentPlace, Launch
 
 from .fake_etcd import FakeEtcd
-from .parts import NOW, PLACE, Cluster, FakeClock, make_cluster, situation
+from .parts import FACTS, NOW, PLACE, Cluster, FakeClock, make_cluster, situation
 
 
 def test_phases_come_in_the_order_that_kubernetes_needs(staged: Cluster) -> None:
@@ -133,6 +133,16 @@ def test_nothing_in_a_command_is_secret(kind: str) -> None:
     assert "PRIVATE" not in shown
     for name in store.names():
         assert (store.get(name) or b"").decode() not in shown
+
+
+@pytest.mark.parametrize("kind", ["etcd", "kube-apiserver", "kube-proxy", "coredns"])
+def test_programs_are_told_what_their_cgroup_says_too_late_or_wrongly(kind: str) -> None:
+    cluster = make_cluster()
+    launch = cluster.launch(kind)
+    cluster.workload.command(launch, ())
+    environment = _answer(cluster, launch)["environment"]
+    assert environment["GOMEMLIMIT"] == f"{launch.spec.mem_mb * 85 // 100}MiB"
+    assert environment["GOMAXPROCS"] == str(FACTS.cpus)
 
 
 def test_an_agent_without_address_is_refused_with_its_name(staged: Cluster) -> None:

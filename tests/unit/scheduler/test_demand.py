@@ -10,19 +10,28 @@ from kubedcos.scheduler.settings import Pace
 
 @pytest.fixture
 def demand() -> Demand:
-    made = Demand(Pace(revive_interval=2.0, revive_again=30.0, suppress_after=10.0))
+    made = Demand(Pace(revive_interval=2.0, revive_burst=2, revive_again=30.0, suppress_after=10.0))
     made.begin(0.0)
     return made
 
 
 def test_a_new_subscription_brings_offers_by_itself(demand: Demand) -> None:
     assert demand.decide({"etcd-0"}, 0.5) is Voice.NOTHING
+    assert demand.decide({"etcd-0"}, 1.9) is Voice.NOTHING
+
+
+def test_what_is_wanted_soon_after_is_voiced_at_once(demand: Demand) -> None:
+    demand.decide({"etcd-0"}, 0.5)
+    assert demand.decide({"kube-apiserver-0"}, 0.9) is Voice.REVIVE
 
 
 def test_new_demand_revives_but_not_in_a_rush(demand: Demand) -> None:
     assert demand.decide({"etcd-0"}, 3.0) is Voice.REVIVE
-    assert demand.decide({"etcd-0", "etcd-1"}, 4.0) is Voice.NOTHING
-    assert demand.decide({"etcd-0", "etcd-1"}, 5.0) is Voice.REVIVE
+    assert demand.decide({"etcd-0", "etcd-1"}, 3.1) is Voice.REVIVE
+    assert demand.decide({"etcd-0", "etcd-1", "etcd-2"}, 3.2) is Voice.NOTHING
+    assert demand.decide({"etcd-0", "etcd-1", "etcd-2"}, 4.9) is Voice.NOTHING
+    assert demand.decide({"etcd-0", "etcd-1", "etcd-2"}, 5.0) is Voice.REVIVE
+    assert demand.decide({"node-0"}, 6.9) is Voice.NOTHING
 
 
 def test_standing_demand_is_voiced_again_now_and_then(demand: Demand) -> None:

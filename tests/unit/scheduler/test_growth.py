@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kubedcos.model.offer import Agent
 from kubedcos.model.service import (
     PhaseSpec,
@@ -40,3 +42,12 @@ def test_every_fact_that_changes_shows_at_once() -> None:
         assert grown == staging.plans(SPEC, world, 3.0)[0]
         assert grown != seen[-1]
         seen.append(grown)
+
+
+def test_a_reason_has_one_line_whatever_mesos_adds() -> None:
+    said = "Memory limit exceeded: 128MB\n\nMEMORY STATISTICS: \ncache 12288\n"
+    failed = replace(RUNNING, state="TASK_FAILED", message=said, ended_at=1.0, not_before=9.0)
+    world = World(MemoryStore(), SPEC)
+    world.commit([failed])
+    (step,) = staging.plans(SPEC, world, 4.0)[0].steps
+    assert step.reason == "peer failed (Memory limit exceeded: 128MB); next attempt in 5 s"

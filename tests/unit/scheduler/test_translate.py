@@ -57,7 +57,7 @@ LAUNCH = Launch(
         1024,
         256,
         ports=(PortSpec("client", 2379), PortSpec("dns", 1053, "udp")),
-        health_check=HealthCheckSpec("etcdctl endpoint health", grace_seconds=30.0),
+        health_check=HealthCheckSpec(2381, "/livez", "https", grace_seconds=30.0),
         kill_grace_seconds=7.5,
         discovery_name="etcd-0",
         labels={"tier": "control", "kubedcos_task": "another"},
@@ -134,15 +134,14 @@ def test_a_task_carries_all_that_makes_it_findable() -> None:
     }
     assert info["kill_policy"] == {"grace_period": {"nanoseconds": 7_500_000_000}}
     check = info["health_check"]
-    assert (check["type"], check["command"]["value"]) == ("COMMAND", "etcdctl endpoint health")
+    assert check["type"] == "HTTP"
+    assert check["http"] == {"port": 2381, "scheme": "https", "path": "/livez"}
     assert (check["grace_period_seconds"], check["consecutive_failures"]) == (30.0, 5)
 
 
-def test_a_task_whose_cpus_are_no_limit_has_none_of_them() -> None:
-    unlimited = replace(LAUNCH, spec=replace(LAUNCH.spec, cpu_is_limit=False))
-    info = sent(translate.task_info(unlimited, COMMAND, (), cluster="k8s", role="lab"))
+def test_a_task_may_use_processor_time_that_nobody_else_wants() -> None:
+    info = sent(translate.task_info(LAUNCH, COMMAND, (), cluster="k8s", role="lab"))
     assert info["limits"] == {"cpus": {"value": 10_000.0}}
-    assert "limits" not in sent(translate.task_info(LAUNCH, COMMAND, (), cluster="k8s", role="lab"))
 
 
 def test_the_framework_introduces_itself() -> None:

@@ -8,11 +8,15 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from kubedcos.state import schema
+from kubedcos.model.service import HealthCheckSpec
+from kubedcos.state import documents, schema
 from kubedcos.state.memory import MemoryStore
 from kubedcos.state.schema import Documents
 from kubedcos.state.sqlite import SqliteStore
@@ -110,7 +114,7 @@ def _mark(documents: Documents) -> Sequence[Change]:
 
 
 def test_an_older_schema_is_brought_forward_step_by_step(tmp_path: Path) -> None:
-    first = SqliteStore(tmp_path / "s.db")
+    first = SqliteStore(tmp_path / "s.db", migrations=[])
     first.write("k8s", [Change("task", "a", b"1"), Change("pod", "b", b"2")])
     first.close()
     SqliteStore(tmp_path / "s.db", migrations=[_rename]).close()
@@ -126,7 +130,7 @@ def test_an_older_schema_is_brought_forward_step_by_step(tmp_path: Path) -> None
 
 
 def test_a_step_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    first = SqliteStore(tmp_path / "s.db")
+    first = SqliteStore(tmp_path / "s.db", migrations=[])
     first.write("k8s", [Change("task", "a", b"1")])
     first.close()
 
@@ -135,7 +139,7 @@ def test_a_step_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
 
     with pytest.raises(LookupError):
         SqliteStore(tmp_path / "s.db", migrations=[_rename, fail])
-    store = SqliteStore(tmp_path / "s.db")
+    store = SqliteStore(tmp_path / "s.db", migrations=[])
     assert store.read("k8s", "task") == {"a": b"1"}
     store.close()
 
@@ -179,3 +183,30 @@ def test_a_killed_writer_leaves_whole_writes(tmp_path: Path) -> None:
     assert int(found["a"]) >= 50
     assert found["a"] == found["b"]
     store.close()
+
+
+def test_health_checks_of_the_first_version_are_http_checks_now(tmp_path: Path) -> None:
+    check = {"grace_seconds": 420.0, "interval_seconds": 15.0}
+    asks = "/usr/bin/python3 -I kubedcos-task check http"
+    specs: dict[str, dict[str, Any]] = {
+        "etcd-0/peer": {"command": f"{asks} http://127.0.0.1:2381/livez", **check},
+        "kube-apiserver-0/instance": {"command": f"{asks} https://127.0.0.1:6443/livez", **check},
+        "old-0/other": {"command": "true", **check},
+    }
+    with closing(SqliteStore(tmp_path / "s.db", migrations=[])) as store:
+        for key, health in specs.items():
+            spec = {"name": key.rpartition("/")[2], "kind": "etcd", "cpus": 0.2, "mem_mb": 1}
+            spec |= {"disk_mb": 1, "cpu_is_limit": True, "health_check": health}
+            record = {"task_id": key, "pod": key[: key.index("-0/")], "index": 0, "spec": spec}
+            agent = {"id": "S0", "hostname": "a1"}
+            value = msgspec.json.encode({**record, "agent": agent})
+            store.write("k8s", [Change("task", key, value)])
+    with closing(SqliteStore(tmp_path / "s.db")) as store:
+        tasks = documents.load(store, "k8s").tasks
+    assert tasks["etcd-0/peer"].spec.health_check == HealthCheckSpec(
+        2381, "/livez", "http", **check
+    )
+    assert tasks["kube-apiserver-0/instance"].spec.health_check == HealthCheckSpec(
+        6443, "/livez", "https", **check
+    )
+    assert tasks["old-0/other"].spec.health_check is None

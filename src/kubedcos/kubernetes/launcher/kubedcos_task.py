@@ -12,8 +12,6 @@ Mesos fetches this file into a task's sandbox and runs it as root. It
 4. waits until what the component needs can be reached,
 5. becomes the component, with an environment that has nothing of Mesos' or its own.
 
-``kubedcos-task check http URL`` and ``check tcp HOST PORT`` are health checks.
-
 Environment: KUBEDCOS_TASK (task id), KUBEDCOS_API (URLs, comma-separated), KUBEDCOS_CA (PEM),
 KUBEDCOS_BINARIES (PATH=SHA256, comma-separated), KUBEDCOS_KEYS (names, comma-separated),
 KUBEDCOS_VOLUMES (NAME=PATH of persistent volumes, comma-separated).
@@ -36,7 +34,6 @@ import subprocess
 import sys
 import time
 import urllib.parse
-import urllib.request
 from typing import Any, NoReturn
 
 PRIVATE = "/run/kubedcos-task"
@@ -107,10 +104,10 @@ def enter_private_namespace() -> None:
 def create_key(name: str) -> str:
     """Create a P-256 key in the private place; return a signing request for it (PEM)."""
     path = os.path.join(PRIVATE, f"{name}.key")
-    curve = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    openssl("genpkey", *curve, "-out", path)
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", path]
+    request = openssl("req", "-new", *new, "-subj", f"/CN={name}", "-sha256")
     os.chmod(path, 0o600)
-    return openssl("req", "-new", "-key", path, "-subj", f"/CN={name}", "-sha256")
+    return request
 
 
 def openssl(*arguments: str) -> str:
@@ -156,13 +153,18 @@ def facts(sandbox: str, volumes: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def pause(waited: float) -> float:
+    """Seconds until the next try of what was waited for so long."""
+    return min(1.0, max(0.1, waited / 10))
+
+
 def ask(urls: list[str], ca_pem: str, task: str, body: bytes) -> dict[str, Any]:
     """Send the request to whichever scheduler leads, until one answers or time is over."""
     context = ssl.create_default_context(cadata=ca_pem)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    deadline = time.monotonic() + REQUEST_DEADLINE
+    began = time.monotonic()
     reason = ""
-    while time.monotonic() < deadline:
+    while (asked_for := time.monotonic() - began) < REQUEST_DEADLINE:
         for url in urls:
             parts = urllib.parse.urlsplit(url)
             path = f"/v1/tasks/{urllib.parse.quote(task)}/material"
@@ -181,7 +183,7 @@ def ask(urls: list[str], ca_pem: str, task: str, body: bytes) -> dict[str, Any]:
             reason = f"{url}: {reply.status} {answer.decode(errors='replace')[:500]}"
             if reply.status not in (404, 425, 502, 503):
                 raise Failure(f"the scheduler refused: {reason}")
-        time.sleep(1)
+        time.sleep(pause(asked_for))
     raise Failure(f"no scheduler answered: {reason}")
 
 
@@ -195,7 +197,7 @@ def write_files(files: list[dict[str, Any]]) -> None:
             out.write(file["text"])
 
 
-# --- waiting and checking ------------------------------------------------------------------------
+# --- waiting -------------------------------------------------------------------------------------
 
 
 def wait_for(places: list[list[Any]]) -> None:
@@ -206,7 +208,7 @@ def wait_for(places: list[list[Any]]) -> None:
 
 def wait_for_one(places: list[list[Any]]) -> None:
     """Wait until one of these hosts resolves and accepts connections."""
-    deadline = time.monotonic() + WAIT_DEADLINE
+    began = time.monotonic()
     names = " or ".join(f"{host}:{port}" for host, port in places)
     said = False
     while places:
@@ -218,35 +220,13 @@ def wait_for_one(places: list[list[Any]]) -> None:
                 reason = str(error)
             else:
                 return
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > WAIT_DEADLINE:
             raise Failure(f"{names} cannot be reached: {reason}")
         if not said:
             say(f"waiting for {names} ({reason})")
             said = True
-        time.sleep(0.5)
-
-
-def check(arguments: list[str]) -> int:
-    """Health check of a component on this host. Says whether it lives, trusts nothing it says."""
-    if len(arguments) == 2 and arguments[0] == "http":
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        try:
-            with urllib.request.urlopen(arguments[1], timeout=8, context=context) as reply:  # noqa: S310  ours
-                return 0 if reply.status == 200 else 1
-        except OSError as error:
-            say(f"{arguments[1]}: {error}")
-            return 1
-    if len(arguments) == 3 and arguments[0] == "tcp":
-        try:
-            socket.create_connection((arguments[1], int(arguments[2])), timeout=8).close()
-        except OSError as error:
-            say(f"{arguments[1]}:{arguments[2]}: {error}")
-            return 1
-        return 0
-    say("usage: check http URL | check tcp HOST PORT")
-    return 2
+        time.sleep(pause(waited))
 
 
 # --- the way through -----------------------------------------------------------------------------
@@ -292,10 +272,8 @@ def start(environment: dict[str, str]) -> NoReturn:
 
 def main(arguments: list[str]) -> int:
     """Entry point; see the module's text."""
-    if arguments[:1] == ["check"]:
-        return check(arguments[1:])
     if arguments:
-        say("usage: kubedcos-task [check …]")
+        say("takes no arguments; what it is to do stands in its environment")
         return 2
     try:
         start(dict(os.environ))
