@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kubedcos_mounts import (
+    NOTHING,
+    Waiting,
+    mounted_at,
+    not_in_effect,
+    options_of,
+    remount_options,
+    words_of,
+)
 
 DOCUMENTATION = r"""
 module: kubedcos_disks
@@ -16,6 +26,9 @@ description:
     it, and says how much of it may be offered.
   - Makes a file system only on a device or image without any signature. A disk that holds
     something else is refused, never overwritten.
+  - Where options changed, the disk is mounted again with them while it is in use (C(mount -o
+    remount)). What the kernel changes at a new mount only is written for that, and each run warns
+    of it until there was one.
 options:
   disks:
     description: The disks.
@@ -93,6 +106,9 @@ actions:
 """
 
 UNITS = Path("/etc/systemd/system")
+# Options that wait for a new mount, by mount unit; gone at boot, when they are in effect.
+WAITING = Path("/run/kubedcos/mount-options")
+MOUNTS = Path("/proc/self/mountinfo")
 
 
 class DiskError(Exception):
@@ -203,16 +219,73 @@ class Disks:
         _, out = self.command(["systemd-escape", "--path", "--suffix=mount", str(root)])
         name = out.strip()
         path = UNITS / name
-        if not path.exists() or path.read_text() != unit:
+        before = path.read_text() if path.exists() else ""
+        if before != unit:
             self.actions.append(f"{name} written")
             if not self.check:
                 path.write_text(unit)
                 self.command(["systemctl", "daemon-reload"])
+        if mounted:
+            waiting, said = self.waiting(name)
+            asked, wanted = words_of(options_of(before)), words_of(options_of(unit))
+            if asked != wanted:
+                asked = asked - waiting.late | waiting.kept
+                waiting, said = self.remount(disk, asked, wanted)
+                self.remember(name, waiting, said)
+            if waiting:
+                self.module.warn(said)
         enabled = self.module.run_command(["systemctl", "is-enabled", "--quiet", name])[0] == 0
         if not enabled or not mounted:
             self.actions.append(f"{disk['name']} mounted at {root}" if not mounted else "enabled")
             if not self.check:
                 self.command(["systemctl", "enable", "--now", name])
+
+    def remount(self, disk, asked, wanted):
+        """Have a mounted disk follow its options; what waits for a new mount, and how to say it."""
+        root = disk["root"]
+        done = f"{disk['name']} mounted again at {root} with {disk['options']}"
+        if self.check:
+            self.actions.append(done)
+            return NOTHING, ""
+        before = mounted_at(MOUNTS.read_text(), root)
+        # With its source mount(8) takes these options alone; without, it adds those in effect.
+        words = ["mount", "-o", remount_options(disk["options"]), before.source, root]
+        code, _, err = self.module.run_command(words)
+        if code == 0:
+            self.actions.append(done)
+        waiting = not_in_effect(asked, wanted, before, mounted_at(MOUNTS.read_text(), root))
+        lines = err.strip().splitlines() or ["accepted, and not followed"]
+        return waiting, (
+            f"disk {disk['name']}: not in effect at {root}: {waiting}. It is at the next mount, at "
+            f"the latest after a boot. To have it now, stop mesos-agent and what else uses {root}, "
+            f"unmount it, and run this again. Tried: {' '.join(words)}: {lines[0]}"
+        )
+
+    def waiting(self, name):
+        """What an earlier run could not change of the mount that is there."""
+        try:
+            noted = json.loads((WAITING / name).read_text())
+        except FileNotFoundError:
+            return NOTHING, ""
+        if noted["mount"] != self.mount_of(name):
+            return NOTHING, ""
+        return Waiting(frozenset(noted["late"]), frozenset(noted["kept"])), noted["said"]
+
+    def remember(self, name, waiting, said):
+        """Have the next run know what waits."""
+        if self.check:
+            return
+        (WAITING / name).unlink(missing_ok=True)
+        if waiting:
+            WAITING.mkdir(parents=True, exist_ok=True)
+            late, kept = sorted(waiting.late), sorted(waiting.kept)
+            noted = {"mount": self.mount_of(name), "late": late, "kept": kept, "said": said}
+            (WAITING / name).write_text(json.dumps(noted))
+
+    def mount_of(self, name):
+        """By what systemd tells one mount of a unit from the next."""
+        words = ["systemctl", "show", "--value", "--property=InvocationID", name]
+        return self.command(words)[1].strip()
 
     def offer(self, disk, margin):
         """What may be offered of a disk, in MB."""

@@ -89,6 +89,11 @@ options:
         type: list
         elements: str
         required: true
+      marker:
+        description:
+          - Line by which a file is known to be ours. With it, files and links without that line
+            stay; a directory that held nothing but removed files goes, too.
+        type: str
 attributes:
   check_mode:
     support: full
@@ -293,8 +298,23 @@ class Step:
         root = Path(item["path"])
         for pattern in item["patterns"]:
             for path in sorted(root.glob(pattern)):
-                if path.is_file() and str(path) not in keep:
+                if not path.is_file() or str(path) in keep:
+                    continue
+                if not item["marker"]:
                     self.absent(path)
+                elif self.ours(path, root, item["marker"]):
+                    self.absent(path)
+                    self.empty(path.parent, root)
+
+    def ours(self, path, root, marker):
+        """Whether the file says so itself; what is behind a link stands elsewhere."""
+        place = root.resolve() / path.relative_to(root)
+        return place == path.resolve() and marker in (self.text(path) or "").split("\n")
+
+    def empty(self, path, root):
+        """Have no directory below the root that holds nothing."""
+        if path != root and not self.check and not any(path.iterdir()):
+            path.rmdir()
 
 
 def main():
@@ -345,6 +365,7 @@ def main():
                 "options": {
                     "path": {"type": "path", "required": True},
                     "patterns": {"type": "list", "elements": "str", "required": True},
+                    "marker": {"type": "str"},
                 },
             },
         },
@@ -363,7 +384,7 @@ def main():
             step.block(item)
         for path in module.params["absent"]:
             step.absent(Path(path))
-        keep = {item["path"] for item in module.params["files"]}
+        keep = {str(Path(item["path"])) for item in module.params["files"]}
         for item in module.params["purge"]:
             step.purge(item, keep)
         settled = settle(module, module.params["units"], written=bool(step.paths))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ MODULES = Path(__file__).parents[3] / "plugins/modules"
 MODULE_UTILS = MODULES.parent / "module_utils"
 
 
-def _run(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+def _run(
+    name: str, *, check: bool = False, inside: Sequence[str] = (), **arguments: Any
+) -> dict[str, Any]:
+    """Run a module; `inside` is a program that runs another one where the module is to run."""
     given = {
         "ANSIBLE_MODULE_ARGS": {
             **arguments,
@@ -34,7 +37,8 @@ def _run(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
         "basic._ANSIBLE_PROFILE = 'legacy'\n"
         f"runpy.run_path({str(MODULES / (name + '.py'))!r}, run_name='__main__')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    words = [*inside, sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result

@@ -76,6 +76,29 @@ def test_purge_removes_only_what_matches_and_is_not_listed(run_module: Run, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10-kept.conf", "mine.txt"]
 
 
+def test_purge_by_a_marker_leaves_what_does_not_say_that_it_is_ours(
+    run_module: Run, tmp_path: Path
+) -> None:
+    root = tmp_path / "certs"
+    for name, text in (("old", "# ours\na\n"), ("mixed", "# ours\n"), ("theirs", "# ours?\n")):
+        (root / name).mkdir(parents=True)
+        (root / name / "hosts.toml").write_text(text)
+    (root / "mixed/ca.crt").touch()
+    (root / "link").symlink_to("old")
+    (root / "kept").symlink_to("theirs")
+    purge = [{"path": str(root), "patterns": ["*/hosts.toml"], "marker": "# ours"}]
+    checked = run_module("kubedcos_files", purge=purge, check=True)
+    assert (root / "old/hosts.toml").exists()
+    result = run_module("kubedcos_files", purge=purge)
+    assert result["paths"] == [f"{root}/mixed/hosts.toml", f"{root}/old/hosts.toml"]
+    assert checked["paths"] == result["paths"]
+    assert not (root / "old").exists()
+    assert (root / "mixed/ca.crt").exists()
+    assert (root / "theirs/hosts.toml").exists()
+    assert (root / "link").is_symlink()
+    assert run_module("kubedcos_files", purge=purge)["changed"] is False
+
+
 def test_absent_removes_files_and_refuses_directories(run_module: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
