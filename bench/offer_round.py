@@ -20,6 +20,7 @@ from collections.abc import Callable
 from kubedcos.clock import SystemClock
 from kubedcos.embedded.master.effects import Allocate
 from kubedcos.embedded.master.streams import Stream
+from kubedcos.embedded.serving import look_for_garbage_rarely
 from kubedcos.embedded.simulation import serving
 from kubedcos.embedded.simulation.cluster import SimulatedCluster
 from kubedcos.embedded.simulation.connector import answered
@@ -83,6 +84,7 @@ async def rounds(agents: int) -> tuple[float, float]:
 
 
 async def main(small: int, large: int) -> None:
+    look_for_garbage_rarely()
     few, many = await rounds(small), await rounds(large)
     for name, one, other in zip(("full round", "idle round"), few, many, strict=True):
         print(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -35,9 +34,7 @@ async def serve(
         engine: the one to serve; one of its own by default.
         beside: runs beside it until the end.
     """
-    # At the usual rate, looking for garbage in circles takes half of the time of an offer round
-    # for thousands of agents; there is next to none here.
-    gc.set_threshold(50_000, 20, 20)
+    serving.look_for_garbage_rarely()
     engine = engine or Engine(options, SystemClock())
     server = serving.server(
         MasterApp(engine), host=options.bind, port=options.port, tls=options.tls
