@@ -15,6 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from kubedcos.errors import KubedcosError
 from kubedcos.render import render
 from kubedcos.render.findings import findings_table
+from kubedcos.render.systemd import environment_line, environment_setting, exec_argument
 from kubedcos.topology import clusters, preflight
 from kubedcos.topology.hostoverlay import overlay_files
 from kubedcos.topology.inputs import input_problems
@@ -163,6 +164,9 @@ class FilterModule:
             "kubedcos_clusters": _told(complete_clusters),
             "kubedcos_overlay_plan": _told(overlay_plan),
             "kubedcos_render": _told(render_template),
+            "kubedcos_environment_line": _told(environment_line),
+            "kubedcos_environment_setting": _told(environment_setting),
+            "kubedcos_exec_argument": _told(exec_argument),
             "kubedcos_inventory_findings": _told(inventory_findings),
             "kubedcos_host_findings": _told(host_findings),
             "kubedcos_fitting_findings": _told(fitting_findings),
