@@ -18,7 +18,8 @@ from kubedcos.state import documents
 
 from .crash_points import crash_points
 from .drill import collector_of
-from .simulated_mesos import SimulatedMesos, scalar
+from .machines import scalar
+from .simulated_mesos import SimulatedMesos
 from .stage import Crash, Effects, Stage, play
 
 
