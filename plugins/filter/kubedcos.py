@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from contextlib import suppress
 from functools import cache, wraps
@@ -13,8 +14,10 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from kubedcos.errors import KubedcosError
+from kubedcos.mesos.durations import agent_lost_seconds
 from kubedcos.render import render
 from kubedcos.render.findings import findings_table
+from kubedcos.render.systemd import environment_line, environment_setting, exec_argument
 from kubedcos.topology import clusters, preflight
 from kubedcos.topology.hostoverlay import overlay_files
 from kubedcos.topology.inputs import input_problems
@@ -95,6 +98,11 @@ def fitting_findings(data):
     return preflight.as_dicts(found)
 
 
+def lost_seconds(flags, further):
+    """Seconds after which masters with these flags know that an agent is lost, rounded up."""
+    return math.ceil(agent_lost_seconds(flags, further))
+
+
 def table(findings):
     """Findings as text."""
     return findings_table(preflight.from_dicts(findings))
@@ -163,9 +171,13 @@ class FilterModule:
             "kubedcos_clusters": _told(complete_clusters),
             "kubedcos_overlay_plan": _told(overlay_plan),
             "kubedcos_render": _told(render_template),
+            "kubedcos_environment_line": _told(environment_line),
+            "kubedcos_environment_setting": _told(environment_setting),
+            "kubedcos_exec_argument": _told(exec_argument),
             "kubedcos_inventory_findings": _told(inventory_findings),
             "kubedcos_host_findings": _told(host_findings),
             "kubedcos_fitting_findings": _told(fitting_findings),
+            "kubedcos_agent_lost_seconds": _told(lost_seconds),
             "kubedcos_findings_table": _told(table),
             "kubedcos_role_variables": _told(role_variables),
             "kubedcos_input_findings": _told(input_findings),

@@ -90,9 +90,7 @@ options:
         elements: str
         required: true
       marker:
-        description:
-          - Line by which a file is known to be ours. With it, files and links without that line
-            stay; a directory that held nothing but removed files goes, too.
+        description: A line that makes a file ours; all others stay, and directories left empty go.
         type: str
 attributes:
   check_mode:
@@ -300,11 +298,10 @@ class Step:
             for path in sorted(root.glob(pattern)):
                 if not path.is_file() or str(path) in keep:
                     continue
-                if not item["marker"]:
+                if not item["marker"] or self.ours(path, root, item["marker"]):
                     self.absent(path)
-                elif self.ours(path, root, item["marker"]):
-                    self.absent(path)
-                    self.empty(path.parent, root)
+                    if item["marker"]:
+                        self.empty(path.parent, root)
 
     def ours(self, path, root, marker):
         """Whether the file says so itself; what is behind a link stands elsewhere."""
@@ -351,10 +348,7 @@ def main():
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {
-                    **text,
-                    "marker": {"type": "str", "required": True},
-                },
+                "options": {**text, "marker": {"type": "str", "required": True}},
             },
             "units": {"type": "list", "elements": "str", "default": []},
             "absent": {"type": "list", "elements": "path", "default": []},

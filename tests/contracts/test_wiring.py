@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kubedcos.api.settings import DaemonSettings
+
 ROOT = Path(__file__).parents[2]
 Play = Callable[..., dict[str, Any]]
 
@@ -16,6 +18,18 @@ def builds(play: Play, *cases: dict[str, Any]) -> list[str]:
     extra = ("-e", json.dumps({"cases": cases}))
     answer = play(ROOT / "inventories/sample", "mesos_builds.yml", *extra)
     return [result["msg"] for result in answer["results"]]
+
+
+def test_schedulers_know_how_patient_the_masters_are_with_agents(play: Play) -> None:
+    cases = [
+        {},
+        {"mesos_master_agent_ping_timeout": "20secs"},
+        {"mesos_master_extra_flags": ["--max_agent_ping_timeouts=9"]},
+    ]
+    extra = ("-e", json.dumps({"cases": cases}))
+    answer = play(ROOT / "inventories/sample", "scheduler_settings.yml", *extra)
+    found = [DaemonSettings.model_validate(result["msg"]) for result in answer["results"]]
+    assert [settings.mesos.agent_lost_seconds for settings in found] == [120, 150, 180]
 
 
 def test_packages_that_come_later_restart_mesos(play: Play) -> None:

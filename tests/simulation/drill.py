@@ -33,8 +33,9 @@ from .happening import Happening
 from .journal import Journal
 from .link import Link, TroubledConnector
 from .lock import LockedStore, Seat, ZooKeeper
+from .machines import SimulatedAgent
 from .options import Options, service_of
-from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedMesos
+from .simulated_mesos import Behaviour, SimulatedMesos
 from .stage import Crash, CrashingConnector, CrashingStore, Effects, Stage, play
 from .watch import WatchedStore, Watcher
 

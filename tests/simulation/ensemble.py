@@ -13,7 +13,8 @@ from kubedcos.mesos import messages as wire
 from kubedcos.model.service import PlanSpec, PodSpec, RecoverySpec, ServiceSpec, Strategy
 from kubedcos.scheduler import invariants
 
-from .simulated_mesos import SimulatedAgent, SimulatedTask
+from .machines import SimulatedAgent
+from .simulated_mesos import SimulatedTask
 from .stage import Stage, phase, service
 
 

@@ -26,39 +26,11 @@ from kubedcos.embedded.simulation.connector import InProcessConnector
 from kubedcos.embedded.simulation.task import SimulatedTask as EmbeddedTask
 from kubedcos.embedded.simulation.virtual_time import LoopClock
 from kubedcos.mesos import messages as wire
-from kubedcos.mesos import operations as convert
-from kubedcos.mesos.client import Connection, SubscriptionLost
 from kubedcos.mesos.detector import NoMaster
 from kubedcos.mesos.resources import Resources
 
-
-def scalar(name: str, value: float) -> wire.Resource:
-    return wire.Resource(name=name, type="SCALAR", scalar=wire.Scalar(value))
-
-
-def ports(low: int, high: int) -> wire.Resource:
-    ranges = wire.Ranges((wire.Range(low, high),))
-    return wire.Resource(name="ports", type="RANGES", ranges=ranges)
-
-
-@dataclass(eq=False)
-class SimulatedAgent:
-    hostname: str
-    region: str
-    zone: str
-    cpus: float = 4.0
-    mem: float = 8192.0
-    disk: float = 20480.0
-
-    def info(self) -> wire.AgentInfo:
-        sizes = (("cpus", self.cpus), ("mem", self.mem), ("disk", self.disk))
-        resources = (*(scalar(name, value) for name, value in sizes), ports(1025, 29999))
-        return wire.AgentInfo(
-            hostname=self.hostname,
-            resources=resources,
-            domain=domain(self.region, self.zone),
-            checkpoint=True,
-        )
+from .machines import SimulatedAgent, domain
+from .simulated_connection import SimulatedConnection, left_after
 
 
 @dataclass(eq=False)
@@ -407,57 +379,6 @@ class SimulatedMesos:
             pool += record.resources.unallocated()
         for operation in body.operations:
             try:
-                pool = _after(operation, pool)
+                pool = left_after(operation, pool)
             except ValueError as error:
                 self.violations.append(f"{operation.type}: {error}")
-
-
-class SimulatedConnection:
-    """What the scheduler holds; updates may be lost or come twice here."""
-
-    def __init__(self, mesos: SimulatedMesos, real: Connection) -> None:
-        self._mesos = mesos
-        self.real = real
-        self.subscribed = real.subscribed
-        self._again: wire.Event | None = None
-
-    async def next_event(self) -> wire.Event:
-        if self._again is not None:
-            event, self._again = self._again, None
-            return event
-        while True:
-            event = await self.real.next_event()
-            status = event.update.status if event.update is not None else None
-            if status is None or status.uuid is None:
-                return event
-            if self._mesos.lose_update(status):
-                continue
-            if self._mesos.duplicate_updates:
-                self._again = event
-            return event
-
-    async def call(self, call: wire.Call) -> None:
-        await asyncio.sleep(0)
-        if self._mesos.connection is not self:
-            raise SubscriptionLost(f"{call.type}: the connection is gone")
-        await self._mesos.take(call)
-
-    async def close(self) -> None:
-        await self.real.close()
-
-
-def domain(region: str, zone: str) -> wire.DomainInfo:
-    return wire.DomainInfo(wire.FaultDomain(wire.RegionInfo(region), wire.ZoneInfo(zone)))
-
-
-def _after(operation: wire.Operation, pool: Resources) -> Resources:
-    """What is left of an offer; raises ValueError when the operation asks for more."""
-    if operation.launch is None:
-        steps = convert.conversions(operation)
-        return convert.applied(pool, (step.unallocated() for step in steps))
-    for info in operation.launch.task_infos:
-        needs = Resources(info.resources).unallocated()
-        if not pool.contains(needs):
-            raise ValueError(f"{info.name} needs {needs}; offered {pool}")
-        pool -= needs
-    return pool

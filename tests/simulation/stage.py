@@ -31,7 +31,8 @@ from kubedcos.state.memory import MemoryStore
 from kubedcos.state.store import Change, Store
 
 from .fake_workload import FakeWorkload
-from .simulated_mesos import Behaviour, SimulatedAgent, SimulatedMesos
+from .machines import SimulatedAgent
+from .simulated_mesos import Behaviour, SimulatedMesos
 
 _T = TypeVar("_T")
 

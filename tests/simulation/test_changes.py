@@ -13,7 +13,7 @@ from kubedcos.model.service import ServiceSpec
 from kubedcos.scheduler.workload import Departure, Readiness
 
 from .crash_points import crash_points
-from .simulated_mesos import SimulatedAgent
+from .machines import SimulatedAgent
 from .stage import Crash, Effects, Stage, lab, play, service
 
 NODES = 3

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from kubedcos.api.leftovers import Leftovers
+from kubedcos.api import daemon
+from kubedcos.api.leftovers import LOOK_EVERY, Leftovers
+from kubedcos.api.settings import DaemonSettings
 from kubedcos.mesos import messages as wire
+from kubedcos.mesos.durations import agent_lost_seconds
 from kubedcos.model.offer import Agent
 from kubedcos.state import documents
 
 from .crash_points import crash_points
 from .drill import collector_of
-from .simulated_mesos import SimulatedMesos, scalar
+from .machines import scalar
+from .simulated_mesos import SimulatedMesos
 from .stage import Crash, Effects, Stage, play
 
 
@@ -124,6 +129,40 @@ def test_a_release_that_never_reached_its_agent_is_made_again_after_the_deletion
         await stage.close()
 
     play(story)
+
+
+def test_where_masters_are_patient_a_release_is_looked_at_for_as_long() -> None:
+    """They take an agent for registered for five minutes, which returns with what it had."""
+
+    async def story() -> None:
+        flags = ("--agent_ping_timeout=30secs", "--max_agent_ping_timeouts=9")
+        stage = Stage(flags=flags)
+        stage.start()
+        await stage.until_complete()
+        host = stage.mesos.live["etcd-0-peer"].agent.hostname
+        cut_at = stage.mesos.cut_at_release(host)
+        await asyncio.wait_for(stage.scheduler.delete(), 60)
+        pace = daemon.pace(daemon_settings({"agent_lost_seconds": agent_lost_seconds(flags)}))
+        collector = leftovers(stage)
+        collector.release_arrives = pace.release_arrives
+        while stage.mesos.now < await cut_at + 250:
+            await collector.collect()
+            await asyncio.sleep(LOOK_EVERY)
+        stage.mesos.return_agent(host)
+        await asyncio.sleep(5)
+        assert stage.mesos.reserved() != []
+        for _ in range(6):
+            await collector.collect()
+            await asyncio.sleep(LOOK_EVERY)
+        assert stage.mesos.reserved() == []
+        assert documents.leftovers(stage.disk) == {}
+        await stage.close()
+
+    play(story)
+
+
+def daemon_settings(mesos: dict[str, Any]) -> DaemonSettings:
+    return DaemonSettings.model_validate({"mesos": {"masters": "m1:5050", **mesos}})
 
 
 def _reserve_for_somebody(mesos: SimulatedMesos, host: str) -> Sequence[wire.Resource]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from .ensemble import Ensemble, agents, spec
-from .simulated_mesos import SimulatedAgent
+from .machines import SimulatedAgent
 from .stage import play
 
 

@@ -17,7 +17,7 @@ from kubedcos.model.service import (
     Strategy,
 )
 
-from .simulated_mesos import SimulatedAgent
+from .machines import SimulatedAgent
 from .stage import Stage, lab, phase, play, service, task
 
 

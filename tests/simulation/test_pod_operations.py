@@ -11,7 +11,7 @@ from kubedcos.errors import InvalidInput, Refused
 from kubedcos.scheduler import invariants
 
 from .ensemble import Ensemble, agents, spec
-from .simulated_mesos import SimulatedAgent
+from .machines import SimulatedAgent
 from .stage import Effects, Stage, play
 
 

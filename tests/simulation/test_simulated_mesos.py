@@ -8,7 +8,9 @@ import pytest
 
 from kubedcos.mesos import messages as wire
 
-from .simulated_mesos import SimulatedAgent, SimulatedConnection, SimulatedMesos, scalar
+from .machines import SimulatedAgent, scalar
+from .simulated_connection import SimulatedConnection
+from .simulated_mesos import SimulatedMesos
 from .stage import play
 
 

@@ -8,7 +8,8 @@ import itertools
 from kubedcos.mesos import messages as wire
 from kubedcos.model.service import PlanSpec, PodSpec, ServiceSpec, Strategy
 
-from .simulated_mesos import Behaviour, SimulatedAgent
+from .machines import SimulatedAgent
+from .simulated_mesos import Behaviour
 from .stage import Stage, phase, play, service, task
 
 

@@ -30,7 +30,7 @@ from kubedcos.errors import KubedcosError
 from kubedcos.kubernetes.vault import SecretStore
 from kubedcos.scheduler import settings as framework
 from kubedcos.scheduler.fencing import FencedConnector
-from kubedcos.scheduler.settings import FrameworkSettings
+from kubedcos.scheduler.settings import FrameworkSettings, Pace
 from kubedcos.state.store import Store
 
 _log = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ async def _lead(
         framework=lambda options: _framework(settings, options),
         connect=lambda who: FencedConnector(framework.connector(who), leadership.prove),
         ask=capacity.asker(lambda: agent_logins(settings)),
+        pace=pace(settings),
     )
     collecting: asyncio.Task[None] | None = None
     try:
@@ -194,6 +195,11 @@ def _server_config(settings: DaemonSettings, front: Front, shown: Identity) -> u
     assert config.ssl is not None
     config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     return config
+
+
+def pace(settings: DaemonSettings) -> Pace:
+    """The times that all schedulers keep."""
+    return Pace(release_arrives=settings.mesos.agent_lost_seconds)
 
 
 def _framework(settings: DaemonSettings, options: ClusterOptions) -> FrameworkSettings:

@@ -27,7 +27,7 @@ from kubedcos.mesos.operator import AgentsUnknown
 from kubedcos.offers.capacity import Report
 from kubedcos.scheduler import life
 from kubedcos.scheduler.scheduler import Scheduler
-from kubedcos.scheduler.settings import FrameworkSettings, master_operator
+from kubedcos.scheduler.settings import FrameworkSettings, Pace, master_operator
 from kubedcos.state import documents
 from kubedcos.state.records import LeftoverRecord
 from kubedcos.state.store import StateError, Store
@@ -46,6 +46,7 @@ class Clusters:
         ask: asks Mesos for its agents; without it nobody checks whether a cluster fits.
         leftovers: what deleted clusters have left behind.
         operator: makes the way to Mesos' masters for an operator.
+        pace: of all schedulers.
         broken: set when the store failed under a cluster; the service must end then.
         unreadable: clusters of the store that cannot be gone on with, and why; they are left as
             they are.
@@ -60,6 +61,7 @@ class Clusters:
     ask: Ask | None = None
     leftovers: Leftovers = field(init=False)
     operator: Callable[[FrameworkSettings], Operator] = master_operator
+    pace: Pace = field(default_factory=Pace)
     broken: asyncio.Event = field(default_factory=asyncio.Event)
     unreadable: dict[str, str] = field(default_factory=dict)
     _hosted: dict[str, Hosted] = field(default_factory=dict)
@@ -67,7 +69,9 @@ class Clusters:
 
     def __post_init__(self) -> None:
         """Leftovers are of all clusters that there ever were."""
-        self.leftovers = Leftovers(self.store, self.clock, self._operator_for)
+        self.leftovers = Leftovers(
+            self.store, self.clock, self._operator_for, self.pace.release_arrives
+        )
 
     async def restore(self) -> None:
         """Go on with the clusters that the store knows."""
@@ -298,7 +302,9 @@ class Clusters:
     def _scheduler(self, options: ClusterOptions, workload: HostedWorkload) -> Scheduler:
         settings = self.framework(options)
         connector = self.connect(settings)
-        return Scheduler(workload.kubernetes, self.store, connector, settings, self.clock)
+        return Scheduler(
+            workload.kubernetes, self.store, connector, settings, self.clock, pace=self.pace
+        )
 
     async def _run(self, hosted: Hosted) -> None:
         name = hosted.options.name

@@ -49,11 +49,13 @@ class Leftovers:
 
     Attributes:
         operator: the way to the masters that a leftover is known to.
+        release_arrives: see `scheduler.settings.Pace`.
     """
 
     store: Store
     clock: Clock
     operator: Callable[[LeftoverRecord], Operator]
+    release_arrives: float = RELEASE_ARRIVES
     _said: dict[str, str] = field(default_factory=dict)
     _heard: dict[str, float] = field(default_factory=dict)
 
@@ -134,7 +136,7 @@ class Leftovers:
         """
         now = self.clock.monotonic()
         since = now - self._heard.setdefault(record.id, now)
-        return record.released and since < RELEASE_ARRIVES
+        return record.released and since < self.release_arrives
 
     def _settle(self, record: LeftoverRecord, how: str) -> None:
         self.store.write(records.LEFTOVERS, [documents.remove(records.LEFTOVER, record.id)])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kubedcos.config.problems import problems_of
 from kubedcos.config.yaml_text import parse_mapping
 from kubedcos.errors import InvalidInput, Problem
+from kubedcos.scheduler.settings import RELEASE_ARRIVES
 from kubedcos.state.session import DEFAULT_TIMEOUT
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -72,6 +73,11 @@ class Mesos(Section):
     """Key of that certificate."""
     failover_timeout_seconds: Annotated[float, Field(ge=60)] = 7 * 24 * 3600.0
     """How long Mesos keeps the tasks while no scheduler is connected."""
+    agent_lost_seconds: Annotated[float, Field(ge=1)] = RELEASE_ARRIVES
+    """When masters know that an agent is lost, counted from its last answer: half a minute more
+    than ``--agent_ping_timeout`` times one more than ``--max_agent_ping_timeouts``. For so long
+    what was released on an agent stays on the books: more than needed does no harm, and of several
+    Mesos the most patient counts."""
     hostname: str = ""
     """Of this host, for Mesos' own pages."""
 

@@ -12,6 +12,7 @@ import typer
 import yaml
 
 from kubedcos.cli import contexts
+from kubedcos.cli.ending import Terminated, told_by_signals
 from kubedcos.cli.lab import podman_here
 from kubedcos.cli.output import print_answer, tell
 from kubedcos.cli.stages import Part, Recap, Stage, Stages, clock_text
@@ -54,9 +55,10 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOptio
         total=STAGES_OF_SETUP + sum(len(stage.titles) for stage in wanted),
     )
     try:
-        for stage in wanted:
-            stages.run(stage)
-    except KeyboardInterrupt:
+        with told_by_signals():
+            for stage in wanted:
+                stages.run(stage)
+    except (KeyboardInterrupt, Terminated):
         tell("interrupted: `make demo` continues, `make demo-down` removes what is there")
         raise
     for line in recap_lines(stages.recaps):

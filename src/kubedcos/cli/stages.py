@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NoReturn
 
+from kubedcos.cli.ending import end_group, ended_with_us
 from kubedcos.errors import ExitCode, KubedcosError
 
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?P<name>.+?)\]")
@@ -171,6 +171,8 @@ class Stages:
     def run(self, stage: Stage) -> None:
         """Run `stage` to its end, with the parts that it goes on with.
 
+        An exception that a signal raises meanwhile ends its programs with all that they started.
+
         Raises:
             StageFailed: with the end of its output and the path of its log.
         """
@@ -190,6 +192,11 @@ class Stages:
                 status = self._follow(stage, log)
                 if status != 0:
                     end_beside()
+        except (KeyboardInterrupt, SystemExit):
+            ended.set()
+            reporter.join()
+            self._end("interrupted")
+            raise
         finally:
             ended.set()
             reporter.join()
@@ -205,26 +212,9 @@ class Stages:
             return
         with (
             log.open("w") as file,
-            subprocess.Popen(
-                list(stage.beside),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **stage.environment},
-                start_new_session=True,
-            ) as program,
+            ended_with_us(stage.beside, stage.environment, file) as program,
         ):
-
-            def end() -> None:
-                # What the program has started is told, too, and tidies up.
-                with suppress(ProcessLookupError):
-                    os.killpg(program.pid, signal.SIGTERM)
-
-            try:
-                yield end
-            except BaseException:
-                end()
-                raise
+            yield lambda: end_group(program)
 
     def _fail(self, status: int, log: Path) -> NoReturn:
         under = self._under_way
@@ -256,30 +246,28 @@ class Stages:
 
     def _follow(self, stage: Stage, log: Path) -> int:
         """Run the program, keep its output, and note where it is."""
-        try:
-            program = subprocess.Popen(
-                list(stage.argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                env={**os.environ, **stage.environment},
-            )
-        except FileNotFoundError as error:
-            raise StageFailed(f"stage {stage.title}: {stage.argv[0]} is not installed") from error
-        assert program.stdout is not None
         coming = list(stage.then)
-        with program, log.open("w") as file:
-            for line in program.stdout:
-                file.write(line)
-                file.flush()
-                self._advance(line, coming)
-                self._under_way.detail = detail_of(line) or self._under_way.detail
-                add_recap(line, self.recaps)
+        with log.open("w") as file:
+            try:
+                with ended_with_us(stage.argv, stage.environment, subprocess.PIPE) as program:
+                    assert program.stdout is not None
+                    with program.stdout as output:
+                        for line in output:
+                            file.write(line)
+                            file.flush()
+                            self._note(line, coming)
+            except FileNotFoundError as error:
+                text = f"stage {stage.title}: {stage.argv[0]} is not installed"
+                raise StageFailed(text) from error
         if program.returncode == 0:
             self._go_on_with(coming)
         return program.returncode
+
+    def _note(self, line: str, coming: list[Part]) -> None:
+        """Take from a line of output where the program is."""
+        self._advance(line, coming)
+        self._under_way.detail = detail_of(line) or self._under_way.detail
+        add_recap(line, self.recaps)
 
     def _advance(self, line: str, coming: list[Part]) -> None:
         """Begin the stage that `line` announces; those before it had nothing to do."""

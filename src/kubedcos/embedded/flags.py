@@ -20,19 +20,10 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from kubedcos.errors import InvalidInput, Problem
+from kubedcos.mesos.durations import duration
 
 Kind = Literal["text", "bool", "int", "number", "duration", "size", "json", "path"]
 
-_DURATION_UNITS: Final = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "ms": 1e-3,
-    "secs": 1.0,
-    "mins": 60.0,
-    "hrs": 3600.0,
-    "days": 86400.0,
-    "weeks": 604800.0,
-}
 _SIZE_UNITS: Final = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]+)")
 
@@ -135,18 +126,6 @@ class Flags:
         """Value of a flag of kind ``json``; `None` when unset."""
         value = self._texts.get(name)
         return None if value is None else json.loads(value)
-
-
-def duration(text: str) -> float:
-    """Seconds from ``15secs``, ``1.5mins`` and so on; whole numbers with a unit, as in Mesos.
-
-    Raises:
-        ValueError: no such duration.
-    """
-    match = _NUMBER_AND_UNIT.fullmatch(text)
-    if match is None or match[2] not in _DURATION_UNITS:
-        raise ValueError(f"{text!r} is no duration such as 15secs, 5mins, 2hrs or 1days")
-    return float(match[1]) * _DURATION_UNITS[match[2]]
 
 
 def size(text: str) -> int:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from kubedcos.embedded.flags import duration
+from kubedcos.mesos.durations import duration
 
 _LEADING_NUMBER: Final = re.compile(r"[0-9.]*")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+")

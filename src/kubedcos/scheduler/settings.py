@@ -106,7 +106,8 @@ class Pace:
             has timed out after this time (master flag ``--offer_timeout``).
         release_arrives: an agent that was out of reach when something was released there is known
             to be lost after this time: five pings of 15 seconds and the one before them by default
-            (master flags ``--max_agent_ping_timeouts`` and ``--agent_ping_timeout``).
+            (master flags ``--max_agent_ping_timeouts`` and ``--agent_ping_timeout``; the service's
+            ``mesos.agent_lost_seconds``).
         inverse_refuse: Mesos repeats what it wants of an agent after this time.
         leave_wait: a pod instance that is to go and is out of reach is forgotten after this time;
             what is left of it is ended and released when its agent returns.

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from kubedcos.embedded.agent.flag_table import AGENT_FLAGS
-from kubedcos.embedded.flags import ANY, Flag, duration, parse_flags, size
+from kubedcos.embedded.flags import ANY, Flag, parse_flags, size
 from kubedcos.embedded.master.options import MASTER_FLAGS, read_options
 from kubedcos.errors import InvalidInput
+from kubedcos.mesos.durations import duration
 
 TABLE = (
     Flag("port", "int", "5050"),

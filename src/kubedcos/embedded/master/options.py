@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from kubedcos.embedded.acls import Acls, acls_of
 from kubedcos.embedded.credentials import secrets_by_principal
-from kubedcos.embedded.flags import ANY, Flag, Flags, duration, parse_flags
+from kubedcos.embedded.flags import ANY, Flag, Flags, parse_flags
 from kubedcos.embedded.master.constraints import PatternLimits
 from kubedcos.embedded.master.weights import weight_fault
 from kubedcos.embedded.tls import Tls, read_tls
 from kubedcos.errors import InvalidInput, Problem
+from kubedcos.mesos.durations import duration
 from kubedcos.mesos.messages import DomainInfo, decode
 from kubedcos.mesos.resource_text import parse_resources
 

@@ -36,13 +36,7 @@ MOST_GREETING = 1 << 14
 MOST_NAMES = 64
 """Clusters at a time; names are made up by whoever connects."""
 CHUNK = 1 << 16
-LOST = (
-    OSError,
-    ValueError,
-    EOFError,
-    asyncio.LimitOverrunError,
-    asyncio.TimeoutError,
-)
+LOST = (OSError, ValueError, EOFError, asyncio.LimitOverrunError, asyncio.TimeoutError)
 """What a connection may end with."""
 NAME = r"apiserver\.[a-z]([a-z0-9-]{0,22}[a-z0-9])?\."
 
