@@ -16,6 +16,7 @@ from kubedcos.topology.variables import unknown_variables
 
 Validate = Callable[[dict[str, Any], str], Any]
 _GB_IN_MB = 1024
+_PLACE = {"address": "ansible_host", "index": "host_index", "region": "region", "zone": "zone"}
 
 
 def hosts_of(
@@ -31,17 +32,13 @@ def hosts_of(
     for function, names in functions.items():
         for name in names:
             having.setdefault(name, []).append(function)
-    return [
-        {
-            "name": name,
-            "address": hostvars[name].get("ansible_host"),
-            "index": hostvars[name].get("host_index"),
-            "region": hostvars[name].get("region"),
-            "zone": hostvars[name].get("zone"),
-            "functions": mine,
-        }
-        for name, mine in having.items()
-    ]
+    hosts = []
+    for name, mine in having.items():
+        # Ansible puts all variables of a host together each time that it is asked for them.
+        found = hostvars[name]
+        told = {key: found.get(variable) for key, variable in _PLACE.items()}
+        hosts.append({"name": name, **told, "functions": mine})
+    return hosts
 
 
 def agents_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from kubedcos.config import cluster
 from kubedcos.errors import Problem
@@ -42,6 +42,20 @@ def data(**changed: Any) -> dict[str, Any]:
 
 def ids(**changed: Any) -> list[str]:
     return [p.id for p in preflight.inventory_problems(data(**changed), cluster.validate, judge)]
+
+
+def test_a_hosts_variables_are_put_together_once() -> None:
+    class Counted(dict[str, Any]):
+        asked: ClassVar[list[str]] = []
+
+        def __getitem__(self, name: str) -> Any:
+            self.asked.append(name)
+            return super().__getitem__(name)
+
+    assert preflight.hosts_of(Counted(HOSTVARS), FUNCTIONS) == preflight.hosts_of(
+        HOSTVARS, FUNCTIONS
+    )
+    assert sorted(Counted.asked) == sorted(HOSTVARS)
 
 
 def test_hosts_carry_what_the_inventory_says() -> None:
