@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import secrets
 import shutil
 import stat
 import tarfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kubedcos_download import ArtifactError, download, file_sha256
+from ansible.module_utils.kubedcos_units import NOTES, Readers, UnitError
 
 DOCUMENTATION = r"""
 module: kubedcos_artifact
@@ -78,6 +80,12 @@ options:
             meant inside O(artifacts[].dest).
         type: dict
         default: {}
+      read_by:
+        description: Units of systemd that run it; C(kubedcos_files) finds them outdated then.
+        type: list
+        elements: str
+        default: []
+  notes: {description: "As of C(kubedcos_files).", type: path, default: /run/kubedcos/outdated}
   timeout:
     description: Seconds without any data after which a download is given up.
     type: int
@@ -102,6 +110,7 @@ EXAMPLES = r"""
         url: http://10.0.0.5:8080/artifacts/sha256/0c5e.../coredns
         sha256: 0c5e...
         dest: /opt/kubedcos/bin/coredns
+        read_by: [coredns.service]
 
 - name: Install the runtime and point "current" at it
   kubedcos_artifact:
@@ -211,6 +220,8 @@ def install_tree(item, timeout, retries):
             "name": item["name"],
             "sha256": item["sha256"],
             "include": item["include"],
+            # Another one each time: units that run an earlier installation are told by it.
+            "installation": secrets.token_hex(8),
             "files": tree_record(fresh),
         }
         (fresh / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
@@ -281,6 +292,15 @@ def wanted_links(item):
     ]
 
 
+def version_file(item):
+    """The file that tells which version a unit runs: of a tree its record, by the link at it."""
+    if not item["unpack"]:
+        return Path(item["dest"])
+    tree = os.path.normpath(item["dest"])
+    at_tree = [path for path, target in wanted_links(item) if target == tree]
+    return Path(*at_tree[:1] or [item["dest"]], RECORD)
+
+
 def set_link(path, target):
     """Point the link at its target in one step."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -314,9 +334,13 @@ def run(module):
     """Install what is missing; returns the result for Ansible."""
     items = module.params["artifacts"]
     check_items(items)
+    readers = Readers(module, module.params["notes"])
     installed, links, modes = {}, [], []
     for item in items:
         reason = reason_to_install(item)
+        wrong_links = [(path, to) for path, to in wanted_links(item) if not link_is_right(path, to)]
+        if reason or wrong_links:
+            readers.before_change(version_file(item), item["read_by"])
         if reason:
             installed[item["name"]] = reason
             if not module.check_mode and item["unpack"]:
@@ -325,11 +349,11 @@ def run(module):
                 install_file(module, item, module.params["timeout"], module.params["retries"])
         elif not item["unpack"] and _attributes_changed(module, item):
             modes.append(item["dest"])
-        for path, target in wanted_links(item):
-            if not link_is_right(path, target):
-                links.append(path)
-                if not module.check_mode:
-                    set_link(path, target)
+        for path, target in wrong_links:
+            links.append(path)
+            if not module.check_mode:
+                set_link(path, target)
+    readers.after_change()
     changed = bool(installed or links or modes)
     return {"changed": changed, "installed": installed, "links": links, "attributes": modes}
 
@@ -355,10 +379,12 @@ def main():
         "strip": {"type": "int", "default": 0},
         "include": {"type": "list", "elements": "str", "default": []},
         "links": {"type": "dict", "default": {}},
+        "read_by": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleModule(
         argument_spec={
             "artifacts": {"type": "list", "elements": "dict", "required": True, "options": item},
+            "notes": {"type": "path", "default": NOTES},
             "timeout": {"type": "int", "default": 60},
             "retries": {"type": "int", "default": 4},
         },
@@ -366,7 +392,7 @@ def main():
     )
     try:
         module.exit_json(**run(module))
-    except ArtifactError as error:
+    except (ArtifactError, UnitError) as error:
         module.fail_json(msg=str(error))
 
 

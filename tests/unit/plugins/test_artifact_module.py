@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.systemd_double import Systemd
 
 Run = Callable[..., dict[str, Any]]
 
@@ -182,3 +184,49 @@ def test_something_else_in_place_of_a_link_is_refused(
     (tmp_path / "link").write_text("mine")
     item = file_item(binary, tmp_path / "coredns", links={str(tmp_path / "link"): "coredns"})
     assert "no symbolic link" in install(item)["msg"]
+
+
+@pytest.fixture
+def outdated(
+    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[str]]:
+    """Function that installs for unit x, which runs, and says whether it is outdated then."""
+    systemd = Systemd.install(tmp_path / "systemd", {"x": {}, "y": {"active": "failed"}})
+    monkeypatch.setenv("PATH", f"{systemd.programs}{os.pathsep}{os.environ['PATH']}")
+    notes = str(tmp_path / "notes")
+
+    def run(item: dict[str, Any], **more: Any) -> list[str]:
+        known = {**item, "read_by": ["x", "y"]}
+        run_module("kubedcos_artifact", artifacts=[known], retries=0, notes=notes, **more)
+        found = run_module("kubedcos_files", units=["x"], notes=notes)
+        assert found["changed"] is False
+        return list(found["outdated"])
+
+    return run
+
+
+def test_who_runs_another_file_than_the_one_that_is_installed_is_outdated(
+    outdated: Callable[..., list[str]], binary: Path, tmp_path: Path
+) -> None:
+    dest = tmp_path / "coredns"
+    dest.write_bytes(b"old")
+    dest.chmod(0o755)
+    assert outdated(file_item(binary, dest, sha256="0" * 64)) == [], "it was refused"
+    assert outdated(file_item(binary, dest), check=True) == []
+    assert outdated(file_item(binary, dest)) == ["x"]
+    assert outdated(file_item(binary, dest)) == ["x"]
+
+
+def test_who_runs_an_earlier_installation_of_a_tree_is_outdated(
+    install: Run, outdated: Callable[..., list[str]], archive: Path, tmp_path: Path
+) -> None:
+    def version(name: str) -> dict[str, Any]:
+        links = {str(tmp_path / "current"): "."}
+        return file_item(archive, tmp_path / name, unpack=True, strip=1, links=links)
+
+    install(version("1"))
+    assert outdated(version("1")) == []
+    assert outdated(version("2")) == ["x"]
+    assert outdated(version("1")) == [], "the link leads again to what it runs"
+    (tmp_path / "1/lib/data").write_bytes(b"other")
+    assert outdated(version("1")) == ["x"], "it may run what was repaired"
