@@ -220,8 +220,7 @@ def install_tree(item, timeout, retries):
             "name": item["name"],
             "sha256": item["sha256"],
             "include": item["include"],
-            # Another one each time: units that run an earlier installation are told by it.
-            "installation": secrets.token_hex(8),
+            "installation": secrets.token_hex(8),  # tells units that run an earlier one
             "files": tree_record(fresh),
         }
         (fresh / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))

@@ -1,0 +1,157 @@
+"""Hosts that are folders of this machine, for roles to run on.
+
+Ansible's modules run in a mount namespace each, in which the folder's `etc` and `run` lie over the
+machine's own; systemd is a double, and what a service would answer is up to the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.systemd_double import Systemd
+
+ROOT = Path(__file__).parents[2]
+PYTHON = """exec unshare --mount --propagation private sh -c '
+mount --bind "$0/etc" /etc && mount --bind "$0/run" /run && PATH="$0/systemd/bin:$PATH" exec "$@"
+' {folder} {python} "$@\""""
+
+
+@dataclass(frozen=True)
+class FolderHost:
+    """One of them.
+
+    Attributes:
+        name: as in the inventory.
+        folder: holds `etc`, `run`, and the double's state.
+        systemd: its double.
+    """
+
+    name: str
+    folder: Path
+    systemd: Systemd
+
+    @classmethod
+    def make(cls, folder: Path, units: Mapping[str, Mapping[str, Any]], *groups: str) -> FolderHost:
+        """Make the host with these units, not running yet, and these groups of users."""
+        systemd = Systemd.install(folder / "systemd", units)
+        (folder / "etc/systemd/system").mkdir(parents=True)
+        (folder / "run").mkdir()
+        for name in ("passwd", "group", "nsswitch.conf"):
+            shutil.copy(f"/etc/{name}", folder / "etc" / name)
+        with (folder / "etc/group").open("a") as known:
+            known.writelines(f"{name}:x:{64000 + at}:\n" for at, name in enumerate(groups))
+        for name, text in (
+            ("journalctl", "echo 'what the service logged'"),
+            ("python", PYTHON.format(folder=shlex.quote(str(folder)), python=sys.executable)),
+        ):
+            program = systemd.programs / name
+            program.write_text(f"#!/bin/sh\n{text}\n")
+            program.chmod(0o755)
+        return cls(folder.name, folder, systemd)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """How Ansible reaches it."""
+        return {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": str(self.systemd.programs / "python"),
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a playbook.
+
+    Attributes:
+        changed: names of tasks that changed something, once for each host.
+        failed: messages of tasks that failed and were not rescued.
+        text: all that was printed.
+    """
+
+    changed: Sequence[str]
+    failed: Sequence[str]
+    text: str
+
+
+def run_role(
+    role: str,
+    hosts: Mapping[FolderHost, Mapping[str, Any]],
+    variables: Mapping[str, Any],
+    *options: str,
+) -> Run:
+    """Run a role on all of the hosts.
+
+    Args:
+        role: its name.
+        hosts: variables of each host.
+        variables: of all of them.
+        options: further words for `ansible-playbook`.
+    """
+    folder = next(iter(hosts)).folder.parent
+    inventory = {host.name: {**host.variables, **given} for host, given in hosts.items()}
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": inventory}}))
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "any_errors_fatal": True,
+        "vars": variables,
+        "roles": [role],
+    }
+    (folder / "play.json").write_text(json.dumps([play]))
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    done = subprocess.run(
+        [program, "-i", str(folder / "hosts.json"), str(folder / "play.json"), *options],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    text = done.stdout + done.stderr
+    assert done.stdout.lstrip().startswith("{"), text
+    (played,) = json.loads(done.stdout)["plays"]
+    results = [
+        (task["task"]["name"], result)
+        for task in played["tasks"]
+        for result in task["hosts"].values()
+    ]
+    return Run(
+        [name for name, result in results if result.get("changed")],
+        [f"{name}: {result.get('msg')}" for name, result in results if result.get("failed")]
+        if done.returncode
+        else [],
+        text,
+    )
+
+
+@contextmanager
+def answering(answer: Callable[[bytes], bytes]) -> Iterator[int]:
+    """A port of the loopback address that gives each connection an answer to what it says first."""
+
+    class Conversation(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(answer(self.request.recv(4096)))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Conversation) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()

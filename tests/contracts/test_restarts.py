@@ -1,0 +1,165 @@
+"""Members that hold a quorum restart in order, and a play that breaks off forgets none of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .folder_hosts import FolderHost, Run, answering, run_role
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+
+NAMES = ("leader", "other")
+SETTING = 31001
+Reply = Callable[[bytes, bool, bool], bytes]
+
+
+def zookeeper_reply(_said: bytes, serves: bool, leads: bool) -> bytes:
+    if not serves:
+        return b"This ZooKeeper instance is not currently serving requests\n"
+    return b"Mode: leader\n" if leads else b"Mode: follower\n"
+
+
+def master_reply(_said: bytes, serves: bool, leads: bool) -> bytes:
+    metrics = {"registrar/log/recovered": float(serves), "master/elected": float(serves and leads)}
+    body = json.dumps(metrics).encode()
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@dataclass(frozen=True)
+class Service:
+    """One of the roles whose services restart one at a time.
+
+    Attributes:
+        role: its name.
+        unit: the service.
+        file: where it reads the setting that the story changes.
+        setting: that input.
+        reply: what a member answers, from what was said, whether it serves, and whether it leads.
+        variables: the role's inputs, from the folder of its data.
+        own: inputs of a single member, from its number and its port.
+    """
+
+    role: str
+    unit: str
+    file: str
+    setting: str
+    reply: Reply
+    variables: Callable[[Path], Mapping[str, Any]]
+    own: Callable[[int, int], Mapping[str, Any]]
+
+
+SERVICES = [
+    Service(
+        role="zookeeper",
+        unit="zookeeper",
+        file="/etc/zookeeper/kubedcos.cfg",
+        setting="zookeeper_snapshots_kept",
+        reply=zookeeper_reply,
+        variables=lambda folder: {
+            "zookeeper_packages": [],
+            "zookeeper_members": {str(at): f"10.0.0.{at}" for at in (1, 2, 3)},
+            "zookeeper_quorum_secret": "only-for-this-test",
+            "zookeeper_data_dir": f"{folder}/{{{{ inventory_hostname }}}}/data",
+            "zookeeper_ready_timeout": 1,
+        },
+        own=lambda at, port: {"zookeeper_myid": at, "zookeeper_client_port": port},
+    ),
+    Service(
+        role="mesos_master",
+        unit="mesos-master",
+        file="/etc/mesos/master.env",
+        setting="mesos_master_max_agent_ping_timeouts",
+        reply=master_reply,
+        variables=lambda folder: {
+            "mesos_master_zookeeper": ["127.0.0.1:2181"],
+            "mesos_master_count": 3,
+            "mesos_master_ip": "127.0.0.1",
+            "mesos_master_region": "dc-a",
+            "mesos_master_zone": "a-1",
+            "mesos_master_work_dir": f"{folder}/{{{{ inventory_hostname }}}}/data",
+            "mesos_master_ready_timeout": 1,
+        },
+        own=lambda _at, port: {"mesos_master_port": port},
+    ),
+]
+
+
+@dataclass
+class Ensemble:
+    """Two of three members of a service.
+
+    Attributes:
+        fatal: whether a member with the changed setting does not serve.
+    """
+
+    service: Service
+    folder: Path
+    hosts: dict[FolderHost, dict[str, Any]] = field(default_factory=dict)
+    fatal: bool = True
+
+    def converge(self, *options: str) -> Run:
+        """Run the role with the changed setting."""
+        variables = {**self.service.variables(self.folder), self.service.setting: SETTING}
+        return run_role(self.service.role, self.hosts, variables, *options)
+
+    def answer(self, host: FolderHost) -> Callable[[bytes], bytes]:
+        """What one member says."""
+
+        def reply(said: bytes) -> bytes:
+            changed = f"{SETTING}" in host.systemd.unit(self.service.unit)["read"].get(
+                self.service.file, ""
+            )
+            return self.service.reply(said, not (changed and self.fatal), host.name == "leader")
+
+        return reply
+
+    def restarted(self) -> list[str]:
+        """Members that restarted since this was asked last."""
+        restart = f"restart {self.service.unit}"
+        return [host.name for host in self.hosts if restart in host.systemd.told()]
+
+
+@pytest.fixture(params=SERVICES, ids=lambda service: service.role)
+def ensemble(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ensemble]:
+    """Two members that run with other files than the role's."""
+    service: Service = request.param
+    unit = {
+        "definition": f"/etc/systemd/system/{service.unit}.service",
+        "reads": [service.file],
+    }
+    made = Ensemble(service, tmp_path)
+    with ExitStack() as stack:
+        for at, name in enumerate(NAMES, start=1):
+            host = FolderHost.make(tmp_path / name, {service.unit: unit}, "zookeeper")
+            port = stack.enter_context(answering(made.answer(host)))
+            made.hosts[host] = dict(service.own(at, port))
+        yield made
+
+
+def test_what_a_broken_run_left_is_restarted_once_those_that_were_restarted_serve(
+    ensemble: Ensemble,
+) -> None:
+    broken = ensemble.converge()
+    assert broken.failed, broken.text
+    assert ensemble.restarted() == ["other"], "it does not serve, so the leader is not touched"
+    again = ensemble.converge()
+    assert "what the service logged" in " ".join(again.failed), again.text
+    assert (again.changed, ensemble.restarted()) == ([], [])
+
+    ensemble.fatal = False
+    mended = ensemble.converge()
+    assert not mended.failed, mended.text
+    assert ensemble.restarted() == ["leader"]
+    (restart,) = mended.changed
+    assert ": Restart the m" in restart, "no file was to be changed"
+    still = ensemble.converge("--check")
+    assert (still.failed, still.changed) == ([], [])
