@@ -23,6 +23,7 @@ USUAL: Mapping[str, Any] = {
     "invocation": f"{1:032x}",
     "since": 0,
     "definition": "",
+    "fails": False,
     "reads": [],
     "read": {},
 }
@@ -73,7 +74,11 @@ class Systemd:
         return self.folder / "bin"
 
     def unit(self, name: str) -> dict[str, Any]:
-        """A unit's state; `read` is what its files held when it started, at `since` (ns)."""
+        """A unit's state.
+
+        `read` is what its files held when it started, at `since` (ns); with `fails` it starts
+        without ever saying that it is up.
+        """
         path = self._path(name)
         return {**UNKNOWN, **(json.loads(path.read_text()) if path.exists() else {})}
 
@@ -88,7 +93,7 @@ class Systemd:
         unit = self.unit(name)
         self.change(
             name,
-            active="active",
+            active="activating" if unit["fails"] else "active",
             invocation=f"{int(unit['invocation'] or '0', 16) + 1:032x}",
             since=time.time_ns(),
             read={path: Path(path).read_text() for path in unit["reads"] if Path(path).exists()},
@@ -133,6 +138,8 @@ class Systemd:
         runs = self.unit(name)["active"] in ("active", "activating", "reloading")
         if verb == "restart" or (verb == "start" and not runs):
             self.restart(name)
+            if self.unit(name)["fails"]:
+                sys.exit(f"Job for {name} failed")
         elif verb == "stop":
             self.change(name, active="inactive")
         elif verb == "enable":

@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
@@ -89,7 +90,7 @@ def run_role(
     role: str,
     hosts: Mapping[FolderHost, Mapping[str, Any]],
     variables: Mapping[str, Any],
-    *options: str,
+    tasks: str = "main",
 ) -> Run:
     """Run a role on all of the hosts.
 
@@ -97,7 +98,7 @@ def run_role(
         role: its name.
         hosts: variables of each host.
         variables: of all of them.
-        options: further words for `ansible-playbook`.
+        tasks: which of its files of tasks.
     """
     folder = next(iter(hosts)).folder.parent
     inventory = {host.name: {**host.variables, **given} for host, given in hosts.items()}
@@ -107,12 +108,14 @@ def run_role(
         "gather_facts": False,
         "any_errors_fatal": True,
         "vars": variables,
-        "roles": [role],
+        "tasks": [
+            {"name": role, "ansible.builtin.import_role": {"name": role, "tasks_from": tasks}}
+        ],
     }
     (folder / "play.json").write_text(json.dumps([play]))
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     done = subprocess.run(
-        [program, "-i", str(folder / "hosts.json"), str(folder / "play.json"), *options],
+        [program, "-i", str(folder / "hosts.json"), str(folder / "play.json")],
         cwd=ROOT,
         env={
             **os.environ,
@@ -143,12 +146,15 @@ def run_role(
 
 
 @contextmanager
-def answering(answer: Callable[[bytes], bytes]) -> Iterator[int]:
+def answering(answer: Callable[[bytes], bytes], tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """A port of the loopback address that gives each connection an answer to what it says first."""
 
     class Conversation(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            self.request.sendall(answer(self.request.recv(4096)))
+            with (
+                tls.wrap_socket(self.request, server_side=True) if tls else self.request
+            ) as connection:
+                connection.sendall(answer(connection.recv(4096)))
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Conversation) as server:
         server.daemon_threads = True
