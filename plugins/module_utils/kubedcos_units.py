@@ -25,7 +25,6 @@ _PROPERTIES = (
 )
 _RUNS = frozenset({"active", "activating", "reloading"})
 _ENABLED = frozenset({"enabled", "enabled-runtime", "static", "alias", "indirect", "generated"})
-_UNKNOWN = "unknown"
 
 
 class UnitError(Exception):
@@ -56,10 +55,12 @@ class Note:
     Attributes:
         invocation: systemd's InvocationID of the unit, another one after each start.
         files: path → digest, mode and owner of what the unit has read.
+        loaded: whether systemd has read definitions of units since the last of them changed.
     """
 
     invocation: str
     files: dict[str, str] = field(default_factory=dict)
+    loaded: bool = False
 
 
 class Readers:
@@ -91,9 +92,9 @@ class Readers:
             if note is None:
                 continue
             self._changing[unit] = None
-            if str(path) not in note.files:
-                note.files[str(path)] = _held(path)
-                self._store(unit, note)
+            note.files.setdefault(str(path), _held(path))
+            note.loaded = False
+            self._store(unit, note)
 
     def after_change(self) -> None:
         """Keep the notes of units that were started by themselves while their files changed.
@@ -109,18 +110,23 @@ class Readers:
                 note.invocation = _invocation(unit, state)
                 self._store(unit, note)
 
-    def unread_definition(self, unit: str, state: dict[str, str]) -> None:
-        """Note that the unit runs by a definition which systemd had not read when it started it.
+    def before_reload(self, shown: dict[str, dict[str, str]]) -> None:
+        """Keep the notes of units that were started by themselves by the definition of before.
 
-        Its file alone does not tell: between the change and now it may have been started by itself.
+        systemd starts a unit by what it has read; what a run that broke off wrote it reads now.
+
+        Args:
+            shown: state of each unit.
         """
-        note = self._note(unit, state)
-        path = state["FragmentPath"]
-        if note is None or path in note.files:
-            return
-        note.files[path] = _UNKNOWN
-        self._notes[unit] = note
-        self._store(unit, note)
+        for unit, state in shown.items():
+            note, path = self._stored(unit), state["FragmentPath"]
+            if note is None or note.loaded or path not in note.files:
+                continue
+            unread = _runs(state) and state["NeedDaemonReload"] == "yes"
+            if unread and note.invocation != state["InvocationID"]:
+                note = Note(_invocation(unit, state), {path: note.files[path]})
+            note.loaded = True
+            self._store(unit, note)
 
     def outdated(self, units: list[str]) -> list[str]:
         """Those of the units that run (in check mode, would run) with files as they were before."""
@@ -156,18 +162,20 @@ class Readers:
         """The note of the unit as it runs now, empty to begin with; None when it does not run."""
         if not _runs(state):
             return None
-        fresh = Note(_invocation(unit, state))
+        fresh, stored = Note(_invocation(unit, state)), self._stored(unit)
+        return stored if stored and stored.invocation == fresh.invocation else fresh
+
+    def _stored(self, unit: str) -> Note | None:
         try:
             stored = json.loads(self._file(unit).read_text(encoding="utf-8"))
-            note = Note(stored["invocation"], dict(stored["files"]))
+            return Note(stored["invocation"], dict(stored["files"]), stored.get("loaded", True))
         except FileNotFoundError:
-            return fresh
+            return None
         except (ValueError, KeyError, TypeError) as error:
             raise UnitError(
                 f"{self._file(unit)} is no note of ours ({error!r}); wanted JSON with invocation "
                 f"and files. Restart {unit}, then remove the file."
             ) from error
-        return note if note.invocation == fresh.invocation else fresh
 
     def _store(self, unit: str, note: Note) -> None:
         if self._module.check_mode:
@@ -176,7 +184,7 @@ class Readers:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=".", dir=self._folder)
         with os.fdopen(descriptor, "w", encoding="utf-8") as sink:
-            json.dump({"invocation": note.invocation, "files": note.files}, sink, indent=1)
+            json.dump(vars(note), sink, indent=1)
         Path(name).rename(self._file(unit))
 
     def _file(self, unit: str) -> Path:
@@ -192,7 +200,7 @@ def settle(
         module: Ansible's module, which runs programs and knows about check mode.
         units: names, in the order to start them in.
         written: whether files of theirs were (in check mode, would be) written just now.
-        readers: is told of units that run by an older definition.
+        readers: is told before systemd reads changed definitions.
 
     Raises:
         UnitError: systemd does not know a unit, or it does not start.
@@ -203,9 +211,8 @@ def settle(
         return done
     shown = _show(module, units)
     if any(_stale(state) for state in shown.values()) and not module.check_mode:
-        for unit, state in shown.items():
-            if readers is not None and state["NeedDaemonReload"] == "yes":
-                readers.unread_definition(unit, state)
+        if readers is not None:
+            readers.before_reload(shown)
         _systemctl(module, "daemon-reload")
         shown = _show(module, units)
     for unit in units:

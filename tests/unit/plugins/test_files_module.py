@@ -291,19 +291,30 @@ def test_a_unit_that_started_by_itself_while_its_files_changed_may_have_read_the
     assert keep(files=files, units=["x"])["outdated"] == []
 
 
-def test_a_unit_that_runs_by_a_definition_which_systemd_has_not_read_since_is_outdated(
+def test_a_unit_that_started_by_a_definition_which_systemd_had_not_read_is_outdated(
     keep: Run, tmp_path: Path, systemd: Callable[..., Systemd]
 ) -> None:
     definition = tmp_path / "x.service"
-    files = [item(definition, "new\n")]
+    files = [item(definition, "new\n", read_by=["x"])]
+    host = systemd(x={"definition": str(definition)}, y={})
     keep(files=files)
-    # A play wrote it and broke off; then the service ended and was started again, by the old one.
-    host = systemd(x={"stale": "yes", "definition": str(definition)}, y={"stale": "no"})
-    assert keep(files=files, units=["x", "y"])["outdated"] == ["x"]
+    # The play broke off here; the service ended and was started again, by the old definition.
+    host.restart("x")
+    for unit in ("x", "y"):
+        host.change(unit, stale="yes")
+    assert keep(files=files, units=["x", "y"])["outdated"] == ["x"], "of y nothing changed"
     assert host.told() == ["daemon-reload"]
     assert keep(files=files, units=["x", "y"])["outdated"] == ["x"]
     host.restart("x")
+    # Whoever enables a unit without a reload makes systemd say so of all units.
+    host.change("x", stale="yes")
     assert keep(files=files, units=["x", "y"])["outdated"] == []
+    # And whoever has systemd read the definition before the restart runs by the new one.
+    newer = [item(definition, "newer\n", read_by=["x"])]
+    keep(files=newer)
+    host.restart("x")
+    host.change("y", stale="yes")
+    assert keep(files=newer, units=["x", "y"])["outdated"] == []
 
 
 def test_check_mode_tells_what_would_be_outdated_and_notes_nothing(
