@@ -72,6 +72,8 @@ def test_secrets_of_the_schedulers_are_for_root_alone(schedulers: Schedulers, fi
 
 
 @pytest.mark.destructive
+# A task that has just asked the one that is killed for its keys has to be started anew.
+@pytest.mark.usefixtures("framework")
 def test_when_the_one_that_leads_is_killed_another_does_and_no_task_notices(
     schedulers: Schedulers, cluster: str, mesos: Mesos
 ) -> None:
