@@ -63,6 +63,8 @@ def _done(kubernetes: Kubernetes, verb: str, name: str) -> bool:
 
 
 @pytest.mark.destructive
+# One at a time: what the test before has killed is back.
+@pytest.mark.usefixtures("framework")
 @pytest.mark.parametrize("kind", PARTS)
 def test_the_end_of_one_is_no_end_of_service(
     hosts: dict[str, Host], mesos: Mesos, kubernetes: Kubernetes, kind: str
