@@ -159,6 +159,9 @@ def _up(spec: LabSpec, podman: Podman, tell: Tell) -> Changes:
             )
         if host in missing or host in asleep:
             hosts.start(podman, host)
+        elif hosts.ssh_answers(host):
+            # It has been up before; five questions to podman take a second.
+            return
         hosts.wait_until_up(podman, host)
 
     if missing or asleep:
