@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from kubedcos.config import constraints
 from kubedcos.config.cluster import ClusterOptions
@@ -125,6 +126,11 @@ def _one_by_one(name: str, pod: PodSpec) -> PhaseSpec:
 
 # --- pods ----------------------------------------------------------------------------------------
 
+# What is granted is a share, as kubeadm's requests are, and no ceiling: under a quota of 0.2 CPU a
+# program of Go takes seconds to start, and on cgroup v1 no pod below a kubelet's quota may have a
+# greater one, although Kubernetes allows limits beyond a node's size.
+_task = partial(TaskSpec, cpu_is_limit=False)
+
 
 def _check(port: int, path: str, scheme: str = "http") -> HealthCheckSpec:
     """Whether a component lives, asked on its own host."""
@@ -175,7 +181,7 @@ def _spreads(rules: tuple[Constraint, ...]) -> bool:
 
 
 def _etcd(options: ClusterOptions) -> PodSpec:
-    task = TaskSpec(
+    task = _task(
         name="peer",
         kind="etcd",
         cpus=options.etcd.cpus,
@@ -204,7 +210,7 @@ def _etcd(options: ClusterOptions) -> PodSpec:
 
 
 def _api_server(options: ClusterOptions) -> PodSpec:
-    task = TaskSpec(
+    task = _task(
         name="instance",
         kind="kube-apiserver",
         cpus=options.apiserver.cpus,
@@ -226,7 +232,7 @@ def _api_server(options: ClusterOptions) -> PodSpec:
 
 
 def _controller_manager(options: ClusterOptions) -> PodSpec:
-    task = TaskSpec(
+    task = _task(
         name="instance",
         kind="kube-controller-manager",
         cpus=options.controller_manager.cpus,
@@ -247,7 +253,7 @@ def _controller_manager(options: ClusterOptions) -> PodSpec:
 
 
 def _scheduler(options: ClusterOptions) -> PodSpec:
-    task = TaskSpec(
+    task = _task(
         name="instance",
         kind="kube-scheduler",
         cpus=options.scheduler.cpus,
@@ -268,7 +274,7 @@ def _scheduler(options: ClusterOptions) -> PodSpec:
 
 
 def _nodes(name: str, pool: Pool, options: ClusterOptions) -> PodSpec:
-    kubelet = TaskSpec(
+    kubelet = _task(
         name="kubelet",
         kind="kubelet",
         cpus=pool.cpus,
@@ -283,7 +289,7 @@ def _nodes(name: str, pool: Pool, options: ClusterOptions) -> PodSpec:
         kill_grace_seconds=node.KILL_GRACE,
         labels={"kubedcos/component": "kubelet"},
     )
-    proxy = TaskSpec(
+    proxy = _task(
         name="kube-proxy",
         kind="kube-proxy",
         cpus=pool.proxy.cpus,
@@ -297,7 +303,7 @@ def _nodes(name: str, pool: Pool, options: ClusterOptions) -> PodSpec:
         kill_grace_seconds=20.0,
         labels={"kubedcos/component": "kube-proxy"},
     )
-    dns = TaskSpec(
+    dns = _task(
         name="coredns",
         kind="coredns",
         cpus=pool.dns.cpus,
@@ -335,7 +341,7 @@ def _nodes(name: str, pool: Pool, options: ClusterOptions) -> PodSpec:
 
 def _addons(pod: str, names: tuple[str, ...], options: ClusterOptions) -> PodSpec:
     tasks = tuple(
-        TaskSpec(
+        _task(
             name=name,
             kind=f"{addons.KIND_PREFIX}{name}",
             cpus=0.1,

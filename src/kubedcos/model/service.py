@@ -88,6 +88,9 @@ class TaskSpec:
         discovery_name: name for Mesos-DNS, in which ``{instance}`` stands for the pod instance;
             empty: pod instance and task name.
         kind: key by which the `Workload` knows how to launch and to probe it.
+        cpu_is_limit: agents that cut CPU time (``--cgroups_enable_cfs``) cut it at `cpus`;
+            otherwise the task may use what is idle beyond it, and needs an agent with the isolator
+            ``cgroups/cpu``: others refuse such a task.
     """
 
     name: str
@@ -99,6 +102,7 @@ class TaskSpec:
     ports: tuple[PortSpec, ...] = ()
     volumes: tuple[VolumeSpec, ...] = ()
     health_check: HealthCheckSpec | None = None
+    cpu_is_limit: bool = True
     kill_grace_seconds: float = 10.0
     discovery_name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -233,10 +233,8 @@ def task_info(
         kill_policy=wire.KillPolicy(grace_period=wire.DurationInfo(grace)),
         labels=_labels(labels.items()),
         discovery=_discovery(task),
-        # What is granted is a share, as kubeadm's requests are, and no ceiling: under a quota of
-        # 0.2 CPU a program of Go takes seconds to start, and on cgroup v1 no pod below a kubelet's
-        # quota may have a greater one. Mesos takes `limits` since 1.11.
-        limits={"cpus": wire.Scalar(_MORE_CPUS_THAN_A_HOST_HAS)},
+        # Mesos takes `limits` since 1.11.
+        limits=None if spec.cpu_is_limit else {"cpus": wire.Scalar(_MORE_CPUS_THAN_A_HOST_HAS)},
     )
 
 

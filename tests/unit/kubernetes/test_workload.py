@@ -91,6 +91,7 @@ def test_every_lasting_task_is_watched_and_short_ones_end(staged: Cluster) -> No
         for task in pod.tasks:
             assert task.kind in RECIPES
             assert (task.health_check is None) == (task.goal is Goal.FINISHED)
+            assert not task.cpu_is_limit
 
 
 def test_addons_follow_the_options() -> None:

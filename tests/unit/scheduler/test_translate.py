@@ -139,9 +139,11 @@ def test_a_task_carries_all_that_makes_it_findable() -> None:
     assert (check["grace_period_seconds"], check["consecutive_failures"]) == (30.0, 5)
 
 
-def test_a_task_may_use_processor_time_that_nobody_else_wants() -> None:
-    info = sent(translate.task_info(LAUNCH, COMMAND, (), cluster="k8s", role="lab"))
+def test_a_task_whose_cpus_are_no_limit_has_none_of_them() -> None:
+    unlimited = replace(LAUNCH, spec=replace(LAUNCH.spec, cpu_is_limit=False))
+    info = sent(translate.task_info(unlimited, COMMAND, (), cluster="k8s", role="lab"))
     assert info["limits"] == {"cpus": {"value": 10_000.0}}
+    assert "limits" not in sent(translate.task_info(LAUNCH, COMMAND, (), cluster="k8s", role="lab"))
 
 
 def test_the_framework_introduces_itself() -> None:
