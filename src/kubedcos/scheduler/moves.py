@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import ceil
 
 from kubedcos.clock import Clock
 from kubedcos.model.offer import Agent
@@ -160,12 +161,14 @@ class Mover:
         now = self.clock.monotonic()
         at, wait = self._noticed[record.key]
         left = at + wait - now
+        if left <= 1:  # two clocks of one machine do not tick as one
+            left = 0.0
         if agent.id in self.world.heard.away:
             # A scheduler that has just begun knows by the masters' clocks what its own cannot tell.
             seconds, heard_at = self.world.heard.away[agent.id]
             patience = self.spec.pod(record.pod).recovery.replace_after
             left = max(left, patience - seconds - (now - heard_at))
-        return f"the clock was set: waits for {left:.0f} s more" if left > 1 else ""
+        return f"the clock was set: waits for {ceil(left)} s more" if left > 0 else ""
 
     def want(self, pod: PodSpec, index: int, reason: str) -> None:
         """A pod instance has to move for want of room; it does when its turn has come."""
