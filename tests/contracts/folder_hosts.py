@@ -7,12 +7,10 @@ machine's own; systemd is a double, and what a service would answer is up to the
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import socketserver
 import ssl
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +21,8 @@ from typing import Any
 
 from tests.systemd_double import Systemd
 
-ROOT = Path(__file__).parents[2]
+from .ansible_runs import ROOT, ansible_playbook
+
 PYTHON = """exec unshare --mount --propagation private sh -c '
 mount --bind "$0/etc" /etc && mount --bind "$0/run" /run && PATH="$0/systemd/bin:$PATH" exec "$@"
 ' {folder} {python} "$@\""""
@@ -113,20 +112,11 @@ def run_role(
         ],
     }
     (folder / "play.json").write_text(json.dumps([play]))
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    done = subprocess.run(
-        [program, "-i", str(folder / "hosts.json"), str(folder / "play.json")],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    done = ansible_playbook(
+        folder / "hosts.json",
+        folder / "play.json",
+        ANSIBLE_ROLES_PATH=str(ROOT / "roles"),
+        ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
     )
     text = done.stdout + done.stderr
     assert done.stdout.lstrip().startswith("{"), text

@@ -5,10 +5,7 @@ Mistakes that do not touch each other share a run, because a run takes seconds.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from .ansible_runs import ROOT, ansible_playbook
+
 HOSTS = "hosts.yml"
 OVERLAYS = "group_vars/all/overlays.yml"
 CLUSTER = "group_vars/all/cluster.yml"
@@ -69,20 +67,8 @@ def spoilt(folder: Path, edits: Sequence[Edit]) -> Path:
 
 
 def play(playbook: str, inventory: Path, *extra: str) -> Done:
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    done = subprocess.run(
-        [program, "-i", str(inventory), str(ROOT / "playbooks" / playbook), *extra],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_NOCOLOR": "true",
-            "ANSIBLE_SSH_RETRIES": "0",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    done = ansible_playbook(
+        inventory, ROOT / "playbooks" / playbook, *extra, ANSIBLE_SSH_RETRIES="0"
     )
     return Done(done.returncode, done.stdout + done.stderr)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from .ansible_runs import ansible_playbook
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the role's files belong to root")
 
@@ -22,22 +21,11 @@ def run_role(certs: Path, *lists: list[str], check: bool = False) -> str:
         "container_runtime_certs_dir": f"{certs}/",
         "lists": lists,
     }
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            *("-i", "localhost,", "-c", "local", "-e", json.dumps(given)),
-            *(["--check"] if check else []),
-            str(Path(__file__).with_name("registry_mirrors.yml")),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_NOCOLOR": "true",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
+    done = ansible_playbook(
+        "localhost,",
+        Path(__file__).with_name("registry_mirrors.yml"),
+        *("-c", "local", "-e", json.dumps(given)),
+        *(["--check"] if check else []),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()[-2]

@@ -54,6 +54,7 @@ def test_kubernetes_pods_are_led_to_all_api_servers(
 ) -> None:
     wanted = {inventory.address(a) for a in agents(mesos, kubernetes, "kube-apiserver")}
     until(lambda: _advertised(kubernetes) == wanted, f"{wanted} are advertised", seconds=30)
+    assert _advertised(kubernetes) == wanted
 
 
 def _done(kubernetes: Kubernetes, verb: str, name: str) -> bool:

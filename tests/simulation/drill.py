@@ -204,7 +204,7 @@ class Drill(Stage):
         except Over:
             pass
         finally:
-            seconds = asyncio.get_running_loop().time()
+            seconds = self.clock.monotonic()
             keeper.cancel()
             for old in self.deposed:
                 old.cancel()
@@ -233,17 +233,17 @@ class Drill(Stage):
         if not self.wants_delete:
             await self._until(self._settled, SETTLES_WITHIN, "it does not settle")
             # What is still under way may bring it out of order again.
-            await asyncio.sleep(60)
+            await self.clock.sleep(60)
             await self._until(self._settled, SETTLES_WITHIN, "it does not stay settled")
             if not self._beyond_help():
                 self.watcher.settled(self.scheduler)
         self.delete()
         await self._until(keeper.done, GONE_WITHIN, "the delete does not end")
-        await asyncio.sleep(5)
+        await self.clock.sleep(5)
         await self._collect()
         if self.mesos.engine.state.frameworks:
             # One whose id nobody could store is forgotten by Mesos.
-            await asyncio.sleep(UNOWNED_SECONDS)
+            await self.clock.sleep(UNOWNED_SECONDS)
         self.watcher.deleted()
 
     async def _collect(self) -> None:
@@ -253,7 +253,7 @@ class Drill(Stage):
             if not documents.leftovers(self.watched):
                 return
             await collector.collect()
-            await asyncio.sleep(LOOK_EVERY)
+            await self.clock.sleep(LOOK_EVERY)
 
     def delete(self) -> None:
         """An operator wants the cluster gone, and says so again to each new scheduler."""
@@ -283,7 +283,7 @@ class Drill(Stage):
                 assert isinstance(scheduler, _Watched)
                 scheduler.watcher, scheduler.seat = self.watcher, self.seat
             except StateError:
-                await asyncio.sleep(RESTART)
+                await self.clock.sleep(RESTART)
                 continue
             self.journal.note("process", b"starts")
             self._running = asyncio.create_task(self.scheduler.run())
@@ -302,13 +302,13 @@ class Drill(Stage):
                 self.begins_anew = False
                 continue
             if self._running.cancelled() and self.seat.over.is_set():
-                await asyncio.sleep(RESTART)
+                await self.clock.sleep(RESTART)
                 continue
             if error is None:
                 return
             if not isinstance(error, Crash | StateError):
                 self.watcher.find(f"the scheduler ended: {error!r}")
-            await asyncio.sleep(self.down if isinstance(error, Crash) else RESTART)
+            await self.clock.sleep(self.down if isinstance(error, Crash) else RESTART)
 
     async def _is_deposed(self) -> bool:
         """Wait until the scheduler ends, or loses its place; then it runs on until it notices.
@@ -342,14 +342,14 @@ class Drill(Stage):
 
     async def _until(self, condition: Callable[[], bool], seconds: float, complaint: str) -> None:
         """Wait in virtual time; findings, and waiting in vain, end the run."""
-        deadline = asyncio.get_running_loop().time() + seconds
+        deadline = self.clock.monotonic() + seconds
         while not condition():
             if self.watcher.findings or self.mesos.violations:
                 raise Over
-            if asyncio.get_running_loop().time() >= deadline:
+            if self.clock.monotonic() >= deadline:
                 self.watcher.find(f"{complaint}: {self.scheduler.snapshot()['doing']}")
                 raise Over
-            await asyncio.sleep(LOOKS_EVERY)
+            await self.clock.sleep(LOOKS_EVERY)
 
     def _settled(self) -> bool:
         """Whether the scheduler says that all is complete, and Mesos has what it is to have.

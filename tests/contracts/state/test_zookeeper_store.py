@@ -325,6 +325,8 @@ def test_a_place_that_was_taken_cannot_be_proved(sessions: Sessions, raw: Any) -
 
     # It was proved a moment ago, and that holds for a third of the session's timeout.
     wait_for(refused, "the proof is refused")
+    with pytest.raises(Deposed):
+        session.prove()
 
 
 def test_a_session_that_ends_is_told(sessions: Sessions) -> None:
