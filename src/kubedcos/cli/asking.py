@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import time
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Final, TypeVar
 
 import typer
 
@@ -17,6 +18,7 @@ from kubedcos.errors import InvalidInput, KubedcosError, Problem
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _COMPLETION_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 1.0
+Answer = TypeVar("Answer")
 
 
 def seconds(text: str) -> float:
@@ -32,15 +34,14 @@ def seconds(text: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-def answer_by(client: Client, deadline: float, *path: str) -> Any:
-    """The answer to GET; while no scheduler answers it is asked again until the deadline.
+def answer_by(ask: Callable[[], Answer], deadline: float) -> Answer:
+    """The answer; while no scheduler answers it is asked again until the deadline.
 
     One that restarts is away for seconds, and whoever waits for what it does waits for that, too.
 
     Args:
-        client: asks.
+        ask: asks once.
         deadline: by `time.monotonic`; one that is past means: once.
-        path: parts of the path after ``/v1``.
 
     Raises:
         Unreachable: none has answered.
@@ -48,7 +49,7 @@ def answer_by(client: Client, deadline: float, *path: str) -> Any:
     said = ""
     while True:
         try:
-            return client.get(*path)
+            return ask()
         except Unreachable as error:
             if time.monotonic() >= deadline:
                 raise
@@ -77,7 +78,7 @@ def _complete(incomplete: str, kind: str) -> list[str]:
     try:
         client = Client(current(), seconds=_COMPLETION_SECONDS)
         path = ("clusters", cluster_name(client, ""), kind) if kind else ("clusters",)
-        names = [str(found["name"]) for found in client.get(*path)]
+        names = [str(found["name"]) for found in client.get_all(*path)]
     except (KubedcosError, ValueError, KeyError, TypeError):
         return []
     return [name for name in names if name.startswith(incomplete)]

@@ -36,11 +36,24 @@ class Unreachable(KubedcosError):
     """No framework scheduler answers."""
 
 
+class _WrongRequest(KubedcosError):
+    """The scheduler takes no such request, or not from us."""
+
+    exit_code = ExitCode.USAGE
+
+
 class _StandsBy(Exception):
     """A scheduler that does not lead has answered."""
 
     def __init__(self, leader: str) -> None:
         self.leader = leader
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes a redirection for a refusal: with it the token would go to whoever it names."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +73,31 @@ class Client:
         self._context = context
         self._seconds = seconds
         try:
-            self._tls = ssl.create_default_context(cadata=context.ca_pem)
+            tls = ssl.create_default_context(cadata=context.ca_pem)
         except ssl.SSLError as error:
             raise InvalidInput(
                 [Problem(f"context {context.name}: ca_pem", str(error), "a certificate")]
             ) from error
+        https = urllib.request.HTTPSHandler(context=tls)
+        self._opener = urllib.request.build_opener(https, _NoRedirect())
 
-    def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
-        """The answer to GET; see `ask`."""
-        return json.loads(self.ask("GET", path, query=query))
+    def get(self, *path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The object that GET answers; see `ask`."""
+        found = _document(self.ask("GET", path, query=query))
+        if not isinstance(found, dict):
+            raise _nonsense(found, "an object")
+        return found
+
+    def get_all(self, *path: str) -> list[dict[str, Any]]:
+        """The list of objects that GET answers; see `ask`."""
+        found = _document(self.ask("GET", path))
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise _nonsense(found, "a list of objects")
+        return found
 
     def text(self, *path: str) -> str:
         """The answer to GET as it is; see `ask`."""
-        return self.ask("GET", path).decode()
+        return self.ask("GET", path).decode(errors="replace")
 
     def send(
         self,
@@ -83,7 +108,7 @@ class Client:
         why: str = "",
     ) -> Any:
         """The answer to another method, with a JSON body; see `ask`."""
-        return json.loads(self.ask(method, path, document, query=query, why=why))
+        return _document(self.ask(method, path, document, query=query, why=why))
 
     def ask(
         self,
@@ -158,9 +183,7 @@ class Client:
             },
         )
         try:
-            with urllib.request.urlopen(  # noqa: S310  always https
-                request, timeout=self._seconds, context=self._tls
-            ) as answer:
+            with self._opener.open(request, timeout=self._seconds) as answer:
                 body: bytes = answer.read()
                 return body
         except urllib.error.HTTPError as error:
@@ -188,7 +211,7 @@ def cluster_name(client: Client, given: str) -> str:
     """
     if given:
         return given
-    names = [str(cluster["name"]) for cluster in client.get("clusters")]
+    names = [str(cluster["name"]) for cluster in client.get_all("clusters")]
     if len(names) == 1:
         return names[0]
     seen = f"{len(names)} clusters ({', '.join(names)})" if names else "no cluster"
@@ -215,19 +238,41 @@ def _leader(status: int, body: bytes) -> str | None:
         return None
 
 
+def _document(body: bytes) -> Any:
+    """What an answer says.
+
+    Raises:
+        KubedcosError: it is no JSON.
+    """
+    try:
+        return json.loads(body)
+    except ValueError:
+        raise _nonsense(body.decode(errors="replace"), "JSON") from None
+
+
+def _nonsense(seen: object, wanted: str) -> KubedcosError:
+    """The error that an answer is which no framework scheduler gives."""
+    return KubedcosError(
+        f"who answers is no framework scheduler of this version: found {str(seen)[:200]!r}; "
+        f"wanted {wanted}. Look at `url` of the context, and at the scheduler's version"
+    )
+
+
 def _refusal(status: int, body: bytes) -> KubedcosError:
     """The error that an answer means."""
     try:
         document = json.loads(body)
-        text = str(document.get("error") or document.get("detail") or document)
-    except (ValueError, AttributeError):
-        return KubedcosError(f"the framework scheduler answered {status}: {body[:300]!r}")
-    if "problems" in document and document.get("exit_code") != ExitCode.REFUSED:
-        return InvalidInput([Problem(**problem) for problem in document["problems"]])
+        text, code = str(document["error"]), int(document["exit_code"])
+        if "problems" in document and code != ExitCode.REFUSED:
+            return InvalidInput([Problem(**problem) for problem in document["problems"]])
+    except (ValueError, KeyError, TypeError):
+        said = body[:300].decode(errors="replace").strip()
+        return KubedcosError(f"the framework scheduler answered {status}: {said or 'nothing'}")
     kinds: dict[int, type[KubedcosError]] = {
+        ExitCode.USAGE: _WrongRequest,
         ExitCode.REFUSED: Refused,
         ExitCode.INCOMPLETE: NotYetComplete,
     }
     if status == 401:
         text = f"the framework scheduler does not know this context's token ({text})"
-    return kinds.get(document.get("exit_code", 1), KubedcosError)(text)
+    return kinds.get(code, KubedcosError)(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,7 +100,7 @@ def check(
 def list_(output: OutputOption = Format.TABLE, as_json: JsonOption = False) -> None:
     """List clusters."""
     how = chosen(output, as_json)
-    show(connect().get("clusters"), how, columns=_COLUMNS, wide=_WIDE)
+    show(connect().get_all("clusters"), how, columns=_COLUMNS, wide=_WIDE)
 
 
 @app.command("show")
@@ -135,12 +136,13 @@ def delete(
     query = {} if lost_wait is None else {"lost_wait": str(lost_wait)}
     client.send("DELETE", "clusters", name, query=query, why=why)
     deadline = time.monotonic() + wait
-    while any(found["name"] == name for found in answer_by(client, deadline, "clusters")):
+    clusters = partial(client.get_all, "clusters")
+    while any(found["name"] == name for found in answer_by(clusters, deadline)):
         if time.monotonic() >= deadline:
             raise NotYetComplete(f"cluster {name} is still being deleted")
         time.sleep(_POLL_SECONDS)
     tell(f"cluster {name} is gone")
-    noted = answer_by(client, deadline, "leftovers")
+    noted = answer_by(partial(client.get_all, "leftovers"), deadline)
     left = [found for found in noted if found["cluster"] == name]
     for found in left:
         what = f"{found['what']} of {found['pod']}"
@@ -161,7 +163,7 @@ def leftovers(
     if forget:
         client.send("DELETE", "leftovers", forget)
     show(
-        client.get("leftovers"),
+        client.get_all("leftovers"),
         how,
         columns=(
             ("ID", "id"),
@@ -185,7 +187,7 @@ def actions(
     how = chosen(output, as_json)
     client = connect()
     show(
-        client.get("clusters", cluster_name(client, cluster), "actions"),
+        client.get_all("clusters", cluster_name(client, cluster), "actions"),
         how,
         columns=[("AT", "at"), ("WHO", "who"), ("WHAT", "what"), ("WHY", "why")],
         wide=[("OUTCOME", "outcome")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,7 +128,7 @@ def history(
     how = chosen(output, as_json)
     client = connect()
     show(
-        client.get("clusters", cluster_name(client, cluster), "configurations"),
+        client.get_all("clusters", cluster_name(client, cluster), "configurations"),
         how,
         columns=(
             ("NUMBER", "number"),
@@ -229,7 +230,7 @@ def until_complete(client: Client, name: str, seconds: float) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     said = ""
     while True:
-        cluster: dict[str, Any] = answer_by(client, deadline, "clusters", name)
+        cluster = answer_by(partial(client.get, "clusters", name), deadline)
         open_plans = [plan for plan in cluster["plans"] if plan["status"] != "COMPLETE"]
         if not open_plans and cluster["status"] == "COMPLETE":
             return cluster

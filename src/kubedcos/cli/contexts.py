@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from kubedcos.errors import InvalidInput, Problem
+
+_WORD: Final = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def current() -> Context:
     name = os.environ.get("KUBEDCOS_CONTEXT", "")
     pointer = folder() / "context"
     if not name and pointer.is_file():
-        name = pointer.read_text().strip()
+        name = pointer.read_text(errors="replace").strip()
     if not name and len(known) == 1:
         name = known[0]
     if name not in known:
@@ -88,6 +92,16 @@ def read(path: Path) -> Context:
                 )
             ]
         ) from error
+    problems = []
+    if not isinstance(ca_pem, str) or not ca_pem.strip():
+        # Python's ssl would take none for the machine's own authorities.
+        wanted = "the certificate of the scheduler's authority, PEM"
+        problems.append(Problem(f"{path}: ca_pem", _kind(ca_pem), wanted, id="context-ca"))
+    if not isinstance(token, str) or not _WORD.fullmatch(token):
+        wanted = "one word of printable ASCII"
+        problems.append(Problem(f"{path}: token", _kind(token), wanted, id="context-token"))
+    if problems:
+        raise InvalidInput(problems)
     urls = tuple(part.strip().rstrip("/") for part in str(url).split(",") if part.strip())
     if not urls or not all(_is_api(each) for each in urls):
         raise InvalidInput(
@@ -100,7 +114,14 @@ def read(path: Path) -> Context:
                 )
             ]
         )
-    return Context(path.stem, urls, str(ca_pem), str(token))
+    return Context(path.stem, urls, ca_pem, token)
+
+
+def _kind(value: object) -> str:
+    """What a value is that is not shown: it may be a secret."""
+    if isinstance(value, str):
+        return "other text" if value.strip() else "empty text"
+    return f"a value of the type {type(value).__name__}"
 
 
 def _is_api(url: str) -> bool:

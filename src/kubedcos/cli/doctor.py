@@ -133,7 +133,7 @@ def examine(
         return [Finding("context", False, "context", str(error), "make demo")]
     found = [Finding("context", True, chosen_context.name, ", ".join(chosen_context.urls))]
     try:
-        clusters = connect(chosen_context).get("clusters")
+        clusters = connect(chosen_context).get_all("clusters")
     except KubedcosError as error:
         fix = "systemctl status kubedcos-scheduler on the masters"
         return [*found, Finding("api", False, "framework scheduler", str(error), fix)]

@@ -31,7 +31,7 @@ def list_(
     how = chosen(output, as_json)
     client = connect()
     show(
-        client.get("clusters", cluster_name(client, cluster), "plans"),
+        client.get_all("clusters", cluster_name(client, cluster), "plans"),
         how,
         columns=[
             ("NAME", "name"),

@@ -36,7 +36,7 @@ def list_(
     """List pod instances."""
     how = chosen(output, as_json)
     client = connect()
-    pods = client.get("clusters", cluster_name(client, cluster), "pods")
+    pods = client.get_all("clusters", cluster_name(client, cluster), "pods")
     if how in {Format.JSON, Format.YAML}:
         show(pods, how)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -79,8 +80,9 @@ def _follow(
 
 
 def _rows(client: Client, cluster: str, deadline: float) -> list[dict[str, Any]]:
-    found = answer_by(client, deadline, "clusters", *([cluster] if cluster else []))
-    return [_row(each) for each in ([found] if cluster else found)]
+    if cluster:
+        return [_row(answer_by(partial(client.get, "clusters", cluster), deadline))]
+    return [_row(each) for each in answer_by(partial(client.get_all, "clusters"), deadline)]
 
 
 def _row(cluster: dict[str, Any]) -> dict[str, Any]:

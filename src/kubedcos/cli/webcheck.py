@@ -108,7 +108,7 @@ def _roles() -> dict[str, list[str]]:
     """Pod instances with living tasks, by host."""
     client = connect()
     found: dict[str, list[str]] = {}
-    for pod in client.get("clusters", cluster_name(client, ""), "pods"):
+    for pod in client.get_all("clusters", cluster_name(client, ""), "pods"):
         if any(task["state"] == "TASK_RUNNING" for task in pod["tasks"]):
             found.setdefault(str(pod["hostname"]), []).append(str(pod["name"]))
     return found
