@@ -11,8 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kubedcos.config.problems import problems_of
-from kubedcos.config.yaml_text import parse_mapping
-from kubedcos.errors import InvalidInput, Problem
+from kubedcos.config.yaml_text import read_mapping
+from kubedcos.errors import InvalidInput
 from kubedcos.scheduler.settings import RELEASE_ARRIVES
 from kubedcos.state.session import DEFAULT_TIMEOUT
 
@@ -145,12 +145,6 @@ def load(path: Path) -> DaemonSettings:
         InvalidInput: it cannot be read, or says something that makes no sense.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            [Problem(str(path), str(error), "a readable YAML file", id="settings-unreadable")]
-        ) from error
-    try:
-        return DaemonSettings.model_validate(parse_mapping(text, str(path)))
+        return DaemonSettings.model_validate(read_mapping(path))
     except ValidationError as error:
         raise InvalidInput(problems_of(error, DaemonSettings, str(path))) from None

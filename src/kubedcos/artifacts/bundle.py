@@ -108,11 +108,14 @@ def load_bundle(store: Store, manifest: Manifest, bundle: Path) -> list[Record]:
         with tarfile.open(bundle, "r:") as tar:
             return _load(store, manifest, bundle, tar)
     except (tarfile.TarError, OSError, ValueError, KeyError) as error:
-        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-            raise
-        raise InvalidInput(
-            [Problem(str(bundle), str(error) or type(error).__name__, "a bundle of artefacts")]
-        ) from error
+        seen = str(error)
+        if isinstance(error, OSError):
+            # Only what is wrong with the bundle itself: a full disk is not.
+            if str(error.filename) != str(bundle):
+                raise
+            seen = str(error.strerror)
+        problem = Problem(str(bundle), seen or type(error).__name__, "a bundle of artefacts")
+        raise InvalidInput([problem]) from error
 
 
 def _load(store: Store, manifest: Manifest, bundle: Path, tar: tarfile.TarFile) -> list[Record]:

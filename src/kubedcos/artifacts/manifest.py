@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, StringConstraints, ValidationError
 
 from kubedcos.artifacts.sources import ImageSource, PythonSource, Source, SourceKind, Strict
+from kubedcos.config.problems import problems_of
+from kubedcos.config.yaml_text import parse_mapping, read_mapping
 from kubedcos.errors import InvalidInput, Problem
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -297,25 +298,14 @@ def parse(text: str, path: Path) -> Manifest:
     Raises:
         InvalidInput: with every key that is wrong.
     """
+    return _manifest(parse_mapping(text, str(path)), path)
+
+
+def _manifest(raw: Mapping[str, Any], path: Path) -> Manifest:
     try:
-        raw = yaml.safe_load(text)
         document = _Document.model_validate(raw)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise InvalidInput([Problem(where, "broken YAML", "a manifest", id="bad-yaml")]) from error
     except ValidationError as error:
-        raise InvalidInput(
-            [
-                Problem(
-                    where=f"{path}: {'.'.join(str(part) for part in item['loc'])}",
-                    seen=repr(item["input"])[:80],
-                    wanted=item["msg"],
-                    id="bad-manifest",
-                )
-                for item in error.errors()
-            ]
-        ) from error
+        raise InvalidInput(problems_of(error, _Document, str(path))) from None
     expanded = tuple(a for component in document.components for a in _expand(component))
     problems = _consistency(path, document, expanded)
     if problems:
@@ -329,13 +319,7 @@ def load(path: Path) -> Manifest:
     Raises:
         InvalidInput: the file is missing or wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(
-            [Problem(str(path), error.strerror or "unreadable", "an artefact manifest")]
-        ) from error
-    return parse(text, path)
+    return _manifest(read_mapping(path), path)
 
 
 def find(start: Path | None = None) -> Path:

@@ -207,14 +207,9 @@ def load_options(file: Path) -> ClusterOptions:
         InvalidInput: the file cannot be read, or its options are wrong.
     """
     from kubedcos.config import cluster as options_file  # pydantic costs 0.2 s
+    from kubedcos.config.yaml_text import read_mapping
 
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            [Problem(str(file), str(error), "a readable YAML file", id="options-unreadable")]
-        ) from error
-    return options_file.load(text, str(file))
+    return options_file.validate(read_mapping(file), str(file))
 
 
 def until_complete(client: Client, name: str, seconds: float) -> dict[str, Any]:

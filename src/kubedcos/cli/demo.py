@@ -16,7 +16,7 @@ from kubedcos.cli.ending import Terminated, told_by_signals
 from kubedcos.cli.lab import podman_here
 from kubedcos.cli.output import print_answer, tell
 from kubedcos.cli.stages import Part, Recap, Stage, Stages, clock_text
-from kubedcos.config.yaml_text import parse_mapping
+from kubedcos.config.yaml_text import read_mapping
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.lab import inventory, lifecycle
 from kubedcos.lab.spec import LabSpec
@@ -40,10 +40,6 @@ DEFAULT_INVENTORY = Path("inventories/lab")
 def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOption = None) -> None:
     """Build, start and stage everything; a second run changes nothing."""
     started = time.monotonic()
-    if variables is not None and not variables.is_file():
-        raise InvalidInput(
-            [Problem("--vars", str(variables), "a file of variables", id="demo-vars-missing")]
-        )
     spec = inventory.load(inventory_path)
     # Artefacts may take a quarter of an hour to build; what stands against the hosts is said now.
     there = lifecycle.refuse_conflicts(spec, podman_here())
@@ -175,15 +171,7 @@ def recap_lines(recaps: dict[str, Recap]) -> list[str]:
 
 def _text_of(path: Path | None, key: str) -> str:
     """A variable of a YAML or JSON file of variables; empty when it is not there."""
-    if path is None:
-        return ""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            [Problem(str(path), str(error), "a YAML file of variables", id="demo-vars-broken")]
-        ) from error
-    return str(parse_mapping(text, str(path)).get(key, ""))
+    return "" if path is None else str(read_mapping(path).get(key, ""))
 
 
 def _page(spec: LabSpec, seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
+from kubedcos.lab import inventory as inventories
 
 if TYPE_CHECKING:
     from kubedcos.config.cluster import ClusterOptions
@@ -25,14 +26,15 @@ def of_inventory(inventory: Path, options: ClusterOptions | None = None) -> dict
         options: in place of the inventory's own clusters.
 
     Raises:
-        InvalidInput: not in the checkout.
-        KubedcosError: Ansible cannot read the inventory.
+        InvalidInput: not in the checkout, or the inventory cannot be read or has no hosts.
+        KubedcosError: Ansible fails.
     """
     if not PLAYBOOK.is_file():
         problem = Problem(
             str(PLAYBOOK), "nothing", "to be run in the checkout", id="check-checkout"
         )
         raise InvalidInput([problem])
+    inventories.hosts_of(inventory)
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "findings.json"
@@ -45,7 +47,7 @@ def of_inventory(inventory: Path, options: ClusterOptions | None = None) -> dict
         )
         if ended.returncode or not answer.exists():
             said = (ended.stdout + ended.stderr).strip()
-            raise KubedcosError(f"{inventory}: Ansible cannot read it:\n{said[-4000:]}")
+            raise KubedcosError(f"{inventory}: Ansible cannot place its clusters:\n{said[-4000:]}")
         findings = json.loads(answer.read_text(encoding="utf-8"))
     problems = [
         str(Problem(each["where"], each["seen"], each["wanted"], each["id"], each["fix"]))

@@ -110,6 +110,8 @@ def load_image(
     from kubedcos.lab import registry
 
     chosen_format = chosen(output, as_json)
+    for archive in archives:
+        registry.images(archive)  # one that is none is refused before anything is pushed
     spec = inventory.load(inventory_path)
     bootstrap = spec.host(spec.bootstrap)
     inside = engine.network_of(podman_here(), bootstrap.container)
@@ -139,7 +141,7 @@ def simulate(
         typer.Option(help="Attributes, likewise; {number}, {region} and {zone} are filled in."),
     ] = "",
     ip: Annotated[str, typer.Option(help="Address on which the master listens.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Its port.")] = 5050,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 5050,
     seed: Annotated[
         int | None, typer.Option(help="Seed of everything that chance decides.")
     ] = None,

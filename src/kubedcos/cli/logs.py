@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import typer
 
 from kubedcos.cli.asking import ClusterOption, complete_pods
 from kubedcos.cli.client import Client, cluster_name, connect
-from kubedcos.cli.output import tell
+from kubedcos.cli.output import tell, write
 from kubedcos.errors import InvalidInput, KubedcosError
 
 _PIECE = 64 * 1024
@@ -116,12 +115,11 @@ class _Screen:
         if not text:
             return
         if self._file and file != self._file:
-            sys.stdout.write(f"\n==> {file} <==\n")
+            write(f"\n==> {file} <==\n")
         elif self.headed and not self._file:
-            sys.stdout.write(f"==> {file} <==\n")
+            write(f"==> {file} <==\n")
         self._file = file
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        write(text)
 
 
 def _follow(log: _Log, screen: _Screen, last: dict[str, _Piece]) -> None:

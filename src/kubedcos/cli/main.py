@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -95,6 +96,7 @@ def main() -> None:
     No traceback reaches a user; KUBEDCOS_DEBUG=1 shows it.
     """
     debug = os.environ.get("KUBEDCOS_DEBUG", "") not in {"", "0"}
+    _prepare_stdout()
     try:
         build(sys.argv[1:])(prog_name="kubedcos")
     except KubedcosError as error:
@@ -102,16 +104,28 @@ def main() -> None:
             traceback.print_exc()
         print(f"kubedcos: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain while it closes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.OK)
+    except OSError as error:
+        # What the machine refuses (a full disk, a file of somebody else's) is no defect of ours.
+        if debug:
+            traceback.print_exc()
+        what = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+        print(f"kubedcos: {what}. KUBEDCOS_DEBUG=1 shows where", file=sys.stderr)
+        sys.exit(ExitCode.FAILED)
     except Exception as error:
         if debug:
             traceback.print_exc()
         text = f"{type(error).__name__}: {error}"
         print(f"kubedcos: defect: {text}. KUBEDCOS_DEBUG=1 shows where", file=sys.stderr)
         sys.exit(ExitCode.FAILED)
+
+
+def _prepare_stdout() -> None:
+    """Have every answer written or refused: no locale and no closed stdout is a defect."""
+    if sys.stdout is None:
+        # Each write fails then, as the shell's own programs' do.
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

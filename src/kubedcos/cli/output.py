@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kubedcos.errors import InvalidInput, Problem
+from kubedcos.errors import ExitCode, InvalidInput, KubedcosError, Problem
 
 
 class Format(StrEnum):
@@ -90,8 +91,24 @@ def _cell(value: object) -> str:
 
 def print_answer(text: str) -> None:
     """The answer, alone on stdout."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    write(f"{text}\n")
+
+
+def write(text: str) -> None:
+    """Write a part of the answer at once; ends the program when nobody reads any more.
+
+    Raises:
+        KubedcosError: stdout takes nothing, such as a file on a full disk.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # Python must not complain of the rest while it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(ExitCode.OK)  # whoever read it has seen enough
+        raise KubedcosError(f"cannot write the answer to stdout: {error.strerror}") from error
 
 
 def tell(text: str) -> None:

@@ -71,8 +71,7 @@ def show_(
         while True:
             now = tree(plan, wide=how is Format.WIDE)
             if live:
-                sys.stdout.write(f"\x1b[H\x1b[2J{now}\n")
-                sys.stdout.flush()
+                print_answer(f"\x1b[H\x1b[2J{now}")
             elif now != before:
                 _print(plan, how)
             before = now

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from kubedcos.config.yaml_text import read_mapping
 from kubedcos.errors import InvalidInput, Problem
+from kubedcos.lab import inventory
 
 app = typer.Typer()
 PLAYBOOK = Path("playbooks/preflight.yml")
@@ -34,7 +36,8 @@ def command(inventory_path: Path, variables: Path | None) -> list[str]:
     """The program that runs the checks, with its arguments.
 
     Raises:
-        InvalidInput: this is no checkout.
+        InvalidInput: this is no checkout, the inventory cannot be read or has no hosts (on which
+            Ansible finds nothing wrong), or the variables cannot be read.
     """
     if not PLAYBOOK.is_file():
         raise InvalidInput(
@@ -44,6 +47,9 @@ def command(inventory_path: Path, variables: Path | None) -> list[str]:
                 )
             ]
         )
+    if variables is not None:
+        read_mapping(variables)
+    inventory.hosts_of(inventory_path)
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     extra = [] if variables is None else ["--extra-vars", f"@{variables}"]
     return [program, "--inventory", str(inventory_path), *extra, str(PLAYBOOK)]

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kubedcos.cli.output import print_answer
+from kubedcos.errors import InvalidInput, Problem
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -35,8 +36,12 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command()
 def front(config: Annotated[Path, typer.Option("--config", help="Settings, JSON.")]) -> None:
     """Pass connections on to clusters' API servers, wherever these run, until told to stop."""
+    from kubedcos.config.yaml_text import read_mapping
     from kubedcos.kubernetes.launcher import balance
 
+    settings = read_mapping(config)
+    if missing := [name for name in ("listen", "port") if name not in settings]:
+        raise InvalidInput([Problem(f"{config}: {name}", "nothing", "a value") for name in missing])
     raise typer.Exit(balance.main([str(config)]))
 
 

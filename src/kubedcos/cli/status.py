@@ -12,7 +12,7 @@ import typer
 
 from kubedcos.cli.asking import ClusterOption, answer_by, seconds
 from kubedcos.cli.client import Client, connect
-from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, table, tell
+from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, table, tell, write
 from kubedcos.errors import KubedcosError, NotYetComplete
 
 _POLL_SECONDS = 1.0
@@ -61,7 +61,7 @@ def _follow(
         done = all(row["complete"] for row in rows)
         over = deadline is not None and time.monotonic() >= deadline
         if live:
-            sys.stdout.write("\x1b[H\x1b[2J")
+            write("\x1b[H\x1b[2J")
         if live or (watch and rows != before) or (not watch and (deadline is None or done or over)):
             _show(rows, how)
         elif deadline is not None and rows != before:

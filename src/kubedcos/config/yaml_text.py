@@ -33,6 +33,24 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in the YAML file at `path`; see `parse_mapping`.
+
+    Raises:
+        InvalidInput: the file cannot be read, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        seen = error.strerror or type(error).__name__
+        problem = Problem(str(path), seen, "a YAML file", id="file-unreadable")
+        raise InvalidInput([problem]) from error
+    except UnicodeDecodeError as error:
+        problem = Problem(str(path), str(error), "UTF-8 text", id="broken-yaml")
+        raise InvalidInput([problem]) from error
+    return parse_mapping(text, str(path))
+
+
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
     """Parse `text` as one YAML document that is a mapping.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kubedcos.errors import InvalidInput, NotYetComplete, Problem
-from kubedcos.lab.program import Runner, run
+from kubedcos.lab.program import ProgramFailed, Runner, run
 
 LAB_LABEL = "kubedcos.lab"
 HOST_LABEL = "kubedcos.host"
@@ -123,10 +123,15 @@ def network_of(podman: Podman, container: str) -> tuple[str, ...]:
     """The beginning of a command line that runs in the network of a container.
 
     Raises:
-        NotYetComplete: the container does not run.
-        ProgramFailed: there is no such container.
+        NotYetComplete: the container does not run, or there is none.
+        ProgramFailed: podman fails.
     """
-    pid = podman("container", "inspect", "--format={{.State.Pid}}", container).stdout.strip()
+    try:
+        pid = podman("container", "inspect", "--format={{.State.Pid}}", container).stdout.strip()
+    except ProgramFailed as error:
+        if "no such container" not in error.reason:
+            raise
+        pid = ""
     if not pid.isdigit() or pid == "0":
         raise NotYetComplete(f"{container} does not run; `kubedcos lab up` starts it")
     return ("nsenter", f"--net=/proc/{pid}/ns/net")

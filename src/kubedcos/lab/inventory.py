@@ -63,6 +63,20 @@ def read(path: Path, *, runner: Runner = run) -> dict[str, Any]:
     return document
 
 
+def hosts_of(path: Path, *, runner: Runner = run) -> list[str]:
+    """Names of the hosts that the inventory at `path` has, each once.
+
+    Raises:
+        InvalidInput: it cannot be read, or has none.
+    """
+    groups = read(path, runner=runner).values()
+    names = {str(name) for group in groups for name in group.get("hosts", ())}
+    if not names:
+        problem = Problem(f"inventory {path}", "no hosts", "at least one", id="inventory-no-hosts")
+        raise InvalidInput([problem])
+    return sorted(names)
+
+
 def unwrap(value: Any) -> Any:
     """Take the marks off values that ansible-core 2.19 and later wraps as unsafe."""
     if isinstance(value, dict):

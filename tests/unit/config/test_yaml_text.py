@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kubedcos.config.yaml_text import folder_problems, syntax_problem
+from kubedcos.config.yaml_text import folder_problems, read_mapping, syntax_problem
+from kubedcos.errors import InvalidInput
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,23 @@ def test_a_whole_inventory_is_looked_through(tmp_path: Path) -> None:
     for given in (tmp_path, tmp_path / "hosts.yml"):
         places = [problem.where.split(":")[0] for problem in folder_problems(given)]
         assert [Path(place).name for place in places] == wanted
+
+
+@pytest.mark.parametrize(
+    ("seen", "make"),
+    [
+        (": found No such file or directory; wanted a YAML file", lambda _: None),
+        (": found Is a directory; wanted a YAML file", Path.mkdir),
+        (": found 'utf-8' codec can't decode byte 0xff", lambda path: path.write_bytes(b"\xff")),
+        (":2:1: found ", lambda path: path.write_text("a: [1\n")),
+        (": found list; wanted a mapping", lambda path: path.write_text("[1]\n")),
+    ],
+)
+def test_a_file_that_holds_no_mapping_is_named(
+    tmp_path: Path, seen: str, make: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "given.yml"
+    make(path)
+    with pytest.raises(InvalidInput) as caught:
+        read_mapping(path)
+    assert str(caught.value).startswith(f"{path}{seen}")

@@ -29,6 +29,9 @@ async def serve(
     A master that must not lead any longer ends the process at once with status 1, as Mesos does:
     whoever is connected sees the connection break, and nothing more is answered.
 
+    Raises:
+        KubedcosError: nobody can listen at its address.
+
     Args:
         options: from the flags.
         engine: the one to serve; one of its own by default.
@@ -63,7 +66,12 @@ async def serve(
         engine.spawn(election.start())
     if beside is not None:
         engine.spawn(beside())
-    await server.serve()
+    try:
+        await server.serve()
+    except SystemExit:
+        # uvicorn's way to say that it cannot; the reason is logged.
+        where = f"{options.bind}:{options.port}"
+        raise KubedcosError(f"cannot listen on {where}; see the line before") from None
     await engine.close()
     if election is not None:
         await election.stop()
