@@ -6,14 +6,14 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
 from kubedcos.cli.client import Client, Unreachable, cluster_name
 from kubedcos.cli.contexts import current
 from kubedcos.cli.output import tell
-from kubedcos.errors import InvalidInput, KubedcosError, Problem
+from kubedcos.errors import KubedcosError
 
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _COMPLETION_SECONDS: Final = 2.0
@@ -22,16 +22,22 @@ Answer = TypeVar("Answer")
 
 
 def seconds(text: str) -> float:
-    """A duration such as ``90``, ``90s``, ``10m``, ``1h30m`` in seconds.
+    """The value of an option that is a duration (``90``, ``90s``, ``10m``, ``1h30m``) in seconds.
 
     Raises:
-        InvalidInput: it is none.
+        typer.BadParameter: it is none.
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        wanted = "a duration such as 90s, 10m or 1h30m"
-        raise InvalidInput([Problem("duration", repr(text), wanted, id="duration")])
+        raise typer.BadParameter(f"{text!r} is no duration such as 90s, 10m or 1h30m")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def duration_option(name: str, meaning: str) -> Any:
+    """An option whose value is a duration; a number alone is seconds."""
+    return typer.Option(
+        name, parser=lambda given: seconds(str(given)), metavar="DURATION", help=meaning
+    )
 
 
 def answer_by(ask: Callable[[], Answer], deadline: float) -> Answer:

@@ -9,7 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from kubedcos.cli.asking import ClusterOption, WhyOption, answer_by
+from kubedcos.cli.asking import (
+    ClusterOption,
+    WhyOption,
+    YesOption,
+    answer_by,
+    confirm,
+    duration_option,
+)
 from kubedcos.cli.client import cluster_name, connect
 from kubedcos.cli.cluster_changes import WaitOption, load_options, read_options, until_complete
 from kubedcos.cli.cluster_changes import app as changes
@@ -120,19 +127,18 @@ def delete(
     name: Annotated[str, typer.Argument(help="Cluster.")],
     wait: WaitOption = 300.0,
     why: WhyOption = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
     lost_wait: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="Wait so many seconds for lost agents; what is there is collected later."
+        duration_option(
+            "--lost-wait", "Wait so long for lost agents; what is there is collected later."
         ),
     ] = None,
 ) -> None:
     """End all tasks of a cluster, destroy its volumes, remove its framework from Mesos."""
     client = connect()
     client.get("clusters", name)
-    if not yes:
-        typer.confirm(f"Delete cluster {name} and everything that it holds?", abort=True, err=True)
+    confirm(f"Delete cluster {name} and everything that it holds?", yes)
     query = {} if lost_wait is None else {"lost_wait": str(lost_wait)}
     client.send("DELETE", "clusters", name, query=query, why=why)
     deadline = time.monotonic() + wait

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kubedcos.cli.asking import ClusterOption, WhyOption, YesOption, answer_by, confirm
+from kubedcos.cli.asking import (
+    ClusterOption,
+    WhyOption,
+    YesOption,
+    answer_by,
+    confirm,
+    duration_option,
+)
 from kubedcos.cli.client import Client, cluster_name, connect
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, table, tell
 from kubedcos.errors import InvalidInput, NotYetComplete, Problem, Refused
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 WaitOption = Annotated[
-    float, typer.Option("--wait", min=0, help="Wait for so many seconds until it is complete.")
+    float, duration_option("--wait", "Wait so long until it is complete, such as 10m.")
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only show it; exit code 3 when there is something to do.")

@@ -17,8 +17,6 @@ from kubedcos.cli.archive import default_path, local, members, write
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
 
-app = typer.Typer()
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -31,8 +29,7 @@ class Finding:
     fix: str = ""
 
 
-@app.callback(invoke_without_command=True)
-def doctor(
+def command(
     archive: Annotated[
         bool, typer.Option("--archive", "-a", help="Write one archive for a supporter.")
     ] = False,
@@ -84,7 +81,7 @@ def preflight(inventory: Path) -> tuple[Finding, str]:
     from kubedcos.cli import preflight as play  # only those who ask pay for it
     from kubedcos.cli.stages import findings_of
 
-    argv = play.command(inventory, None)
+    argv = play.program(inventory, None)
     try:
         done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:

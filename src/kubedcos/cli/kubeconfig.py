@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
+from kubedcos.cli.asking import ClusterOption
 from kubedcos.cli.client import cluster_name, connect
 from kubedcos.cli.output import print_answer
 
-app = typer.Typer()
 
-
-@app.callback(invoke_without_command=True)
-def print_kubeconfig(
-    cluster: Annotated[
-        str, typer.Option("--cluster", "-c", help="Cluster; default: the only one.")
-    ] = "",
+def command(
+    cluster: ClusterOption = "",
 ) -> None:
     """Print a kubeconfig with an operator's own certificate. It is a secret."""
     client = connect()

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from kubedcos.cli.asking import ClusterOption
 from kubedcos.cli.client import cluster_name, connect
 from kubedcos.cli.contexts import current, logins
 from kubedcos.errors import InvalidInput, Problem
@@ -24,9 +25,7 @@ def kubectl(
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Arguments of kubectl, after --.")
     ] = None,
-    cluster: Annotated[
-        str, typer.Option("--cluster", "-c", help="Cluster; default: the only one.")
-    ] = "",
+    cluster: ClusterOption = "",
 ) -> None:
     """Run kubectl against a cluster; its exit code becomes ours."""
     program, environment = prepare(cluster)

@@ -13,12 +13,10 @@ from kubedcos.config.yaml_text import read_mapping
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.lab import inventory
 
-app = typer.Typer()
 PLAYBOOK = Path("playbooks/preflight.yml")
 
 
-@app.callback(invoke_without_command=True)
-def preflight(
+def command(
     inventory_path: Annotated[
         Path, typer.Option("--inventory", "-i", help="Inventory to check.")
     ] = Path("inventories/lab"),
@@ -27,12 +25,12 @@ def preflight(
     ] = None,
 ) -> None:
     """Run the playbook preflight; its findings name host, seen, wanted and fix."""
-    argv = command(inventory_path, variables)
+    argv = program(inventory_path, variables)
     sys.stdout.flush()
     os.execv(argv[0], argv)  # its output and its code are the answer
 
 
-def command(inventory_path: Path, variables: Path | None) -> list[str]:
+def program(inventory_path: Path, variables: Path | None) -> list[str]:
     """The program that runs the checks, with its arguments.
 
     Raises:
@@ -50,6 +48,6 @@ def command(inventory_path: Path, variables: Path | None) -> list[str]:
     if variables is not None:
         read_mapping(variables)
     inventory.hosts_of(inventory_path)
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    play = str(Path(sys.executable).with_name("ansible-playbook"))
     extra = [] if variables is None else ["--extra-vars", f"@{variables}"]
-    return [program, "--inventory", str(inventory_path), *extra, str(PLAYBOOK)]
+    return [play, "--inventory", str(inventory_path), *extra, str(PLAYBOOK)]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kubedcos.cli.asking import ClusterOption, answer_by, seconds
+from kubedcos.cli.asking import ClusterOption, answer_by, duration_option
 from kubedcos.cli.client import Client, connect
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, table, tell, write
 from kubedcos.errors import KubedcosError, NotYetComplete
@@ -32,14 +32,15 @@ def command(
     cluster: ClusterOption = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again.")] = False,
     wait: Annotated[
-        str, typer.Option("--wait", help="Wait so long until every plan is complete, such as 10m.")
-    ] = "",
+        float | None,
+        duration_option("--wait", "Wait so long until every plan is complete, such as 10m."),
+    ] = None,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """Show how clusters stand. With --wait the exit code is 4 when they are not done in time."""
     how = chosen(output, as_json)
-    deadline = time.monotonic() + seconds(wait) if wait else None
+    deadline = None if wait is None else time.monotonic() + wait
     client = connect()
     try:
         _follow(client, cluster, how, watch=watch, deadline=deadline)

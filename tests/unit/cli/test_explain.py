@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import typer
 
 from kubedcos.cli.asking import seconds
 from kubedcos.cli.explain import _paths, _schema, explanation, page
@@ -49,7 +50,7 @@ def test_durations(text: str, expected: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "m", "10x", "-5", "1 h", "ten"])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(typer.BadParameter, match="is no duration such as 90s"):
         seconds(text)
 
 

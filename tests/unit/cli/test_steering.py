@@ -198,14 +198,17 @@ def test_verbs_of_plans(
 
 
 def test_what_is_far_reaching_asks_first(played: Played) -> None:
+    played.answers["GET", "/v1/clusters/k1"] = 200, CLUSTER
     for words in (
         ("plan", "restart", "deploy"),
         ("plan", "stop", "deploy"),
         ("plan", "complete", "deploy", "etcd"),
         ("pod", "replace", "etcd-0"),
+        ("cluster", "delete", "k1"),
     ):
         done = played.cli(*words, stdin="n\n")
         assert (done.returncode, done.stdout) == (1, ""), words
+        assert "left as it was; --yes answers beforehand" in done.stderr
     assert not any(method == "POST" for method, *_ in played.asked)
 
 
@@ -249,7 +252,9 @@ def test_status_is_a_table_or_data_and_waits(played: Played) -> None:
     broken = {**CLUSTER, "stage": "broken", "error": "removed by Mesos"}
     played.answers["GET", "/v1/clusters"] = 200, [broken]
     assert played.cli("status", "--wait", "60s").returncode == 1
-    assert played.cli("status", "--wait", "soon").returncode == 2
+    wrong = played.cli("status", "--wait", "soon")
+    assert wrong.returncode == 2
+    assert "'--wait': 'soon' is no duration such as 90s, 10m or 1h30m" in wrong.stderr
 
 
 LOGS = "/v1/clusters/k1/pods/etcd-0/logs"
@@ -351,7 +356,7 @@ def test_who_waits_bears_that_the_only_scheduler_restarts(played: Played, tmp_pa
     played.answers["POST", "/v1/clusters"] = 201, {"changed": True, "cluster": CLUSTER}
     played.answers["GET", "/v1/clusters/k1"] = 200, complete
     played.lost["GET", "/v1/clusters/k1"] = 2
-    made = played.cli("cluster", "create", str(options), "--wait", "60")
+    made = played.cli("cluster", "create", str(options), "--wait", "1m")
     assert (made.returncode, made.stdout) == (0, "cluster k1 created\n"), made.stderr
     # The same sentence is said once.
     assert made.stderr.count("no framework scheduler of context") == 1
