@@ -125,7 +125,7 @@ def _network(
     if isinstance(host_networks, Mapping):
         other |= {f"hosts-{region}": cidr for region, cidr in host_networks.items()}
     name = options.get("name", DEFAULT_NAME)
-    if isinstance(service_networks, Mapping) and name in service_networks:
+    if isinstance(service_networks, Mapping) and isinstance(name, str) and name in service_networks:
         network["service_cidr"] = service_networks[name]
     return network
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,7 @@ from kubedcos.topology.variables import unknown_variables
 
 Validate = Callable[[dict[str, Any], str], Any]
 _GB_IN_MB = 1024
+_AMOUNTS = {"cpus": "mesos_agent_cpus", "mem": "mesos_agent_mem_mb", "disk": "storage_root_mb"}
 _PLACE = {"address": "ansible_host", "index": "host_index", "region": "region", "zone": "zone"}
 
 
@@ -51,9 +53,7 @@ def agents_of(
         names: the agents.
     """
     keys = {
-        "cpus": "mesos_agent_cpus",
-        "mem": "mesos_agent_mem_mb",
-        "disk": "storage_root_mb",
+        **_AMOUNTS,
         "ports": "mesos_agent_ports",
         "attributes": "mesos_agent_attributes",
         "disks": "storage_disks",
@@ -107,8 +107,10 @@ def inventory_problems(
     problems += misspelt_groups(data.get("groups") or {})
     problems += unknown_variables(data.get("variables") or {}, data.get("role_variables") or [])
     found, clusters = _read_clusters(data, validate_cluster)
-    agents = [_agent(item) for item in data.get("agents") or []]
-    return problems + found + judge(agents, clusters, _local_region(data))
+    items = data.get("agents") or []
+    amounts = _amount_problems(items)
+    agents = [_agent(item) for item in items]
+    return problems + found + (amounts or judge(agents, clusters, _local_region(data)))
 
 
 def fitting_problems(
@@ -122,8 +124,11 @@ def fitting_problems(
         judge: likewise.
     """
     found, clusters = _read_clusters(data, validate_cluster)
-    return found or judge(
-        [_agent(item) for item in data.get("agents") or []], clusters, _local_region(data)
+    items = data.get("agents") or []
+    return (
+        found
+        or _amount_problems(items)
+        or judge([_agent(item) for item in items], clusters, _local_region(data))
     )
 
 
@@ -146,7 +151,9 @@ def _read_clusters(
     if not isinstance(clusters, Sequence) or isinstance(clusters, str):
         return problems, []
     overlays = data.get("overlays")
-    known = [each for each in overlays or [] if isinstance(each, Mapping)]
+    # What is no list is named by `find_problems`.
+    listed = overlays if isinstance(overlays, Sequence) else ()
+    known = [each for each in listed if isinstance(each, Mapping)]
     good: list[Any] = []
     for options in clusters:
         if not isinstance(options, Mapping):
@@ -162,6 +169,21 @@ def _read_clusters(
             continue
         good.append(read)
     return problems, good
+
+
+def _amount_problems(agents: Iterable[Mapping[str, Any]]) -> list[Problem]:
+    """Amounts that nothing can have; what is no number the check of roles' inputs names."""
+    return [
+        Problem(
+            f"host {agent['name']}: {variable}",
+            repr(amount),
+            "a number above 0, or 0 to have it counted",
+            "agent-amount",
+        )
+        for agent in agents
+        for key, variable in _AMOUNTS.items()
+        if isinstance(amount := agent.get(key), int | float) and not 0 < amount < math.inf
+    ]
 
 
 def _agent(item: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Agent:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import pytest
+
 from kubedcos.config import cluster
 from kubedcos.errors import Problem
 from kubedcos.kubernetes.capacity import judge
-from kubedcos.topology import preflight
+from kubedcos.topology import clusters, preflight
 
 HOSTVARS: dict[str, dict[str, Any]] = {
     "m1": {"ansible_host": "10.0.0.1", "host_index": 1, "region": "dc-a", "zone": "a-1"},
@@ -189,3 +191,25 @@ def test_findings_survive_ansible() -> None:
     (plain,) = preflight.as_dicts([problem])
     assert plain["host"] == "host a"
     assert preflight.from_dicts([plain]) == [problem]
+
+
+@pytest.mark.parametrize("amount", [-1, float("nan"), float("inf")])
+def test_an_amount_that_nothing_has_is_named_with_its_variable(amount: float) -> None:
+    agent = {"name": "a1", "region": "dc-a", "zone": "a-1", "mem": amount}
+    for look in (preflight.inventory_problems, preflight.fitting_problems):
+        (found,) = look(data(agents=[agent]), cluster.validate, judge)
+        assert str(found).startswith(f"host a1: mesos_agent_mem_mb: found {amount}; wanted ")
+
+
+@pytest.mark.parametrize("overlays", [5, True, "kubernetes", {"name": "kubernetes"}])
+def test_overlays_that_are_no_list_are_a_finding(overlays: object) -> None:
+    found = preflight.inventory_problems(
+        data(overlays=overlays, clusters=[{"name": "kubernetes"}]), cluster.validate, judge
+    )
+    assert any(problem.where == "overlays" for problem in found), found
+
+
+def test_a_cluster_whose_name_is_no_text_is_a_finding() -> None:
+    given = clusters.complete([{"name": []}], service_networks={"kubernetes": "10.96.0.0/16"})
+    found = preflight.inventory_problems(data(clusters=given), cluster.validate, judge)
+    assert any(problem.where.endswith(": name") for problem in found), found
