@@ -27,7 +27,7 @@ from kubedcos import __version__
 from kubedcos.api.access import Access
 from kubedcos.api.hosted import Hosted
 from kubedcos.api.hosting import Clusters
-from kubedcos.api.refusals import RESPONSES
+from kubedcos.api.refusals import RESPONSES, Refusal
 from kubedcos.scheduler.life import Life
 from kubedcos.scheduler.tally import Spread, Tally
 
@@ -77,8 +77,10 @@ class Measured:
 
 def router(clusters: Clusters, access: Access, requests: Requests) -> APIRouter:
     """The routes."""
+    # The model is named once in the document; what the other routes say of refusals refers to it.
+    refused: dict[int | str, dict[str, Any]] = {401: RESPONSES[401] | {"model": Refusal}}
     routes = APIRouter(
-        dependencies=[Depends(access.scraper())], responses={401: RESPONSES[401]}, tags=["metrics"]
+        dependencies=[Depends(access.scraper())], responses=refused, tags=["metrics"]
     )
 
     text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}

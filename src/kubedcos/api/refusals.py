@@ -43,15 +43,21 @@ class Refusal(BaseModel):
     problems: list[ProblemView] = []
 
 
+def _described(sentence: str) -> dict[str, Any]:
+    """A refusal in the document, by reference: FastAPI compiles a model anew for each mention."""
+    schema = {"$ref": f"#/components/schemas/{Refusal.__name__}"}
+    return {"description": sentence, "content": {"application/json": {"schema": schema}}}
+
+
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"model": Refusal, "description": "The body is no text."},
-    401: {"model": Refusal, "description": "No token of an operator was shown."},
-    404: {"model": Refusal, "description": "There is no such cluster, plan, pod or page."},
-    409: {"model": Refusal, "description": "A safety rule forbids it."},
-    413: {"model": Refusal, "description": "The body is too large."},
-    422: {"model": Refusal, "description": "The request makes no sense."},
-    500: {"model": Refusal, "description": "It failed; the text says why."},
-    503: {"model": Refusal, "description": "Not now; try again."},
+    400: _described("The body is no text."),
+    401: _described("No token of an operator was shown."),
+    404: _described("There is no such cluster, plan, pod or page."),
+    409: _described("A safety rule forbids it."),
+    413: _described("The body is too large."),
+    422: _described("The request makes no sense."),
+    500: _described("It failed; the text says why."),
+    503: _described("Not now; try again."),
 }
 
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests import artifact_server
+from tests.unit.waiting import wait_until
 
 START_SECONDS = 60.0
 
@@ -27,6 +27,7 @@ def artifacts_url() -> Iterator[str]:
 @dataclass
 class Service:
     config: Path
+    port: int
     folder: Path
 
     def environment(self) -> dict[str, str]:
@@ -37,17 +38,28 @@ class Service:
         program = subprocess.Popen(
             [*argv, "--config", str(self.config)], stderr=subprocess.PIPE, text=True
         )
-        deadline = time.monotonic() + START_SECONDS
-        while program.poll() is None and time.monotonic() < deadline:
+        try:
+            # Its port first: a command line costs as much as the whole start.
+            wait_until(lambda: program.poll() is not None or self._listens(), START_SECONDS)
             context = self.cli("scheduler", "context", "--config", str(self.config))
-            if context.returncode == 0:
-                contexts = self.folder / "cli/contexts"
-                contexts.mkdir(parents=True, exist_ok=True)
-                (contexts / "test.json").write_text(context.stdout)
-                if self.cli("cluster", "list").returncode == 0:
-                    return program
-        program.kill()
-        raise AssertionError(program.communicate()[1])
+            assert context.returncode == 0, context.stderr
+            contexts = self.folder / "cli/contexts"
+            contexts.mkdir(parents=True, exist_ok=True)
+            (contexts / "test.json").write_text(context.stdout)
+            wait_until(
+                lambda: program.poll() is not None or self.cli("cluster", "list").returncode == 0,
+                START_SECONDS,
+            )
+            assert program.poll() is None, "it has ended"
+        except BaseException as error:
+            program.kill()
+            error.add_note(program.communicate()[1])
+            raise
+        return program
+
+    def _listens(self) -> bool:
+        with socket.socket() as link:
+            return link.connect_ex(("127.0.0.1", self.port)) == 0
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -73,7 +85,7 @@ def service(tmp_path: Path) -> Service:
         "mesos": {"masters": f"127.0.0.1:{nobody}"},
     }
     config.write_text(yaml.safe_dump(settings))
-    return Service(config, tmp_path)
+    return Service(config, port, tmp_path)
 
 
 def test_the_life_of_a_service(service: Service, artifacts_url: str, tmp_path: Path) -> None:
