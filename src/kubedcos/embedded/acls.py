@@ -154,6 +154,7 @@ _FILE: Final = _message(
     "ACLs",
     [
         ("permissive", bool, True),
+        # mypy knows no type that is made at run time
         *((name, tuple[entry, ...], ()) for name, entry in _ENTRIES.items()),  # type: ignore[valid-type]
     ],
 )

@@ -211,8 +211,7 @@ class ZooKeeperStore:
         batch = buckets.batch(changes, number)
         data = buckets.pack_batch(batch)
         names = [
-            self._zk.again(lambda _, at=at: self._add_part(data[at : at + MOST_VALUE]))  # type: ignore[misc]
-            for at in range(0, len(data), MOST_VALUE)
+            self._add_part(data[at : at + MOST_VALUE]) for at in range(0, len(data), MOST_VALUE)
         ]
         index = msgspec.msgpack.encode(names)
 
@@ -227,10 +226,15 @@ class ZooKeeperStore:
         self._clear_batch()
 
     def _add_part(self, piece: bytes) -> str:
-        request = self._zk.transaction()
-        request.create(f"{self._path}/batch/part_", piece, sequence=True)
-        created: str = self._zk.commit(request)[1]
-        return created.rpartition("/")[2]
+        """The name of a new node that holds a piece of a batch; one too many is cleared later."""
+
+        def add(_tried: bool) -> str:
+            request = self._zk.transaction()
+            request.create(f"{self._path}/batch/part_", piece, sequence=True)
+            created: str = self._zk.commit(request)[1]
+            return created.rpartition("/")[2]
+
+        return self._zk.again(add)
 
     def _finish_batch(self) -> None:
         """What an earlier leader had decided and not finished takes place now."""

@@ -134,8 +134,10 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     merged = dict(below)
     for key, value in above.items():
         lower = merged.get(key)
-        both = isinstance(lower, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merged(lower, value) if both else value  # type: ignore[arg-type]
+        if isinstance(lower, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(lower, value)
+        else:
+            merged[key] = value
     return merged
 
 

@@ -77,7 +77,9 @@ def test_the_state_shows_nothing_of_a_sealed_secret() -> None:
     vault = Vault(SealedSecretStore(documents, "k8s", SEAL), "k8s", FakeClock())
     vault.authority(Ca.CLUSTER)
     vault.encryption_key()
-    for value in documents.read("k8s", SECRET).values():
+    sealed = documents.read("k8s", SECRET)
+    assert len(sealed) == 2
+    for value in sealed.values():
         assert b"PRIVATE KEY" not in value
         assert vault.encryption_key().encode() not in value
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import itertools
 import logging
 import random
 import uuid
@@ -331,10 +330,8 @@ class Engine:
             if oldest is None or due > now:
                 await self.clock.sleep(due - now)
                 continue
-            late = itertools.takewhile(
-                lambda offer, now=now: offer.created + patience <= now,  # type: ignore[misc]
-                list(self.state.offers.values()),
-            )
+            offers = self.state.offers.values()
+            late = [offer for offer in offers if offer.created + patience <= now]
             self.perform(rescind(self.state, late))
 
     def _pass_time(self, now: float) -> None:

@@ -26,6 +26,7 @@ import httpx2
 import uvicorn
 
 from kubedcos import __version__
+from kubedcos.embedded import serving
 from kubedcos.embedded.mesos_dns import api, corefile, zone
 from kubedcos.embedded.mesos_dns.config import Config
 from kubedcos.embedded.mesos_dns.leader import MasterDetector
@@ -198,7 +199,7 @@ class Server:
 
     async def _serve_http(self) -> None:
         application = api.application(self._config, __version__, lambda: self._snapshot)
-        server = uvicorn.Server(
+        server = serving.Server(
             uvicorn.Config(
                 application,
                 host=self._config.http_listener,
@@ -208,7 +209,6 @@ class Server:
                 server_header=False,
             )
         )
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         try:
             await server.serve()
         except SystemExit:

@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from kubedcos.clock import SystemClock
@@ -171,7 +172,7 @@ async def _cut(cluster: SimulatedCluster, cut: Cut) -> None:
         if reachable:
             agent = cluster.chance.choice(reachable)
             cluster.cut(agent)
-            cluster.later(cut.lasts, lambda agent=agent: cluster.heal(agent))  # type: ignore[misc]
+            cluster.later(cut.lasts, partial(cluster.heal, agent))
 
 
 async def _report(cluster: SimulatedCluster, tell: Tell) -> None:
