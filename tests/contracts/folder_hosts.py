@@ -136,8 +136,20 @@ def run_role(
 
 
 @contextmanager
-def answering(answer: Callable[[bytes], bytes], tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A port of the loopback address that gives each connection an answer to what it says first."""
+def answering(
+    answer: Callable[[bytes], bytes],
+    tls: ssl.SSLContext | None = None,
+    address: str = "127.0.0.1",
+    port: int = 0,
+) -> Iterator[int]:
+    """A port of a loopback address that gives each connection an answer to what it says first.
+
+    Args:
+        answer: from what was said.
+        tls: answer by TLS.
+        address: the address.
+        port: a free one with 0.
+    """
 
     class Conversation(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -146,8 +158,8 @@ def answering(answer: Callable[[bytes], bytes], tls: ssl.SSLContext | None = Non
             ) as connection:
                 connection.sendall(answer(connection.recv(4096)))
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Conversation) as server:
+    with socketserver.ThreadingTCPServer((address, port), Conversation) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
