@@ -15,6 +15,7 @@ from ansible.module_utils.kubedcos_mounts import (
     not_in_effect,
     options_of,
     remount_options,
+    with_defaults,
     words_of,
 )
 
@@ -253,7 +254,8 @@ class Disks:
         code, _, err = self.module.run_command(words)
         if code == 0:
             self.actions.append(done)
-        waiting = not_in_effect(asked, wanted, before, mounted_at(MOUNTS.read_text(), root))
+        after = with_defaults(mounted_at(MOUNTS.read_text(), root))
+        waiting = not_in_effect(asked, wanted, before, after, taken=code == 0)
         lines = err.strip().splitlines() or ["accepted, and not followed"]
         return waiting, (
             f"disk {disk['name']}: not in effect at {root}: {waiting}. It is at the next mount, at "

@@ -122,6 +122,13 @@ def test_changed_options_are_in_effect_at_once_and_stay(host: Host) -> None:
     assert host.prepare("nodev,commit=30,nodiscard")["changed"] is False
 
 
+def test_what_a_file_system_does_by_default_is_in_effect_when_somebody_asks_for_it(
+    host: Host,
+) -> None:
+    host.prepare("noatime")
+    assert warnings(host.prepare("noatime,barrier,data=ordered,nodiscard,nofail")) == []
+
+
 def test_check_mode_says_that_it_would_be_mounted_again_and_does_not(host: Host) -> None:
     host.prepare("noatime")
     done = host.prepare("nodev", check=True)
