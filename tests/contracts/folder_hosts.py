@@ -1,7 +1,8 @@
 """Hosts that are folders of this machine, for roles to run on.
 
-Ansible's modules run in a mount namespace each, in which the folder's `etc` and `run` lie over the
-machine's own; systemd is a double, and what a service would answer is up to the test.
+Ansible's modules run in a mount namespace each, in which the folder's `etc` and `run`, and
+`usr/local/lib` where it has that, lie over the machine's own; systemd is a double, and what a
+service would answer is up to the test.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from tests.systemd_double import Systemd
 from .ansible_runs import ROOT, ansible_playbook
 
 PYTHON = """exec unshare --mount --propagation private sh -c '
-mount --bind "$0/etc" /etc && mount --bind "$0/run" /run && PATH="$0/systemd/bin:$PATH" exec "$@"
+mount --bind "$0/etc" /etc && mount --bind "$0/run" /run &&
+{{ test ! -d "$0/usr/local/lib" || mount --bind "$0/usr/local/lib" /usr/local/lib; }} &&
+PATH="$0/systemd/bin:$PATH" exec "$@"
 ' {folder} {python} "$@\""""
 
 
@@ -90,14 +93,17 @@ def run_role(
     hosts: Mapping[FolderHost, Mapping[str, Any]],
     variables: Mapping[str, Any],
     tasks: str = "main",
+    *,
+    together: bool = True,
 ) -> Run:
     """Run a role on all of the hosts.
 
     Args:
-        role: its name.
+        role: its name, which may be a template where it is not the same everywhere.
         hosts: variables of each host.
         variables: of all of them.
         tasks: which of its files of tasks.
+        together: whether what fails on one host ends the run on the others.
     """
     folder = next(iter(hosts)).folder.parent
     inventory = {host.name: {**host.variables, **given} for host, given in hosts.items()}
@@ -105,10 +111,16 @@ def run_role(
     play = {
         "hosts": "all",
         "gather_facts": False,
-        "any_errors_fatal": True,
+        "any_errors_fatal": together,
         "vars": variables,
         "tasks": [
-            {"name": role, "ansible.builtin.import_role": {"name": role, "tasks_from": tasks}}
+            {
+                "name": "The role",
+                f"ansible.builtin.{'include' if '{{' in role else 'import'}_role": {
+                    "name": role,
+                    "tasks_from": tasks,
+                },
+            }
         ],
     }
     (folder / "play.json").write_text(json.dumps([play]))
