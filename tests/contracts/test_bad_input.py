@@ -15,6 +15,8 @@ import pytest
 
 from .ansible_runs import ROOT, ansible_playbook
 
+pytestmark = pytest.mark.long
+
 HOSTS = "hosts.yml"
 OVERLAYS = "group_vars/all/overlays.yml"
 CLUSTER = "group_vars/all/cluster.yml"

@@ -18,7 +18,10 @@ from kubedcos.kubernetes.pki import Authority, Profile
 
 from .folder_hosts import FolderHost, Run, answering, run_role
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root"),
+]
 
 NAMES = ("leader", "other")
 SETTING = 31001

@@ -11,6 +11,8 @@ from tests.contracts.mesos.engine import Cluster, free_port, start_agent, start_
 
 from .client import Client, avmesos, mesos_framework
 
+pytestmark = pytest.mark.long
+
 Start = Callable[..., Client]
 
 

@@ -18,6 +18,8 @@ from .recordings import differences, events, recorded, same_status, status_of
 from .zookeeper import DebianZooKeeper, installed
 from .zookeeper_double import ZooKeeperDouble
 
+pytestmark = pytest.mark.long
+
 Json = dict[str, Any]
 
 BOOK = recorded("ha-and-operator.json")

@@ -36,6 +36,8 @@ from kubedcos.state.store import Change, StateError
 
 from .house import SCRAPE_TOKEN, TOKEN, Ask, House, serve
 
+pytestmark = pytest.mark.long
+
 _SECONDS = 20.0
 """For all operations together; each is called once, however long that takes."""
 _CHECKS = [content_type_conformance, response_schema_conformance, status_code_conformance]

@@ -15,6 +15,8 @@ import yaml
 from tests import artifact_server
 from tests.unit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 START_SECONDS = 60.0
 
 

@@ -22,6 +22,8 @@ import pytest
 
 from kubedcos.api import identity
 
+pytestmark = pytest.mark.long
+
 STEP = {
     "name": "etcd-0:[server]",
     "status": "COMPLETE",

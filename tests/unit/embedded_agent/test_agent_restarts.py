@@ -13,6 +13,8 @@ from tests.unit.processes import alive, until_dead
 from .conftest import Play, one_task_runs
 from .container_lab import FRAMEWORK_ID
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.contract(behaviour="agent-restart")
 def test_tasks_survive_kill_minus_9(play: Play, agent_process: Any, wire: SimpleNamespace) -> None:

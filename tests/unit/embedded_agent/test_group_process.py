@@ -17,6 +17,8 @@ from kubedcos.errors import InvalidInput
 
 from .container_lab import FRAMEWORK_ID
 
+pytestmark = pytest.mark.long
+
 Json = dict[str, Any]
 Story = Callable[[Any], Awaitable[None]]
 

@@ -16,6 +16,8 @@ from kubedcos.kubernetes.vault import MemorySecretStore
 
 from .fake_etcd import FakeEtcd
 
+pytestmark = pytest.mark.long
+
 
 @dataclass
 class Site:

@@ -11,6 +11,8 @@ from .lab import CLEAN, Lab
 from .points import POINTS, VICTIMS, Story, cells, running, slow_file
 from .scheduler import TERMINAL, Scheduler
 
+pytestmark = pytest.mark.long
+
 CELLS = tuple(cells())
 ALWAYS = {
     ("offer_out", "agent"),
