@@ -160,9 +160,9 @@ class Clusters:
             return
         if problems:
             raise Refused(
-                f"cluster {options.name} does not fit: "
-                + "; ".join(str(problem) for problem in problems)
-                + ". --wait-for-capacity goes on all the same, and waits for agents."
+                f"cluster {options.name} does not fit:\n"
+                + "\n".join(str(problem) for problem in problems)
+                + "\n--wait-for-capacity goes on all the same, and waits for agents."
             )
 
     async def _judge(self, options: ClusterOptions, ask: Ask) -> tuple[Report, list[Problem]]:

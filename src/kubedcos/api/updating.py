@@ -19,6 +19,7 @@ from kubedcos.config import cluster as options_file
 from kubedcos.config.changes import ChangeRefused, OptionChange
 from kubedcos.config.cluster import ClusterOptions
 from kubedcos.config.lineage import numbers
+from kubedcos.config.pools import pool_name
 from kubedcos.config.scaling import node_counts, with_count
 from kubedcos.errors import InvalidInput, Problem, Refused
 from kubedcos.scheduler.preview import Doing, Planned, preview
@@ -169,7 +170,8 @@ async def scale(
     wanted = {of: counts[of] - len(indices) for of, indices in removed.items()}
     if count is not None:
         if pod not in counts:
-            raise InvalidInput([_unknown("pool", pod, counts)])
+            pools = [pool_name(of) or "the default pool (no name)" for of in counts]
+            raise InvalidInput([_unknown("pool", pool_name(pod), pools)])
         wanted[pod] = count
     document: dict[str, Any] = options.model_dump(mode="json")
     for of, many in wanted.items():

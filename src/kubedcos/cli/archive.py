@@ -88,7 +88,8 @@ def write(path: Path, files: Mapping[str, str]) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         wanted = "a new file in a folder that you may write to"
-        raise InvalidInput([Problem(str(path), str(error), wanted, id="archive-file")]) from error
+        seen = error.strerror or type(error).__name__
+        raise InvalidInput([Problem(str(path), seen, wanted, id="archive-file")]) from error
     with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, text in sorted(files.items()):
             content = text.encode()

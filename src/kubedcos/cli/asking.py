@@ -115,5 +115,8 @@ def confirm(question: str, yes: bool) -> None:
         return
     sys.stderr.write(f"{question} [y/N]: ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        tell("")  # nobody has typed what would end the line
+    if answer.strip().lower() not in {"y", "yes"}:
         raise KubedcosError("left as it was; --yes answers beforehand")

@@ -14,6 +14,7 @@ from kubedcos.cli.asking import (
     WhyOption,
     YesOption,
     answer_by,
+    complete_clusters,
     confirm,
     duration_option,
 )
@@ -112,19 +113,23 @@ def list_(output: OutputOption = Format.TABLE, as_json: JsonOption = False) -> N
 
 @app.command("show")
 def show_(
-    name: Annotated[str, typer.Argument(help="Cluster.")] = "kubernetes",
+    name: Annotated[
+        str,
+        typer.Argument(help="Cluster; default: the only one.", autocompletion=complete_clusters),
+    ] = "",
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """Show one cluster: its options, plans and pods."""
     how = chosen(output, as_json)
-    cluster = connect().get("clusters", name)
+    client = connect()
+    cluster = client.get("clusters", cluster_name(client, name))
     show(cluster, how, text=_page(cluster))
 
 
 @app.command()
 def delete(
-    name: Annotated[str, typer.Argument(help="Cluster.")],
+    name: Annotated[str, typer.Argument(help="Cluster.", autocompletion=complete_clusters)],
     wait: WaitOption = 300.0,
     why: WhyOption = "",
     yes: YesOption = False,

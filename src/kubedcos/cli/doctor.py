@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -130,7 +130,8 @@ def examine(
         return [Finding("context", False, "context", str(error), "make demo")]
     found = [Finding("context", True, chosen_context.name, ", ".join(chosen_context.urls))]
     try:
-        clusters = connect(chosen_context).get_all("clusters")
+        client = connect(chosen_context)
+        clusters = client.get_all("clusters")
     except KubedcosError as error:
         fix = "systemctl status kubedcos-scheduler on the masters"
         return [*found, Finding("api", False, "framework scheduler", str(error), fix)]
@@ -158,8 +159,35 @@ def examine(
             for step in phase["steps"]
             if step["status"] in {"ERROR", "DELAYED"}
         ]
+        found += _waiting(client, cluster)
         if cluster["status"] != "ERROR":
             found.append(
                 Finding("plan-deploy", True, cluster["name"], f"deploy is {cluster['status']}")
             )
+    return found
+
+
+def _waiting(client: api.Client, cluster: Mapping[str, Any]) -> list[Finding]:
+    """Steps for which none of the agents that were offered will do."""
+    name = cluster["name"]
+    found: list[Finding] = []
+    for plan in cluster["plans"]:
+        if plan["status"] == "COMPLETE":
+            continue
+        try:
+            waiting = client.get("clusters", name, "plans", plan["name"], "why")["waiting"]
+        except KubedcosError as error:
+            fix = "systemctl status kubedcos-scheduler on the masters"
+            return [*found, Finding("plan-waits", False, name, str(error), fix)]
+        found += [
+            Finding(
+                "plan-waits",
+                False,
+                f"{name}: {plan['name']}/{group['steps'][0]}",
+                group["reason"],
+                f"kubedcos plan show {plan['name']} --why --cluster {name}",
+            )
+            for group in waiting
+            if group["agents"]
+        ]
     return found

@@ -154,6 +154,11 @@ def pod_name(pool: str) -> str:
     return f"{NODE_POD}-{pool}" if pool else NODE_POD
 
 
+def pool_name(pod: str) -> str:
+    """The pool whose pod it is; the inverse of `pod_name`."""
+    return pod.removeprefix(NODE_POD).removeprefix("-")
+
+
 def is_node_pod(pod: str) -> bool:
     """Whether a pod is some pool's, also of one that was removed."""
     return pod == NODE_POD or pod.startswith(f"{NODE_POD}-")

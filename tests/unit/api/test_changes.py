@@ -230,6 +230,11 @@ def test_fewer_nodes_are_the_ones_with_the_highest_numbers() -> None:
         ({"nodes": True}, 422, "whole number"),
         ({}, 422, "neither nodes nor remove"),
         ({"node": 3}, 422, "an unknown key"),
+        (
+            {"nodes": 3, "pool": "gpu"},
+            422,
+            "pool: found 'gpu'; wanted one of: the default pool (no name)",
+        ),
         ({"nodes": 3, "remove": "kube-node-1"}, 422, "a list of pod instances"),
     ],
 )

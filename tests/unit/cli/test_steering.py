@@ -211,7 +211,9 @@ def test_what_is_far_reaching_asks_first(played: Played) -> None:
         done = played.cli(*words, stdin="n\n")
         assert (done.returncode, done.stdout) == (1, ""), words
         assert "left as it was; --yes answers beforehand" in done.stderr
-    assert not any(method == "POST" for method, *_ in played.asked)
+    unasked = played.cli("cluster", "delete", "k1").stderr
+    assert "[y/N]: \nkubedcos: left as it was" in unasked
+    assert {method for method, *_ in played.asked} == {"GET"}
 
 
 def test_verbs_of_pods(played: Played) -> None:
@@ -326,6 +328,34 @@ def test_the_doctor_writes_an_archive_without_the_token(played: Played, tmp_path
     )
     assert b"t0k3n-of-the-test" not in unpacked.stdout
     assert b"[redacted]" in unpacked.stdout
+
+
+def test_the_doctor_names_what_no_agent_is_good_for(played: Played) -> None:
+    plan = {**CLUSTER["plans"][0], "status": "PENDING"}
+    complete = {**CLUSTER["plans"][0], "name": "recovery"}
+    cluster = {**CLUSTER, "status": "PENDING", "plans": [plan, complete]}
+    played.answers["GET", "/v1/clusters"] = 200, [cluster]
+    group = {"steps": ["etcd-0:[server]"], "reason": "needs 3 cpus; best offer: 2.1", "agents": 4}
+    not_offered = {"steps": ["kube-node-0:[kubelet]"], "reason": "needs an offer", "agents": 0}
+    said = {"name": "deploy", "status": "PENDING", "waiting": [group, not_offered]}
+    played.answers["GET", "/v1/clusters/k1/plans/deploy/why"] = 200, said
+    done = played.cli("doctor", "--json")
+    assert done.returncode == 1
+    assert [found for found in json.loads(done.stdout) if not found["ok"]] == [
+        {
+            "id": "plan-waits",
+            "ok": False,
+            "subject": "k1: deploy/etcd-0:[server]",
+            "seen": "needs 3 cpus; best offer: 2.1",
+            "fix": "kubedcos plan show deploy --why --cluster k1",
+        }
+    ]
+
+
+def test_the_only_cluster_is_shown_without_its_name(played: Played) -> None:
+    played.answers["GET", "/v1/clusters/k1"] = 200, {**CLUSTER, "pods": []}
+    done = played.cli("cluster", "show")
+    assert (done.returncode, done.stdout.split()[:2]) == (0, ["name", "k1"]), done.stderr
 
 
 def test_completion_offers_names(played: Played) -> None:
