@@ -4,6 +4,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Python finds it so, too.
+HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}
+export HOME
+
 total=$(($(grep -c import_playbook playbooks/site.yml 2>/dev/null || true) + 6))
 cache="${HOME}/.cache/kubedcos"
 log="${cache}/logs/setup.log"
@@ -19,6 +23,13 @@ fail() {
   tail -n 20 "${log}" >&2
   exit 1
 }
+
+for tool in apt-get dpkg-query; do
+  command -v "${tool}" >/dev/null || {
+    say "setup: found no ${tool}; wanted Debian 12, on which everything is installed by it"
+    exit 2
+  }
+done
 
 missing=""
 for package in ${packages}; do

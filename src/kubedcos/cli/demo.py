@@ -40,6 +40,8 @@ DEFAULT_INVENTORY = Path("inventories/lab")
 def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOption = None) -> None:
     """Build, start and stage everything; a second run changes nothing."""
     started = time.monotonic()
+    if variables is not None:
+        read_mapping(variables)  # whatever is wrong with it is said before hosts are asked
     spec = inventory.load(inventory_path)
     # Artefacts may take a quarter of an hour to build; what stands against the hosts is said now.
     there = lifecycle.refuse_conflicts(spec, podman_here())
