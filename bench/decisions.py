@@ -1,8 +1,9 @@
 """Offers of thousands of agents, a cluster of thousands of nodes: how long does one round take?
 
 Prints what a round costs against the second that it may take, and what each agent costs among few
-and among many. Three rounds are measured: all nodes are placed, none fits anywhere, and each rule
-of Marathon's is asked. CPU time of this process alone, the best of several.
+and among many. Rounds of each kind are measured: some nodes are placed, with and without Marathon's
+rules, none fits anywhere, and every agent gets one. CPU time of this process alone, the best of
+several.
 
     python bench/decisions.py [--small 500] [--large 5000]
 """
@@ -30,15 +31,18 @@ REGIONS, ZONES, RACKS = 4, 3, 50
 RULES = "@zone:GROUP_BY,rack:MAX_PER:1000,rack:UNLIKE:x.*,hostname:UNIQUE"
 
 
-def offers(agents: int, cpus: int) -> tuple[AgentOffers, ...]:
-    """One offer of each agent."""
-    resources = (
-        Resource("cpus", cpus * 1000),
-        Resource("mem", 16_384_000),
-        Resource("disk", 65_536_000),
-        Resource("ports", ranges=((1025, 32000),)),
-    )
-    return group(Offer(f"O{n}", agent(n), "kubernetes", resources) for n in range(agents))
+def offers(agents: int, cpus: int, *, alike: bool) -> tuple[AgentOffers, ...]:
+    """One offer of each agent; unless they are alike, no two have the same memory."""
+
+    def resources(number: int) -> tuple[Resource, ...]:
+        return (
+            Resource("cpus", cpus * 1000),
+            Resource("mem", 16_384_000 + (0 if alike else number * 1000)),
+            Resource("disk", 65_536_000),
+            Resource("ports", ranges=((1025, 32000),)),
+        )
+
+    return group(Offer(f"O{n}", agent(n), "kubernetes", resources(n)) for n in range(agents))
 
 
 def agent(number: int) -> Agent:
@@ -94,17 +98,17 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main(small: int, large: int) -> None:
-    # A round of thousands of launches sends thousands of calls; a hundred are a busy second's.
     stories = {
-        "100 nodes placed": (8, 100, "", 100),
-        "100 nodes placed by rules": (8, 100, RULES, 100),
-        "no agent fits 1000 nodes": (0, 1000, "", 0),
-        "every agent gets a node": (8, 0, "", None),
+        "100 nodes placed": (8, True, 100, "", 100),
+        "100 nodes placed by rules": (8, True, 100, RULES, 100),
+        "no agent fits 1000 nodes": (0, True, 1000, "", 0),
+        "every agent gets a node": (8, True, 0, "", None),
+        "every agent, no two alike": (8, False, 0, "", None),
     }
-    for name, (cpus, nodes, rules, expected) in stories.items():
+    for name, (cpus, alike, nodes, rules, expected) in stories.items():
         times = []
         for agents in (small, large):
-            found, wanted = offers(agents, cpus), requirements(nodes or agents, rules)
+            found, wanted = offers(agents, cpus, alike=alike), requirements(nodes or agents, rules)
             placed = decide(found, wanted)
             assert placed == (agents if expected is None else expected), placed
             times.append(seconds(lambda f=found, w=wanted: decide(f, w)))  # type: ignore[misc]

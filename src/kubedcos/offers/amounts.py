@@ -40,9 +40,16 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a placement takes from an agent."""
+    """What a placement takes from an agent.
+
+    Attributes:
+        ports: numbers by task name, 0 for any.
+        reserved: whether it has to be reserved first.
+    """
 
     tasks: tuple[TaskSpec, ...]
+    ports: dict[str, tuple[int, ...]]
+    reserved: bool
     sums: dict[str, int]
     fixed_ports: tuple[int, ...]
     disks: tuple[tuple[DiskKind, int], ...]
@@ -73,10 +80,13 @@ def amounts(resources: Iterable[Resource], usable: Usable) -> Amounts:
 def needs(requirement: Requirement) -> Needs:
     """What a new placement of the requirement takes."""
     tasks = requirement.to_reserve
+    ports = {task.name: port_numbers(task) for task in tasks}
     return Needs(
         tasks,
+        ports,
+        requirement.pod.reserved,
         sums(tasks),
-        tuple(number for task in tasks for number in port_numbers(task) if number),
+        tuple(number for numbers in ports.values() for number in numbers if number),
         tuple(
             (volume.disk, millis_of(volume.size_mb))
             for task in tasks
@@ -111,7 +121,7 @@ def shortages(wanted: Needs, there: Amounts) -> tuple[Finding, ...]:
     short += [
         Finding("ports", f"does not offer port {number} ({task.name})", detail=f"port {number}")
         for task in wanted.tasks
-        for number in port_numbers(task)
+        for number in wanted.ports[task.name]
         if number and not any(low <= number <= high for low, high in there.ranges)
     ]
     return tuple(short)

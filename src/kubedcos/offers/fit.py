@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from kubedcos.model.offer import Reservation, Resource, amount_text, millis_of
 from kubedcos.model.service import DiskKind, TaskSpec
+from kubedcos.offers.amounts import Needs, amounts, lack, needs, shortages
 from kubedcos.offers.placement import Finding
-from kubedcos.offers.pool import Pool, Usable, merged, size, spendable, unreserved
+from kubedcos.offers.pool import Pool, merged, size, spendable, unreserved
 from kubedcos.offers.requirement import (
     RESERVATION_LABEL,
     TASK_LABEL,
-    UNITS,
     Requirement,
     port_numbers,
-    sums,
 )
 
 
@@ -49,67 +48,65 @@ class Fit:
     unreserve: tuple[Resource, ...] = ()
 
 
-def fit(requirement: Requirement, resources: Sequence[Resource]) -> Fit | tuple[Finding, ...]:
-    """Resources for the tasks out of those of one agent, or what is short."""
-    if not requirement.pod.reserved:
-        return _fresh(requirement, resources, spendable)
-    if requirement.reservation_id:
+def fit(
+    requirement: Requirement, resources: Sequence[Resource], wanted: Needs | None = None
+) -> Fit | tuple[Finding, ...]:
+    """Resources for the tasks out of those of one agent, or what is short.
+
+    Args:
+        requirement: what is to be placed.
+        resources: of one agent.
+        wanted: what the requirement needs, where that is known already.
+    """
+    if requirement.reservation_id and requirement.pod.reserved:
         existing = _existing(requirement, resources)
         if isinstance(existing, Fit) or not requirement.fresh_id:
             return existing
-    return _fresh(requirement, resources, unreserved)
+    return _fresh(requirement, wanted or needs(requirement), resources)
 
 
 def _fresh(
-    requirement: Requirement, resources: Sequence[Resource], usable: Usable
+    requirement: Requirement, wanted: Needs, resources: Sequence[Resource]
 ) -> Fit | tuple[Finding, ...]:
-    tasks = requirement.to_reserve
-    pool = Pool(resources)
-    short = [
-        Finding(name, _lack(name, needed, available), needed, available)
-        for name, needed in sums(tasks).items()
-        if needed > (available := pool.total(name, usable))
-    ]
-    short += _missing_ports(tasks, resources, usable)
-    if short:
-        return tuple(short)
+    usable = unreserved if wanted.reserved else spendable
+    if short := shortages(wanted, amounts(resources, usable)):
+        return short
+    pool = Pool(resources, usable)
     grants: list[Grant] = []
     volumes: list[Resource] = []
-    for task in tasks:
-        taken = _take(requirement, task, pool, usable)
+    for task in wanted.tasks:
+        taken = _take(requirement, task, wanted.ports[task.name], pool)
         if isinstance(taken, Finding):
             return (taken,)
         grant, created = taken
         grants.append(grant)
         volumes += created
     launched = tuple(grant for grant in grants if grant.task in requirement.launch)
-    if not requirement.pod.reserved:
+    if not wanted.reserved:
         return Fit(launched)
     reserve = merged(part.without_volume() for grant in grants for part in grant.resources)
     return Fit(launched, reserve, tuple(volumes), requirement.fresh_id)
 
 
 def _take(
-    requirement: Requirement, task: TaskSpec, pool: Pool, usable: Usable
+    requirement: Requirement, task: TaskSpec, numbers: Sequence[int], pool: Pool
 ) -> tuple[Grant, list[Resource]] | Finding:
     parts: list[Resource] = []
     for name, millis in _amounts(task).items():
-        parts += pool.take(name, millis, usable)
-    granted: list[int] = []
-    for number in port_numbers(task):
-        port = pool.take_port(number, usable)
-        if port is None:
-            return Finding("ports", f"has not port {number} twice", detail=f"port {number}")
-        granted.append(port.ranges[0][0])
-        parts.append(port)
+        parts += pool.take(name, millis)
+    granted, ports = pool.take_ports(numbers)
+    if len(granted) < len(numbers):
+        number = numbers[len(granted)]
+        return Finding("ports", f"has not port {number} twice", detail=f"port {number}")
+    parts += ports
     stack = _stack(requirement, task, requirement.fresh_id)
     if stack:
         parts = [replace(part, reservations=(*part.reservations, *stack)) for part in parts]
     volumes: list[Resource] = []
     for volume in task.volumes:
-        disk = pool.take_disk(volume.disk, volume.size_mb * 1000, usable)
+        disk = pool.take_disk(volume.disk, volume.size_mb * 1000)
         if disk is None:
-            available = pool.largest_disk(volume.disk, usable)
+            available = pool.largest_disk(volume.disk)
             return _lacking_disk(volume.disk, volume.size_mb * 1000, available)
         identity = replace(
             disk.disk,
@@ -147,7 +144,7 @@ def _existing(requirement: Requirement, resources: Sequence[Resource]) -> Fit | 
         return (Finding("reservation", reason),)
     grants: list[Grant] = []
     short: list[Finding] = []
-    free = Pool(resources)
+    free = Pool(resources, unreserved)
     reserve: list[Resource] = []
     unreserve: list[Resource] = []
     for task in requirement.to_launch:
@@ -192,8 +189,8 @@ def _resized(
     for name, needed in _amounts(task).items():
         parts = [part for part in held if part.name == name and not part.is_volume]
         missing = needed - sum(size(part) for part in parts)
-        if 0 < missing <= free.total(name, unreserved):
-            taken = free.take(name, missing, unreserved)
+        if 0 < missing <= free.total(name):
+            taken = free.take(name, missing)
             added += [replace(part, reservations=stack) for part in taken]
         for part in parts:
             if missing < 0:
@@ -233,7 +230,7 @@ def _shortages(requirement: Requirement, task: TaskSpec, held: Sequence[Resource
     for name, needed in needs.items():
         available = sum(size(part) for part in held if part.name == name and not part.is_volume)
         if available < needed:
-            reason = f"{_lack(name, needed, available)} in its reservation"
+            reason = f"{lack(name, needed, available)} in its reservation"
             short.append(Finding(name, reason, needed, available))
     present = {part.disk.persistence_id for part in held if part.is_volume}
     short += [
@@ -244,18 +241,6 @@ def _shortages(requirement: Requirement, task: TaskSpec, held: Sequence[Resource
     return short
 
 
-def _missing_ports(
-    tasks: Sequence[TaskSpec], resources: Sequence[Resource], usable: Usable
-) -> list[Finding]:
-    offered = [pair for part in resources if usable(part) for pair in _ports(part)]
-    return [
-        Finding("ports", f"does not offer port {number} ({task.name})", detail=f"port {number}")
-        for task in tasks
-        for number in port_numbers(task)
-        if number and not any(low <= number <= high for low, high in offered)
-    ]
-
-
 def _named_ports(task: TaskSpec, granted: Sequence[int]) -> dict[str, int]:
     fixed = {port.number for port in task.ports}
     dynamic = iter([number for number in granted if number not in fixed])
@@ -264,10 +249,6 @@ def _named_ports(task: TaskSpec, granted: Sequence[int]) -> dict[str, int]:
 
 def _ports(resource: Resource) -> tuple[tuple[int, int], ...]:
     return resource.ranges if resource.name == "ports" else ()
-
-
-def _lack(name: str, needed: int, available: int) -> str:
-    return f"has {amount_text(available)} of {amount_text(needed)} {UNITS[name]}"
 
 
 def _lacking_disk(kind: DiskKind, needed: int, available: int) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from kubedcos.model.offer import ROOT_DISK, Range, Resource
 from kubedcos.model.service import DiskKind
@@ -26,76 +26,83 @@ def spendable(resource: Resource) -> bool:
 
 
 class Pool:
-    """Resources of one agent that are still free during one evaluation."""
+    """Usable resources of one agent that are still free during one evaluation."""
 
-    def __init__(self, resources: Iterable[Resource]) -> None:
-        self._free = list(resources)
+    def __init__(self, resources: Iterable[Resource], usable: Usable) -> None:
+        self._parts = [resource for resource in resources if usable(resource)]
+        # What is left of each: offers are cut up by the thousand, and a number costs nothing.
+        self._millis = [part.millis for part in self._parts]
+        self._ranges = [part.ranges for part in self._parts]
 
-    def total(self, name: str, usable: Usable) -> int:
-        """What is left of a resource, in thousandths; of ports, their number times 1000."""
-        return sum(size(resource) for resource in self._matching(name, usable))
-
-    def take(self, name: str, millis: int, usable: Usable) -> tuple[Resource, ...]:
+    def take(self, name: str, millis: int) -> list[Resource]:
         """Take an amount, reserved resources first; the caller has seen that it is there."""
         taken = []
-        order = sorted(self._matching(name, usable), key=lambda item: not item.reservations)
-        for resource in order:
-            if millis <= 0:
+        matching = self._matching(name)
+        if len(matching) > 1:
+            matching.sort(key=lambda at: not self._parts[at].reservations)
+        for at in matching:
+            part = min(millis, self._millis[at])
+            if part > 0:
+                taken.append(self._cut(at, part))
+                millis -= part
+        return taken
+
+    def total(self, name: str) -> int:
+        """What is left of a scalar, in thousandths."""
+        return sum(self._millis[at] for at in self._matching(name))
+
+    def take_ports(self, numbers: Sequence[int]) -> tuple[list[int], list[Resource]]:
+        """Take ports, the lowest there is for each 0; ends before the first that is missing."""
+        matching = self._matching("ports")
+        granted: list[int] = []
+        taken: dict[int, list[Range]] = {}
+        for asked in numbers:
+            for at in matching:
+                ranges = self._ranges[at]
+                number = asked or min((low for low, _ in ranges), default=0)
+                rest = without_port(ranges, number)
+                if rest != ranges:
+                    self._ranges[at] = rest
+                    granted.append(number)
+                    taken.setdefault(at, []).append((number, number))
+                    break
+            else:
                 break
-            part = min(millis, resource.millis)
-            self._replace(resource, resource.amounting(resource.millis - part))
-            taken.append(resource.amounting(part))
-            millis -= part
-        return tuple(taken)
-
-    def take_port(self, number: int, usable: Usable) -> Resource | None:
-        """Take a port, any for 0; None when it is not there."""
-        for resource in self._matching("ports", usable):
-            found = _lowest(resource.ranges) if number == 0 else number
-            if found is not None and any(low <= found <= high for low, high in resource.ranges):
-                rest = without_port(resource.ranges, found)
-                self._replace(resource, resource.amounting(0, rest))
-                return resource.amounting(0, ((found, found),))
-        return None
-
-    def take_disk(self, kind: DiskKind, millis: int, usable: Usable) -> Resource | None:
-        """Take disk space of a kind; a MOUNT disk only as a whole, the smallest that does."""
-        fitting = [
-            resource
-            for resource in self._free
-            if resource.name == "disk"
-            and resource.disk.kind is kind
-            and usable(resource)
-            and resource.millis >= millis
+        parts = [
+            self._parts[at].amounting(0, tuple(sorted(ranges))) for at, ranges in taken.items()
         ]
+        return granted, parts
+
+    def take_disk(self, kind: DiskKind, millis: int) -> Resource | None:
+        """Take disk space of a kind; a MOUNT disk only as a whole, the smallest that does."""
+        fitting = [at for at in self._disks(kind) if self._millis[at] >= millis]
         if not fitting:
             return None
-        chosen = min(fitting, key=lambda resource: resource.millis)
-        part = chosen.millis if kind is DiskKind.MOUNT else millis
-        self._replace(chosen, chosen.amounting(chosen.millis - part))
-        return chosen.amounting(part)
+        chosen = min(fitting, key=lambda at: self._millis[at])
+        return self._cut(chosen, self._millis[chosen] if kind is DiskKind.MOUNT else millis)
 
-    def largest_disk(self, kind: DiskKind, usable: Usable) -> int:
+    def largest_disk(self, kind: DiskKind) -> int:
         """The most that `take_disk` could give."""
-        return max(
-            (
-                resource.millis
-                for resource in self._free
-                if resource.name == "disk" and resource.disk.kind is kind and usable(resource)
-            ),
-            default=0,
-        )
+        return max((self._millis[at] for at in self._disks(kind)), default=0)
 
-    def _matching(self, name: str, usable: Usable) -> list[Resource]:
+    def _disks(self, kind: DiskKind) -> list[int]:
         return [
-            resource
-            for resource in self._free
-            if resource.name == name and resource.disk == ROOT_DISK and usable(resource)
+            at
+            for at, part in enumerate(self._parts)
+            if part.name == "disk" and part.disk.kind is kind
         ]
 
-    def _replace(self, old: Resource, new: Resource) -> None:
-        index = self._free.index(old)
-        self._free[index : index + 1] = [new] if size(new) else []
+    def _matching(self, name: str) -> list[int]:
+        # Nearly all resources share the one root disk; comparing by value takes ten times as long.
+        return [
+            at
+            for at, part in enumerate(self._parts)
+            if part.name == name and (part.disk is ROOT_DISK or part.disk == ROOT_DISK)
+        ]
+
+    def _cut(self, at: int, millis: int) -> Resource:
+        self._millis[at] -= millis
+        return self._parts[at].amounting(millis)
 
 
 def size(resource: Resource) -> int:
@@ -107,16 +114,25 @@ def size(resource: Resource) -> int:
 
 def merged(resources: Iterable[Resource]) -> tuple[Resource, ...]:
     """The same resources, those that differ only in amount added up; volumes stay apart."""
-    found: dict[Resource, Resource] = {}
+    found: list[Resource] = []
     for resource in resources:
-        kind = resource if resource.is_volume else resource.amounting(0)
-        if kind in found:
-            known = found[kind]
-            ranges = tuple(sorted((*known.ranges, *resource.ranges)))
-            found[kind] = known.amounting(known.millis + resource.millis, ranges)
+        at = next((at for at, known in enumerate(found) if _alike(known, resource)), None)
+        if at is None:
+            found.append(resource)
         else:
-            found[kind] = resource
-    return tuple(found.values())
+            known = found[at]
+            ranges = tuple(sorted((*known.ranges, *resource.ranges)))
+            found[at] = known.amounting(known.millis + resource.millis, ranges)
+    return tuple(found)
+
+
+def _alike(one: Resource, other: Resource) -> bool:
+    return (
+        one.name == other.name
+        and one.reservations == other.reservations
+        and (one.disk is other.disk or one.disk == other.disk)
+        and (not one.is_volume or one == other)
+    )
 
 
 def without_port(ranges: tuple[Range, ...], number: int) -> tuple[Range, ...]:
@@ -128,7 +144,3 @@ def without_port(ranges: tuple[Range, ...], number: int) -> tuple[Range, ...]:
         else:
             rest.append((low, high))
     return tuple(rest)
-
-
-def _lowest(ranges: tuple[Range, ...]) -> int | None:
-    return min((low for low, _ in ranges), default=None)

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kubedcos.model.offer import Agent
+from kubedcos.model.offer import Agent, Resource
 from kubedcos.model.service import PodSpec
 from kubedcos.offers import rules
 from kubedcos.offers.amounts import (
@@ -41,6 +41,8 @@ class _Class:
     Attributes:
         queues: agents that would do if rules that look at other instances let them, by what those
             rules look at; the best first.
+        fits: what an instance without a reservation takes, by what there is: agents alike offer
+            the same, by the thousand.
         unfit: agents whose sums suffice, and which still cannot hold an instance.
         refusal: the last outcome, while nothing that it rests on has changed.
     """
@@ -49,6 +51,7 @@ class _Class:
     needs: Needs
     standing: Standing
     queues: dict[Signature, list[tuple[Score, int]]] = field(default_factory=dict)
+    fits: dict[tuple[Resource, ...], Fit | tuple[Finding, ...]] = field(default_factory=dict)
     unfit: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
     refusal: Outcome | None = None
 
@@ -160,7 +163,7 @@ class Round:
             if best is None:
                 break
             crowd, score, at, signature = best
-            result = fit(requirement, self._offers[at].resources)
+            result = _fit(requirement, found, self._offers[at].resources)
             if isinstance(result, Fit):
                 score = replace(score, crowd=crowd, is_new=_is_new(requirement, result))
                 verdict = Verdict(self._offers[at], result, score=score)
@@ -196,7 +199,7 @@ class Round:
                 return Verdict(offers, None, (*broken, *short))
             if broken:
                 return Verdict(offers, None, broken)
-        result = fit(requirement, offers.resources)
+        result = _fit(requirement, found, offers.resources)
         if not isinstance(result, Fit):
             return Verdict(offers, None, (*broken, *result))
         if broken:
@@ -304,6 +307,18 @@ class Round:
                         holders.setdefault(label, set()).add(at)
             self._reservations = {id_: frozenset(found) for id_, found in holders.items()}
         return self._reservations.get(reservation_id, frozenset())
+
+
+def _fit(
+    requirement: Requirement, found: _Class, resources: tuple[Resource, ...]
+) -> Fit | tuple[Finding, ...]:
+    # What is reserved carries the instance's name; all else is the same for each of the class.
+    if found.needs.reserved:
+        return fit(requirement, resources, found.needs)
+    known = found.fits.get(resources)
+    if known is None:
+        known = found.fits[resources] = fit(requirement, resources, found.needs)
+    return known
 
 
 def _is_new(requirement: Requirement, found: Fit) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
+from math import lcm
 
 from kubedcos.model.constraint import HOSTNAME, REGION, ZONE, Constraint, Operator
 from kubedcos.model.offer import Agent
@@ -64,15 +64,17 @@ class Spread:
             return frozenset(key for key in possible if not self.taken[key])
         if not possible:
             return None
-        shares = {key: self._share(key) for key in possible}
-        lowest = min(shares.values())
-        return frozenset(key for key, share in shares.items() if share == lowest)
+        # In whole numbers, over what all divisors divide: equal shares are equal exactly.
+        whole = lcm(*(self.homes[key] for key in possible)) if self.proportional else 0
+        shares = [self._share(key, whole) for key in possible]
+        lowest = min(shares)
+        return frozenset(
+            key for key, share in zip(possible, shares, strict=True) if share == lowest
+        )
 
-    def _share(self, key: Key) -> tuple[Fraction, int]:
+    def _share(self, key: Key, whole: int) -> tuple[int, int]:
         taken = self.taken[key]
-        if not self.proportional:
-            return Fraction(taken), taken
-        return Fraction(2 * taken + 1, self.homes[key]), taken
+        return (2 * taken + 1) * whole // self.homes[key] if whole else 0, taken
 
 
 class Standing:
@@ -93,6 +95,7 @@ class Standing:
         blocked: Collection[str] = (),
     ) -> None:
         self._pod = requirement.pod
+        self._reserved = requirement.pod.reserved
         self._rules = requirement.pod.placement
         self._around = surroundings
         self._siblings = frozenset({self._pod.name, *self._rules.apart_from})
@@ -131,13 +134,13 @@ class Standing:
         """What of an agent rules other than the counting ones look at; the same for many agents."""
         fields = [spread.over for spread in self.spreads]
         fields += [rule.field for rule in self._clusters]
-        if self._pod.reserved:
+        if self._reserved:
             fields.append(ZONE)
         return tuple(self._key(agent, field) for field in fields)
 
     def crowd(self, agent: Agent) -> int:
         """Instances in an agent's zone, for pods whose members had better not fall together."""
-        if not self._pod.reserved:
+        if not self._reserved:
             return 0
         zone = self._key(agent, ZONE)
         return sum(self._key(other, ZONE) == zone for other in self._placed.values())

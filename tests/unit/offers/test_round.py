@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kubedcos.model.offer import Agent, Offer, Resource
 from kubedcos.model.service import PlacementSpec, PodSpec, PortSpec, VolumeSpec
 from kubedcos.offers.evaluation import evaluate, group
+from kubedcos.offers.fit import fit
 from kubedcos.offers.outcome import MOST_AGENTS, STAGES
 from kubedcos.offers.requirement import KnownAgent, Surroundings, largest_first
 from kubedcos.offers.round import Round
@@ -180,6 +181,21 @@ def test_instances_that_wait_alike_share_what_is_kept() -> None:
     one, other = there.evaluate(needs(spec)), there.evaluate(needs(spec, 1))
     assert one is other
     assert one.at == 7.0
+
+
+def test_what_is_worked_out_for_one_agent_is_given_of_those_alike_only() -> None:
+    volume = VolumeSpec("data", "data", 100)
+    third, other_ports = agent("a3"), amounts(ports=((5000, 5001),))
+    found = offers((A1, amounts()), (A2, amounts()), (third, other_ports))
+    for volumes in ((), (volume,)):
+        spec = pod(task(ports=(PortSpec("x"),), volumes=volumes), count=3)
+        there = Round(found, around(A1, A2, third))
+        for index in range(3):
+            requirement = needs(spec, index, fresh_id=f"r-{index}")
+            verdict = there.evaluate(requirement).chosen
+            assert verdict is not None
+            assert verdict.fit == fit(requirement, verdict.offers.resources)
+            there.take(requirement, verdict)
 
 
 def test_the_agent_that_an_instance_lives_on_is_named_when_only_others_offer() -> None:
