@@ -72,6 +72,10 @@ search:
   description: Search domains of before us.
   type: list
   returned: always
+text:
+  description: What O(path) held when the module began; empty for a link, whatever it points at.
+  type: str
+  returned: always
 """
 
 MARK = "# Managed by kubedcos (role dns)"
@@ -205,8 +209,9 @@ def run(module):
     path, saved = Path(module.params["path"]), Path(module.params["saved"])
     before = before_us(path, saved)
     servers, search = upstreams(before)
-    result = {"changed": False, "nameservers": servers, "search": search}
     found = current(path)
+    text = found["text"] if found and not found["link"] else ""
+    result = {"changed": False, "nameservers": servers, "search": search, "text": text}
     if state == "present":
         text = module.params["content"]
         if not text.startswith(MARK):

@@ -317,3 +317,16 @@ def test_every_unreachable_host_is_named(tmp_path: Path) -> None:
         in done.text
     )
     assert "Connection refused" in done.text
+
+
+@pytest.mark.parametrize("playbook", ["hosts.yml", "engine.yml", "network.yml", "kubernetes.yml"])
+def test_a_playbook_alone_refuses_what_its_roles_do_not_allow(
+    playbook: str, tmp_path: Path
+) -> None:
+    agents = ("--limit", "agents") if playbook == "engine.yml" else ()
+    inventory = spoilt(tmp_path, [Edit("group_vars/all/dns.yml", "", "dns_ready_timeout: soon\n")])
+    done = play(playbook, inventory, *agents)
+    assert done.code == 2, done.text
+    assert "    wanted  a value of type int for dns_ready_timeout" in done.text
+    # No host was asked anything.
+    assert "unreachable=0" in done.text

@@ -41,7 +41,9 @@ def test_replaced_once_and_put_back(resolver: Run, tmp_path: Path) -> None:
     assert resolver("present")["changed"] is True
     assert path.read_text() == OURS
     assert resolver("present")["changed"] is False
-    assert resolver("read")["nameservers"] == ["192.0.2.53"]
+    read = resolver("read")
+    assert read["nameservers"] == ["192.0.2.53"]
+    assert read["text"] == OURS
     assert resolver("absent")["changed"] is True
     assert path.read_text() == BEFORE
     assert resolver("absent")["changed"] is False
@@ -52,6 +54,8 @@ def test_a_link_comes_back_as_a_link(resolver: Run, tmp_path: Path) -> None:
     (tmp_path / "stub").write_text(BEFORE)
     path.unlink()
     path.symlink_to("stub")
+    # Nobody is to take what a link points at for a file that he may keep.
+    assert resolver("read")["text"] == ""
     resolver("present")
     assert not path.is_symlink()
     assert (tmp_path / "stub").read_text() == BEFORE
