@@ -77,7 +77,8 @@ def test_packets_on_the_wire_are_vxlan(
         for at, address in ((42, here), (46, there))
     )
     outer = f"src host {inventory.address(sender)} and dst host {inventory.address(receiver)}"
-    capture = f"timeout 10 tcpdump -i any -c 1 -w - '{outer} and udp and {inner}' | base64 -w 0"
+    tcpdump = "timeout 10 tcpdump --immediate-mode -i any -c 1 -w -"
+    capture = f"{tcpdump} '{outer} and udp and {inner}' | base64 -w 0"
     with ThreadPoolExecutor(1) as pool:
         seen = pool.submit(hosts[receiver].check_output, capture)
 
@@ -101,10 +102,12 @@ def test_the_full_mtu_passes_and_not_one_byte_more(
     region_pair: tuple[str, str], ends: tuple[str, str, int], hosts: dict[str, Host]
 ) -> None:
     here, there, mtu = ends
-    ping = f"ping -c 1 -W 1 -M do -I {here} {there} -s"
+    ping = f"ping -c 1 -M do -I {here} {there}"
     size = mtu - PING_HEADERS
     host = hosts[region_pair[0]]
-    full, more = host.run(f"{ping} {size}"), host.run(f"{ping} {size + 1}")
+    full = host.run(f"{ping} -W 1 -s {size}")
+    # The sender says so itself, at once.
+    more = host.run(f"{ping} -W 0.2 -s {size + 1}")
     assert full.rc == 0, full
     assert more.rc != 0, more
     assert "message too long" in more.stdout + more.stderr
