@@ -17,10 +17,7 @@ from kubedcos.errors import ExitCode, KubedcosError
 # name: (module with `app` or, for a single command, `command`; what `kubedcos --help` says of it)
 GROUPS: dict[str, tuple[str, str]] = {
     "demo": ("kubedcos.cli.demo", "Everything on this machine: up, down."),
-    "lab": (
-        "kubedcos.cli.lab",
-        "Hosts for one machine: up, down, status, exec, load-image; simulate.",
-    ),
+    "lab": ("kubedcos.cli.lab", "Hosts for one machine: up, down, exec, images; simulate."),
     "artifacts": ("kubedcos.cli.artifacts", "Binaries and images: list, build, verify, bundle."),
     "cluster": ("kubedcos.cli.cluster", "Kubernetes clusters: create, update, scale, delete."),
     "status": ("kubedcos.cli.status", "How every cluster stands; --watch, --wait 10m."),
@@ -58,12 +55,24 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         if name == asked or completing:
             found = importlib.import_module(module)
             if hasattr(found, "app"):
+                _shorten_summaries(found.app)
                 app.add_typer(found.app, name=name, help=summary)
             else:
                 app.command(name, help=summary)(found.command)
         else:
             app.command(name, help=summary)(_never)
     return app
+
+
+def _shorten_summaries(group: typer.Typer) -> None:
+    """Have a list of commands say the first clause of each: a whole sentence is cut off there."""
+    for command in group.registered_commands:
+        if command.callback is not None and command.callback.__doc__:
+            sentence = command.callback.__doc__.partition("\n")[0]
+            command.short_help = sentence.partition(";")[0].rstrip(".") + "."
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _shorten_summaries(inner.typer_instance)
 
 
 def _version(asked: bool) -> None:

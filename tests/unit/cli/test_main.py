@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from kubedcos.cli.main import GROUPS
+from kubedcos.cli.main import GROUPS, build
 
 
 def kubedcos(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -21,11 +22,23 @@ def kubedcos(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def test_help_names_every_group_and_has_no_colour_in_a_pipe() -> None:
-    shown = kubedcos("--help")
+def test_help_names_every_group_in_full_and_has_no_colour_in_a_pipe() -> None:
+    shown = kubedcos("--help", COLUMNS="80")
     assert shown.returncode == 0
     assert all(f" {name} " in shown.stdout for name in GROUPS)
     assert "\x1b" not in shown.stdout
+    assert "..." not in shown.stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(
+    "group", ["demo", "lab", "artifacts", "cluster", "plan", "pod", "scheduler"]
+)
+def test_a_list_of_commands_cuts_no_sentence(group: str) -> None:
+    shown = CliRunner().invoke(build([group]), [group, "--help"], env={"COLUMNS": "80"})
+    commands = shown.stdout.partition("Commands:")[2].strip()
+    assert commands
+    assert "..." not in commands
+    assert commands.endswith(".")
 
 
 def test_help_imports_nothing_heavy() -> None:
