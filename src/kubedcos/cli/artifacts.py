@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -245,14 +246,14 @@ def export(
 
 
 @app.command()
-def prune() -> None:
+def prune(as_json: JsonOption = False) -> None:
     """Remove Go's module and build caches; artefacts stay."""
     freed = _builder(None).prune()
-    show(None, Format.TABLE, text=f"{freed / 1e9:.1f} GB freed")
+    show({"freed": freed}, chosen(Format.TABLE, as_json), text=f"{freed / 1e9:.1f} GB freed")
 
 
 @app.command()
-def lock(manifest: ManifestOption = None) -> None:
+def lock(manifest: ManifestOption = None, as_json: JsonOption = False) -> None:
     """Resolve the hosts' Python wheels anew and write them with their sums."""
     from kubedcos.artifacts.pylock import write_lock
 
@@ -264,7 +265,8 @@ def lock(manifest: ManifestOption = None) -> None:
         target=builder.manifest.data / "python" / "requirements.txt",
         python="3.11",
     )
-    show({"changed": changed}, Format.TABLE, text="changed" if changed else "unchanged")
+    text = "changed" if changed else "unchanged"
+    show({"changed": changed}, chosen(Format.TABLE, as_json), text=text)
 
 
 def _builder(manifest: Path | None, sources: str = "", mirror: str = "") -> Builder:
@@ -282,9 +284,21 @@ def _builder(manifest: Path | None, sources: str = "", mirror: str = "") -> Buil
         cache=cache_root(),
         package=Path(kubedcos.__file__).parent,
         sources=_kinds(sources),
-        mirror=mirror,
+        mirror=_address(mirror),
         progress=StreamProgress(sys.stderr),
     )
+
+
+def _address(mirror: str) -> str:
+    try:
+        parts = urlsplit(mirror)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if mirror and not fits:
+        wanted = "an address such as http://mirror.example/kubedcos"
+        raise InvalidInput([Problem("--mirror", repr(mirror), wanted, id="mirror-address")])
+    return mirror
 
 
 def _kinds(text: str) -> tuple[SourceKind, ...]:

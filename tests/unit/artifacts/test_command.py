@@ -101,3 +101,16 @@ def test_wrong_input(run, arguments: tuple[str, ...], told: str) -> None:  # typ
     result = run(*arguments)
     assert isinstance(result.exception, InvalidInput)
     assert told in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "mirror", ["mirror.example", "ftp://mirror.example", "http://[", "http://"]
+)
+def test_a_mirror_that_is_no_address_is_refused(run, mirror: str) -> None:  # type: ignore[no-untyped-def]
+    done = run("build", "--mirror", mirror)
+    assert isinstance(done.exception, InvalidInput)
+    assert f"--mirror: found {mirror!r}; wanted an address such as http" in str(done.exception)
+
+
+def test_everything_that_is_printed_comes_as_json_too(run) -> None:  # type: ignore[no-untyped-def]
+    assert json.loads(run("prune", "--json").stdout).keys() == {"freed"}
