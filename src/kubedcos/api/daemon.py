@@ -143,8 +143,17 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and tell systemd so: only then may the next one of several restart."""
-        await super().startup(sockets)
+        """Listen, and tell systemd so: only then may the next one of several restart.
+
+        Raises:
+            ServiceFailed: nobody can listen there.
+        """
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            # uvicorn's way to say so, which would end everything at once; it has logged the reason.
+            where = f"{self.config.host}:{self.config.port}"
+            raise ServiceFailed(f"cannot listen on {where}; see the line before") from None
         if self.started:
             _tell_systemd("READY=1")
 

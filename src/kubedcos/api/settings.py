@@ -5,6 +5,7 @@ Written by the role ``kubernetes_framework`` as ``/etc/kubedcos/scheduler.yml``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kubedcos.config.problems import problems_of
 from kubedcos.config.yaml_text import read_mapping
 from kubedcos.errors import InvalidInput
+from kubedcos.mesos.detector import detector
 from kubedcos.scheduler.settings import RELEASE_ARRIVES
 from kubedcos.state.session import DEFAULT_TIMEOUT
 
@@ -145,6 +147,13 @@ def load(path: Path) -> DaemonSettings:
         InvalidInput: it cannot be read, or says something that makes no sense.
     """
     try:
-        return DaemonSettings.model_validate(read_mapping(path))
+        found = DaemonSettings.model_validate(read_mapping(path))
     except ValidationError as error:
         raise InvalidInput(problems_of(error, DaemonSettings, str(path))) from None
+    try:
+        detector(found.mesos.masters)
+    except InvalidInput as error:
+        # It leaves the password out, if there is one.
+        where = f"{path}: mesos.masters"
+        raise InvalidInput([replace(each, where=where) for each in error.problems]) from None
+    return found

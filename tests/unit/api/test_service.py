@@ -15,6 +15,9 @@ import yaml
 from tests import artifact_server
 from tests.unit.waiting import wait_until
 
+from kubedcos.api import settings
+from kubedcos.errors import InvalidInput
+
 pytestmark = pytest.mark.long
 
 START_SECONDS = 60.0
@@ -238,3 +241,29 @@ def test_wrong_settings_are_named_before_anything_starts(service: Service) -> No
 def test_no_context_before_the_first_start(service: Service) -> None:
     shown = service.cli("scheduler", "context", "--config", str(service.config))
     assert (shown.returncode, shown.stdout) == (4, "")
+
+
+def test_a_port_that_is_taken_ends_the_service_with_a_sentence(service: Service) -> None:
+    with socket.create_server(("127.0.0.1", service.port)):
+        done = service.cli("scheduler", "run", "--config", str(service.config))
+    assert done.returncode == 1
+    said = f"kubedcos: the service has ended: cannot listen on 127.0.0.1:{service.port}"
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
+    config = tmp_path / "scheduler.yml"
+    config.write_text(yaml.safe_dump({"mesos": {"masters": "zk://ann:s3cret@m1:2181"}}))
+    with pytest.raises(InvalidInput, match=r"mesos\.masters: found zk://…@m1:2181; wanted"):
+        settings.load(config)
+
+
+@pytest.mark.parametrize("masters", ["", "zk://", "m1:5050,", "m1:port", "zk://m1:2181"])
+def test_masters_that_are_no_address_are_found_by_the_check(tmp_path: Path, masters: str) -> None:
+    config = tmp_path / "scheduler.yml"
+    config.write_text(yaml.safe_dump({"mesos": {"masters": masters}}))
+    with pytest.raises(InvalidInput) as caught:
+        settings.load(config)
+    said = str(caught.value)
+    assert said.startswith(f"{config}: mesos.masters: found {masters or 'nothing'}; wanted ")
+    assert said.endswith("zk://host:port,host:port/path")
