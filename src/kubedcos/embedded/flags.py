@@ -29,6 +29,7 @@ _NUMBER_AND_UNIT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]+)")
 
 _PASSWORD: Final = re.compile(r"(//[^/@:]+:)[^/@]+@")
 
+_MOST_PORT: Final = 65535
 ANY: Final = ("any value",)
 """`Flag.harmless` of a flag that never has an effect here."""
 
@@ -164,8 +165,11 @@ def parse_flags(
             place, raw = given[flag.name]
             try:
                 values[flag.name] = _checked(flag, _content(flag, raw))
-            except (ValueError, OSError) as error:
+            except ValueError as error:
                 problems.append(Problem(place, repr(raw), str(error), "flag-value"))
+            except OSError as error:
+                seen = f"{raw!r} ({error.strerror})"
+                problems.append(Problem(place, seen, "a file that can be read", "flag-value"))
             if flag.confidential:
                 shown |= _instead(flag, raw)
     if problems:
@@ -220,12 +224,24 @@ def _content(flag: Flag, raw: str) -> str:
     path = raw.removeprefix("file://")
     if flag.kind == "path":
         return path
-    return Path(path).read_text(encoding="utf-8").rstrip("\n") if _is_file(flag, raw) else raw
+    if not _is_file(flag, raw):
+        return raw
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"a file of UTF-8 text ({error})") from None
 
 
 def _is_file(flag: Flag, raw: str) -> bool:
     # Mesos takes an absolute path for JSON, too.
     return raw.startswith("file://") or (flag.kind == "json" and raw.startswith("/"))
+
+
+def _number(read: type[int | float], text: str, wanted: str) -> float:
+    try:
+        return read(text)
+    except ValueError:
+        raise ValueError(wanted) from None
 
 
 def _checked(flag: Flag, text: str) -> str:
@@ -235,15 +251,20 @@ def _checked(flag: Flag, text: str) -> str:
         if text not in {"true", "false"}:
             raise ValueError("true or false")
     elif flag.kind == "int":
-        int(text)
+        number = _number(int, text, "a whole number")
+        if flag.name in {"port", "advertise_port"} and not 0 <= number <= _MOST_PORT:
+            raise ValueError(f"a port, 0 to {_MOST_PORT}")
     elif flag.kind == "number":
-        float(text.removesuffix("%"))
+        _number(float, text.removesuffix("%"), "a number")
     elif flag.kind == "duration":
         duration(text)
     elif flag.kind == "size":
         size(text)
     elif flag.kind == "json":
-        json.loads(text)
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"JSON ({error})") from None
     if flag.harmless is not None and text not in flag.harmless and flag.harmless != ANY:
         allowed = " or ".join(flag.harmless)
         raise ValueError(f"{allowed or 'no value'}: {flag.why}")

@@ -83,6 +83,12 @@ def test_same_verdict_on_texts_that_are_no_configuration(case: dict, tmp_path: P
         assert str(refused.value) in recorded
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b"\xf8\x00")
+    with pytest.raises(config.ConfigError, match="failed to unmarshal config file"):
+        config.load(tmp_path / "config.json")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError, match="missing configuration file"):
         config.load(tmp_path / "config.json")

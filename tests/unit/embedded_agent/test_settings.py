@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -235,3 +237,19 @@ def test_masters() -> None:
     for bad in ("h", "zk:/x", "h:port", ":1"):
         with pytest.raises(InvalidInput):
             detector_of(bad, 10)
+
+
+def test_a_work_dir_that_is_no_folder_ends_the_agent_with_a_sentence(tmp_path: Path) -> None:
+    work = tmp_path / "file"
+    work.write_text("")
+    flags = ("--master=127.0.0.1:9", "--ip=127.0.0.1", "--port=0", "--launcher=posix")
+    done = subprocess.run(
+        [sys.executable, "-m", "kubedcos.embedded.agent", *flags, f"--work_dir={work}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"EXIT with status 1: Failed to create the directory '{work}'" in done.stderr
+    assert "Traceback" not in done.stderr

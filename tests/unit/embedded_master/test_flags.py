@@ -14,6 +14,7 @@ from kubedcos.mesos.durations import duration
 
 TABLE = (
     Flag("port", "int", "5050"),
+    Flag("ratio", "number", "0.5"),
     Flag("quiet", "bool", "false"),
     Flag("domain", "json"),
     Flag("work_dir", "path"),
@@ -51,6 +52,33 @@ def test_all_problems_are_told_at_once_and_name_the_flag() -> None:
     assert len(told) == 4
     assert any("flag --port: found the flag twice" in line for line in told)
     assert any("environment MESOS_DOMAIN" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("--port=x", "flag --port: found 'x'; wanted a whole number"),
+        ("--port=99999", "flag --port: found '99999'; wanted a port, 0 to 65535"),
+        ("--port=-1", "flag --port: found '-1'; wanted a port, 0 to 65535"),
+        ("--ratio=much", "flag --ratio: found 'much'; wanted a number"),
+        ("--domain={", "flag --domain: found '{'; wanted JSON (Expecting property name"),
+        (
+            "--domain=/nowhere",
+            "flag --domain: found '/nowhere' (No such file or directory); wanted a file that can",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_told_with_what_would_be_right(
+    argument: str, told: str
+) -> None:
+    (problem,) = problems(argument)
+    assert problem.startswith(told)
+
+
+def test_a_file_that_is_no_text_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "domain").write_bytes(b"\xff\xfe")
+    (problem,) = problems(f"--domain={tmp_path}/domain")
+    assert f"found '{tmp_path}/domain'; wanted a file of UTF-8 text (" in problem
 
 
 def test_a_flag_that_may_have_one_value_only_has_no_other() -> None:

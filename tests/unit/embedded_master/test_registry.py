@@ -50,6 +50,12 @@ def test_a_damaged_registry_stops_the_master(tmp_path: Path) -> None:
         FileStore(tmp_path).load()
 
 
+def test_a_work_dir_that_is_no_folder_stops_the_master(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match=r"file/.*: found Not a directory; wanted a registry"):
+        FileStore(tmp_path / "file").load()
+
+
 def test_old_and_surplus_losses_are_forgotten() -> None:
     world = World()
     world.state.unreachable = {"old": 0.0, "a": 90.0, "b": 95.0}

@@ -112,7 +112,11 @@ class _Process:
     async def run(self) -> int:
         settings, flags = self.settings, self.settings.flags
         for directory in (self.layout.work_dir, self.layout.runtime_dir):
-            directory.mkdir(parents=True, exist_ok=True)
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                text = f"Failed to create the directory '{directory}': {error.strerror}"
+                raise Fatal(text) from error
         listener = self._listen()
         port = listener.getsockname()[1]
         info = AgentInfo(

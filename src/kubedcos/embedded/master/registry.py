@@ -142,7 +142,7 @@ class FileStore:
         """The registry, empty when there is none yet.
 
         Raises:
-            InvalidInput: the file is damaged.
+            InvalidInput: the file is damaged, or cannot be read.
         """
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Registry)
@@ -151,6 +151,10 @@ class FileStore:
         except msgspec.DecodeError as error:
             wanted = "the registry as this program wrote it; restore it, or remove it to start anew"
             problem = Problem(str(self._path), str(error), wanted, "registry-damaged")
+            raise InvalidInput([problem]) from error
+        except OSError as error:
+            wanted = "a registry that can be read, below a folder --work_dir"
+            problem = Problem(str(self._path), str(error.strerror), wanted, "registry-unreadable")
             raise InvalidInput([problem]) from error
 
     def save(self, registry: Registry) -> None:

@@ -108,12 +108,13 @@ def load(path: Path) -> Config:
         ConfigError: missing, broken or refused; the text names the key and what is wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError:
         raise ConfigError(f'missing configuration file: "{path}"') from None
     try:
-        document = json.loads(text)
-    except ValueError as error:
+        # Not by json's own decoding, which takes more than UTF-8.
+        document = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f'failed to unmarshal config file "{path}": {error}') from None
     return parse(document, file=str(path))
 
