@@ -17,6 +17,7 @@ from .folder_hosts import FolderHost, Run, answering, run_role
 from .test_restarts import http
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root"),
     pytest.mark.skipif(sys.base_prefix.startswith("/usr/local"), reason="Python is laid over"),
 ]

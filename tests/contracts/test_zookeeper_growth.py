@@ -18,6 +18,7 @@ CHECK = (ROOT / "roles/zookeeper/files/membership.sh").read_text()
 CONFIGURATION = "etc/zookeeper/kubedcos.cfg"
 SERVES_NOT = b"This ZooKeeper instance is not currently serving requests\n"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+pytestmark = pytest.mark.long
 
 
 def configuration(*members: str) -> str:

@@ -18,7 +18,7 @@ from kubedcos.scheduler.steering import standing
 from kubedcos.scheduler.task_updates import INTENDED, SURE_ENDS, succeeded
 from kubedcos.scheduler.views import moment
 from kubedcos.scheduler.world import World
-from kubedcos.state.records import StepRecord, TaskRecord
+from kubedcos.state.records import RecoveryRecord, StepRecord, TaskRecord
 
 _STAGES = {
     INTENDED: Stage.INTENDED,
@@ -222,22 +222,40 @@ def to_probe(world: World) -> tuple[TaskRecord, ...]:
 def _facts(
     spec: ServiceSpec, plan: PlanSpec, world: World, now: float
 ) -> dict[StepKey, tuple[TaskFact, ...]]:
+    pods = {pod.name: pod for pod in spec.pods}
     return {
-        (plan.name, phase.name, step.name): tuple(
-            _fact(spec, step, name, world, now) for name in step.tasks
-        )
+        (plan.name, phase.name, step.name): _facts_of(spec, pods[step.pod], step, world, now)
         for phase in plan.phases
         for step in phase.steps
     }
 
 
-def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float) -> TaskFact:
-    task = world.tasks.get(f"{step.pod_instance}/{name}")
-    goal = _goal(spec, step, name)
-    outcome = world.placement.get(step.pod_instance)
+def _facts_of(
+    spec: ServiceSpec, pod: PodSpec, step: StepSpec, world: World, now: float
+) -> tuple[TaskFact, ...]:
+    """What is known of a step's tasks. Each round asks for every step: one look for all of them."""
+    instance = step.pod_instance
+    goals = {task.name: task.goal for task in pod.tasks}
+    wanted = world.recovery.get(instance)
+    return tuple(
+        _fact(spec, pod, instance, name, goals[name], wanted, world, now) for name in step.tasks
+    )
+
+
+def _fact(
+    spec: ServiceSpec,
+    pod: PodSpec,
+    instance: str,
+    name: str,
+    goal: Goal,
+    wanted: RecoveryRecord | None,
+    world: World,
+    now: float,
+) -> TaskFact:
+    task = world.tasks.get(f"{instance}/{name}")
+    outcome = world.placement.get(instance)
     waits = outcome.reason if outcome is not None else ""
-    wanted = world.recovery_of(step.pod, step.index)
-    if name in wanted.paused and (task is None or not task.alive):
+    if wanted is not None and name in wanted.paused and (task is None or not task.alive):
         reason = f"an operator wants it so since {moment(wanted.paused_at)}"
         return TaskFact(name, goal, Stage.PAUSED, reason=reason)
     if task is None:
@@ -248,16 +266,17 @@ def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float
         reason = world.readiness.get(task.task_id, "") or _summary(task.message)
         if stage is Stage.UNREACHABLE:
             lost = f"Mesos has lost {task.agent.hostname}; the task may still run there"
-            reason = world.waits.get(step.pod_instance, lost)
+            reason = world.waits.get(instance, lost)
         elif old and stage is not Stage.ENDING:
-            waiting = world.rollout.get(step.pod_instance, "")
+            waiting = world.rollout.get(instance, "")
             why = f"{old}; {waiting}" if waiting else old
             return TaskFact(name, goal, Stage.OUTDATED, task.ready, why, outdated=True)
         ready = task.ready
-        if ready and wanted.emptying is not None and spec.pod(step.pod).tasks[0].name == name:
+        emptied = wanted is not None and wanted.emptying is not None
+        if ready and emptied and pod.tasks[0].name == name:
             # One task stands for the pod instance, which nobody may use yet.
             ready = False
-            reason = world.rollout.get(step.pod_instance, "") or "is not in use yet"
+            reason = world.rollout.get(instance, "") or "is not in use yet"
         return TaskFact(name, goal, stage, ready=ready, reason=reason)
     if succeeded(task):
         if old:
@@ -274,10 +293,6 @@ def _fact(spec: ServiceSpec, step: StepSpec, name: str, world: World, now: float
 def _summary(message: str) -> str:
     """The first line: Mesos adds forty of statistics when memory was not enough."""
     return message.partition("\n")[0]
-
-
-def _goal(spec: ServiceSpec, step: StepSpec, name: str) -> Goal:
-    return next(task.goal for task in spec.pod(step.pod).tasks if task.name == name)
 
 
 def outdated(spec: ServiceSpec, task: TaskRecord) -> str:
