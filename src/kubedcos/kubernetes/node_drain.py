@@ -69,8 +69,9 @@ class DrainProgress:
 def to_evict(pods: Iterable[Mapping[str, Any]]) -> tuple[tuple[PodName, bool], ...]:
     """Pods of a node that have to go, and whether each is ending already.
 
-    Left alone are pods that ended, mirror pods of static ones, which no API can end, and those of
-    DaemonSets, which would come back at once.
+    Left alone are pods that ended and that nobody deletes, mirror pods of static ones, which no API
+    can end, and those of DaemonSets, which would come back at once. One that is deleted has ended
+    when it is gone: its kubelet takes it off the API, and nobody else does for most of a minute.
     """
     found = []
     for pod in pods:
@@ -78,10 +79,11 @@ def to_evict(pods: Iterable[Mapping[str, Any]]) -> tuple[tuple[PodName, bool], .
         owners = metadata.get("ownerReferences", ())
         daemon = any(o.get("kind") == "DaemonSet" and o.get("controller") for o in owners)
         mirror = _MIRROR in metadata.get("annotations", {})
-        if daemon or mirror or pod.get("status", {}).get("phase") in _ENDED:
+        deleted = "deletionTimestamp" in metadata
+        ended = pod.get("status", {}).get("phase") in _ENDED and not deleted
+        if daemon or mirror or ended:
             continue
-        name = PodName(metadata["namespace"], metadata["name"])
-        found.append((name, "deletionTimestamp" in metadata))
+        found.append((PodName(metadata["namespace"], metadata["name"]), deleted))
     return tuple(found)
 
 

@@ -70,10 +70,13 @@ def test_what_would_come_back_or_has_ended_is_left_alone() -> None:
         pod("static", metadata=MIRROR),
         pod("job", status={"phase": "Succeeded"}),
         pod("going", metadata={"deletionTimestamp": "t"}),
+        # Its kubelet has yet to take it off the API; without the kubelet it would stay there.
+        pod("killed", metadata={"deletionTimestamp": "t"}, status={"phase": "Failed"}),
     ]
     assert node_drain.to_evict(pods) == (
         (PodName("default", "web"), False),
         (PodName("default", "going"), True),
+        (PodName("default", "killed"), True),
     )
 
 
