@@ -28,8 +28,9 @@ def filled(page: str, blocks: Mapping[str, str]) -> str:
 
 
 def row(*cells: str) -> str:
-    """One line of a table."""
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    """One line of a table, also of docstrings that have several."""
+    lines = (" ".join(cell.split("\n")) for cell in cells)
+    return f"| {' | '.join(line.replace('|', chr(92) + '|') for line in lines)} |"
 
 
 def table(header: tuple[str, ...], rows: list[str]) -> str:

@@ -75,6 +75,12 @@ def test_the_architecture_names_every_package_and_no_module_that_is_gone() -> No
     assert not [f"{name}/{file}" for name, file in files if not (package / name / file).exists()]
 
 
+@pytest.mark.parametrize("page", COMMANDS, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_no_row_of_a_table_is_broken_over_lines(page: Path) -> None:
+    halves = re.findall(r"^\|.*[^|\n]$|^[^|\n].* \|$", page.read_text(), re.MULTILINE)
+    assert not halves
+
+
 def commands(page: Path) -> Iterator[list[str]]:
     """Words of the quoted commands; alternatives (``pause|resume``) are commands of their own."""
     for match in _QUOTED.finditer(page.read_text()):
