@@ -21,6 +21,7 @@ from kubedcos.cli.asking import (
 from kubedcos.cli.client import cluster_name, connect
 from kubedcos.cli.cluster_changes import WaitOption, load_options, read_options, until_complete
 from kubedcos.cli.cluster_changes import app as changes
+from kubedcos.cli.inventories import at_most_one
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
 from kubedcos.errors import InvalidInput, NotYetComplete, Problem, Refused
 
@@ -77,8 +78,13 @@ def create(
 def check(
     file: Annotated[Path | None, typer.Argument(help="Options of the cluster, YAML.")] = None,
     inventory: Annotated[
-        Path | None,
-        typer.Option("--inventory", "-i", help="Check the clusters of an inventory on its agents."),
+        list[Path] | None,
+        typer.Option(
+            "--inventory",
+            "-i",
+            metavar="PATH",
+            help="Check the clusters of an inventory on its agents.",
+        ),
     ] = None,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
@@ -88,10 +94,10 @@ def check(
     FILE is placed on what Mesos has free now; with --inventory on what its agents will offer.
     """
     how = chosen(output, as_json)
-    if inventory is not None:
+    if (given := at_most_one(inventory)) is not None:
         from kubedcos.cli import fitting  # only those who ask for it pay for it
 
-        found = fitting.of_inventory(inventory, None if file is None else load_options(file))
+        found = fitting.of_inventory(given, None if file is None else load_options(file))
     elif file is not None:
         document = read_options(file)
         found = connect().send("POST", "check", document=document)

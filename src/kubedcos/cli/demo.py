@@ -13,6 +13,7 @@ import yaml
 
 from kubedcos.cli import contexts
 from kubedcos.cli.ending import Terminated, told_by_signals
+from kubedcos.cli.inventories import InventoryOption, the_one
 from kubedcos.cli.lab import podman_here
 from kubedcos.cli.output import print_answer, tell
 from kubedcos.cli.stages import Part, Recap, Stage, Stages, clock_text
@@ -29,17 +30,16 @@ SITE = Path("playbooks/site.yml")
 PREFLIGHT = "preflight"
 WEB = Path("demo/web.yml")
 
-InventoryOption = Annotated[Path, typer.Option("--inventory", "-i", help="Inventory of the demo.")]
 VarsOption = Annotated[
     Path | None, typer.Option("--vars", help="File of variables, passed to every play.")
 ]
-DEFAULT_INVENTORY = Path("inventories/lab")
 
 
 @app.command()
-def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOption = None) -> None:
+def up(inventory_paths: InventoryOption = None, variables: VarsOption = None) -> None:
     """Build, start and stage everything; a second run changes nothing."""
     started = time.monotonic()
+    inventory_path = the_one(inventory_paths)
     if variables is not None:
         read_mapping(variables)  # whatever is wrong with it is said before hosts are asked
     spec = inventory.load(inventory_path)
@@ -65,9 +65,9 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY, variables: VarsOptio
 
 
 @app.command()
-def down(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
+def down(inventory_paths: InventoryOption = None) -> None:
     """Remove what the demo made on this machine; what can be used again stays in the cache."""
-    spec = inventory.load(inventory_path)
+    spec = inventory.load(the_one(inventory_paths))
     changes = lifecycle.down(spec.name, podman_here(), tell=tell)
     removed = contexts.remove_of({str(host.address) for host in spec.hosts})
     if changes or removed:

@@ -14,6 +14,7 @@ import typer
 from kubedcos.cli import client as api
 from kubedcos.cli import contexts
 from kubedcos.cli.archive import default_path, local, members, write
+from kubedcos.cli.inventories import at_most_one
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
 from kubedcos.errors import InvalidInput, KubedcosError, Problem
 
@@ -37,8 +38,13 @@ def command(
         Path | None, typer.Option("--file", help="Name of the archive; default: with the time.")
     ] = None,
     inventory: Annotated[
-        Path | None,
-        typer.Option("--inventory", "-i", help="Run the preflight's checks on its hosts, too."),
+        list[Path] | None,
+        typer.Option(
+            "--inventory",
+            "-i",
+            metavar="PATH",
+            help="Run the preflight's checks on its hosts, too.",
+        ),
     ] = None,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
@@ -47,8 +53,8 @@ def command(
     how = chosen(output, as_json)
     found = examine()
     said = ""
-    if inventory is not None:
-        finding, said = preflight(inventory)
+    if (given := at_most_one(inventory)) is not None:
+        finding, said = preflight(given)
         found.append(finding)
     if archive or file is not None:
         path = file or default_path(time.time())

@@ -11,24 +11,21 @@ from typing import Annotated
 
 import typer
 
+from kubedcos.cli.inventories import InventoryOption, the_one
 from kubedcos.cli.output import Format, JsonOption, OutputOption, chosen, show, tell
 from kubedcos.errors import InvalidInput, NotYetComplete, Problem
 from kubedcos.lab import engine, inventory, lifecycle
 
 app = typer.Typer(no_args_is_help=True)
 
-InventoryOption = Annotated[
-    Path, typer.Option("--inventory", "-i", help="Inventory that describes the lab.")
-]
 # As seen on the bootstrap host, which is where we push from.
 REGISTRY = "127.0.0.1:5000"
-DEFAULT_INVENTORY = Path("inventories/lab")
 
 
 @app.command()
-def up(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
+def up(inventory_path: InventoryOption = None) -> None:
     """Make the hosts and networks of the inventory; what is there already stays."""
-    spec = inventory.load(inventory_path)
+    spec = inventory.load(the_one(inventory_path))
     changes = lifecycle.up(spec, podman_here(), tell=tell)
     if changes:
         tell(f"lab {spec.name}: {len(spec.hosts)} hosts up after {changes.seconds:.0f} s")
@@ -37,17 +34,17 @@ def up(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
 
 
 @app.command()
-def image(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
+def image(inventory_path: InventoryOption = None) -> None:
     """Make the image of the inventory's hosts, which `up` makes otherwise."""
-    spec = inventory.load(inventory_path)
+    spec = inventory.load(the_one(inventory_path))
     reference = lifecycle.image_of(spec, podman_here(), tell=tell)
     tell(f"lab {spec.name}: the image of its hosts is {reference}")
 
 
 @app.command()
-def down(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
+def down(inventory_path: InventoryOption = None) -> None:
     """Remove the hosts, volumes and networks of the inventory's lab, and nothing else."""
-    spec = inventory.load(inventory_path)
+    spec = inventory.load(the_one(inventory_path))
     changes = lifecycle.down(spec.name, podman_here(), tell=tell)
     if changes:
         tell(f"lab {spec.name}: removed after {changes.seconds:.0f} s")
@@ -57,12 +54,12 @@ def down(inventory_path: InventoryOption = DEFAULT_INVENTORY) -> None:
 
 @app.command()
 def status(
-    inventory_path: InventoryOption = DEFAULT_INVENTORY,
+    inventory_path: InventoryOption = None,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
     """Show each host; exit code 4 while one of them is not up."""
-    spec = inventory.load(inventory_path)
+    spec = inventory.load(the_one(inventory_path))
     found = lifecycle.status(spec, podman_here())
     show(
         [{**asdict(host), "up": host.up} for host in found],
@@ -86,10 +83,10 @@ def status(
 def execute(
     host: Annotated[str, typer.Argument(help="Host of the inventory.")],
     command: Annotated[list[str], typer.Argument(help="Program and arguments, after --.")],
-    inventory_path: InventoryOption = DEFAULT_INVENTORY,
+    inventory_path: InventoryOption = None,
 ) -> None:
     """Run a program on a host; its exit code becomes ours."""
-    spec = inventory.load(inventory_path)
+    spec = inventory.load(the_one(inventory_path))
     container = spec.host(host).container
     options = ["--interactive", "--tty"] if sys.stdin.isatty() else ["--interactive"]
     argv = podman_here().argv("exec", *options, container, *command)
@@ -102,7 +99,7 @@ def load_image(
     archives: Annotated[
         list[Path], typer.Argument(help="Archives written by podman, docker or buildah save.")
     ],
-    inventory_path: InventoryOption = DEFAULT_INVENTORY,
+    inventory_path: InventoryOption = None,
     output: OutputOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -112,7 +109,7 @@ def load_image(
     chosen_format = chosen(output, as_json)
     for archive in archives:
         registry.images(archive)  # one that is none is refused before anything is pushed
-    spec = inventory.load(inventory_path)
+    spec = inventory.load(the_one(inventory_path))
     bootstrap = spec.host(spec.bootstrap)
     inside = engine.network_of(podman_here(), bootstrap.container)
     pushed = [

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from kubedcos.cli.inventories import InventoryOption, the_one
 from kubedcos.config.yaml_text import read_mapping
 from kubedcos.errors import InvalidInput, Problem
 from kubedcos.lab import inventory
@@ -17,15 +18,13 @@ PLAYBOOK = Path("playbooks/preflight.yml")
 
 
 def command(
-    inventory_path: Annotated[
-        Path, typer.Option("--inventory", "-i", help="Inventory to check.")
-    ] = Path("inventories/lab"),
+    inventory_path: InventoryOption = None,
     variables: Annotated[
         Path | None, typer.Option("--vars", help="File of variables for the play.")
     ] = None,
 ) -> None:
     """Run the playbook preflight; its findings name host, seen, wanted and fix."""
-    argv = program(inventory_path, variables)
+    argv = program(the_one(inventory_path), variables)
     sys.stdout.flush()
     os.execv(argv[0], argv)  # its output and its code are the answer
 

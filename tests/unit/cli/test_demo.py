@@ -103,7 +103,7 @@ def test_a_subnet_that_is_taken_is_said_before_the_first_stage(
     monkeypatch.setattr(lifecycle, "refuse_conflicts", refuse)
     monkeypatch.setattr(demo, "Stages", stages)
     with pytest.raises(InvalidInput, match="lab_networks"):
-        demo.up(tmp_path)
+        demo.up([tmp_path])
 
 
 def test_whoever_interrupts_is_told_how_to_go_on(
@@ -120,7 +120,7 @@ def test_whoever_interrupts_is_told_how_to_go_on(
     monkeypatch.setattr(lifecycle, "refuse_conflicts", lambda *_: {})
     monkeypatch.setattr(demo, "Stages", Interrupted)
     with pytest.raises(KeyboardInterrupt):
-        demo.up(tmp_path)
+        demo.up([tmp_path])
     assert "`make demo` continues" in capsys.readouterr().err
 
 

@@ -74,6 +74,16 @@ def test_an_inventory_without_hosts_passes_nothing(tmp_path: Path, words: tuple[
     refused(kubedcos(*words, "-i", tmp_path / "nosuch"), "nosuch: found nothing")
 
 
+@pytest.mark.parametrize(
+    "words", [("preflight",), ("cluster", "check"), ("lab", "status")], ids=" ".join
+)
+def test_of_several_inventories_none_is_passed_over(words: tuple[str, ...]) -> None:
+    refused(
+        kubedcos(*words, "-i", "inventories/sample", "-i", "/nowhere"),
+        "--inventory: found inventories/sample and /nowhere; wanted one file or folder",
+    )
+
+
 def test_an_archive_that_is_none_is_refused_before_hosts_are_asked(tmp_path: Path) -> None:
     refused(kubedcos("lab", "load-image", tmp_path / "nosuch.tar"), "nosuch.tar")
 
