@@ -33,13 +33,18 @@ class Pool:
         # What is left of each: offers are cut up by the thousand, and a number costs nothing.
         self._millis = [part.millis for part in self._parts]
         self._ranges = [part.ranges for part in self._parts]
+        self._plain: dict[str, list[int]] = {}
+        for at, part in enumerate(self._parts):
+            # Nearly all share the one root disk; comparing by value takes ten times as long.
+            if part.disk is ROOT_DISK or part.disk == ROOT_DISK:
+                self._plain.setdefault(part.name, []).append(at)
 
     def take(self, name: str, millis: int) -> list[Resource]:
         """Take an amount, reserved resources first; the caller has seen that it is there."""
         taken = []
-        matching = self._matching(name)
+        matching = self._plain.get(name, [])
         if len(matching) > 1:
-            matching.sort(key=lambda at: not self._parts[at].reservations)
+            matching = sorted(matching, key=lambda at: not self._parts[at].reservations)
         for at in matching:
             part = min(millis, self._millis[at])
             if part > 0:
@@ -49,17 +54,17 @@ class Pool:
 
     def total(self, name: str) -> int:
         """What is left of a scalar, in thousandths."""
-        return sum(self._millis[at] for at in self._matching(name))
+        return sum(self._millis[at] for at in self._plain.get(name, ()))
 
     def take_ports(self, numbers: Sequence[int]) -> tuple[list[int], list[Resource]]:
         """Take ports, the lowest there is for each 0; ends before the first that is missing."""
-        matching = self._matching("ports")
+        matching = self._plain.get("ports", ())
         granted: list[int] = []
         taken: dict[int, list[Range]] = {}
         for asked in numbers:
             for at in matching:
                 ranges = self._ranges[at]
-                number = asked or min((low for low, _ in ranges), default=0)
+                number = asked or (min(ranges)[0] if ranges else 0)
                 rest = without_port(ranges, number)
                 if rest != ranges:
                     self._ranges[at] = rest
@@ -92,14 +97,6 @@ class Pool:
             if part.name == "disk" and part.disk.kind is kind
         ]
 
-    def _matching(self, name: str) -> list[int]:
-        # Nearly all resources share the one root disk; comparing by value takes ten times as long.
-        return [
-            at
-            for at, part in enumerate(self._parts)
-            if part.name == name and (part.disk is ROOT_DISK or part.disk == ROOT_DISK)
-        ]
-
     def _cut(self, at: int, millis: int) -> Resource:
         self._millis[at] -= millis
         return self._parts[at].amounting(millis)
@@ -116,20 +113,19 @@ def merged(resources: Iterable[Resource]) -> tuple[Resource, ...]:
     """The same resources, those that differ only in amount added up; volumes stay apart."""
     found: list[Resource] = []
     for resource in resources:
-        at = next((at for at, known in enumerate(found) if _alike(known, resource)), None)
-        if at is None:
-            found.append(resource)
+        for at, known in enumerate(found):
+            if known.name == resource.name and _alike(known, resource):
+                ranges = tuple(sorted((*known.ranges, *resource.ranges)))
+                found[at] = known.amounting(known.millis + resource.millis, ranges)
+                break
         else:
-            known = found[at]
-            ranges = tuple(sorted((*known.ranges, *resource.ranges)))
-            found[at] = known.amounting(known.millis + resource.millis, ranges)
+            found.append(resource)
     return tuple(found)
 
 
 def _alike(one: Resource, other: Resource) -> bool:
     return (
-        one.name == other.name
-        and one.reservations == other.reservations
+        one.reservations == other.reservations
         and (one.disk is other.disk or one.disk == other.disk)
         and (not one.is_volume or one == other)
     )
