@@ -75,6 +75,12 @@ def test_a_fit_host_has_no_problem() -> None:
     assert ids(facts()) == []
 
 
+def test_what_is_just_enough_is_enough() -> None:
+    just = {"/": {"size_mb": 4000, "free_mb": 500}, "/var/lib/mesos": {"size_mb": 8000}}
+    for moment in (998.0, 1007.0):
+        assert ids(facts(python=[3, 9, 0], memory_mb=1900, time=moment, disks=just)) == []
+
+
 def test_ports_of_our_own_services_are_fine() -> None:
     ours = [
         socket(5051, "tcp", "0.0.0.0", "mesos-agent.service"),
