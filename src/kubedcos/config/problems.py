@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import types
 import typing
 from typing import TYPE_CHECKING, Any
@@ -116,5 +117,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _shown(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)  # as YAML spells it, too: nobody wrote None
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

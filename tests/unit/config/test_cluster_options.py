@@ -87,7 +87,8 @@ def test_defaults_fit_on_small_agents() -> None:
         ("- 1", "c.yml: found list; wanted a mapping of option names to values"),
         ("name: [", "c.yml:1:"),
         ("name: a\nname: b", "c.yml:2:1: found the key 'name' stands here twice"),
-        ("name: null", "c.yml: name: found None; wanted text"),
+        ("name: null", "c.yml: name: found null; wanted text"),
+        ("node: {labels: {a: on}}", "c.yml: node.labels.a: found true; wanted text (in quotes"),
     ],
 )
 def test_bad_input_names_the_key_and_what_is_allowed(text: str, expected: str) -> None:
