@@ -80,6 +80,10 @@ class Process:
                 self._arguments, stdout=log, stderr=log, env=environment, start_new_session=True
             )
 
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def signal(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
@@ -90,7 +94,7 @@ class Process:
         self.process.wait(DEADLINE)
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.runs:
             self.process.terminate()
             try:
                 self.process.wait(DEADLINE)
@@ -147,22 +151,23 @@ class Cluster:
     def stop(self) -> None:
         """End everything, executors included: agents that were killed left theirs behind."""
         homes = [str(agent.log.parent) for agent in self.agents]
+        # Those of an agent that does not run wait for its return.
+        ending = [str(agent.log.parent) for agent in self.agents if agent.runs]
         with contextlib.suppress(AssertionError):
-            wait_for(lambda: not any(map(_executors, homes)), "no executor is left", 5)
+            wait_for(lambda: not _executors(ending), "no executor is left", 5)
         for process in reversed(self.processes):
             process.stop()
-        for home in homes:
-            for pid in _executors(home):
-                _kill_tree(pid)
+        for pid in _executors(homes):
+            _kill_tree(pid)
 
 
-def _executors(home: str) -> list[int]:
-    """Processes that an agent with this directory started, and that name it or were told it."""
+def _executors(homes: Sequence[str]) -> list[int]:
+    """Processes that agents with these directories started, and that name one or were told it."""
     found = []
-    for path in Path("/proc").glob("[0-9]*"):
+    for path in Path("/proc").glob("[0-9]*") if homes else ():
         with contextlib.suppress(OSError):
             words = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
-            if f"{home}/work/".encode() in words:
+            if any(f"{home}/work/".encode() in words for home in homes):
                 found.append(int(path.name))
     return found
 
