@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 
@@ -29,6 +31,7 @@ class Site:
     volumes: dict[str, set[str]] = field(default_factory=dict)
     logs: dict[tuple[str, str], int] = field(default_factory=dict)
     in_use: bool = False
+    turns: ClassVar[asyncio.Runner]
 
     @property
     def membership(self) -> EtcdMembership:
@@ -42,7 +45,7 @@ class Site:
         """The task of `name` on `agent` asks for its keys."""
         self.tasks[name] = agent
         one = Applicant(name, agent, frozenset(self.volumes.setdefault(agent, set())))
-        return asyncio.run(self.membership.seat(one))
+        return self.turns.run(self.membership.seat(one))
 
     def run(self, name: str, agent: str) -> Seat:
         """It asks, and etcd starts with what it was told."""
@@ -69,7 +72,7 @@ class Site:
 
     def ready(self, name: str) -> str:
         """Empty when ready, else why not."""
-        return asyncio.run(self.membership.readiness(name, self.tasks[name])).reason
+        return self.turns.run(self.membership.readiness(name, self.tasks[name])).reason
 
     def stage(self, *agents: str) -> None:
         for at, agent in enumerate(agents):
@@ -92,6 +95,13 @@ class Site:
         if lose_volume:
             self.volumes[agent] = set()
             self.logs = {place: id_ for place, id_ in self.logs.items() if place[0] != agent}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _turns() -> Iterator[None]:
+    """One event loop for all: there are thousands of turns."""
+    with asyncio.Runner() as Site.turns:
+        yield
 
 
 @pytest.fixture
