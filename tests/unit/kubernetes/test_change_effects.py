@@ -84,6 +84,11 @@ def _tasks(options: ClusterOptions) -> dict[tuple[str, str], str]:
     return found
 
 
+@cache
+def _before() -> dict[tuple[str, str], str]:
+    return _tasks(ClusterOptions())
+
+
 FREE = [
     path
     for path in option_paths()
@@ -95,7 +100,7 @@ FREE = [
 
 @pytest.mark.parametrize("path", FREE)
 def test_what_would_be_different_restarts_and_nothing_else(path: str) -> None:
-    before, after = _tasks(ClusterOptions()), _tasks(_changed(path))
+    before, after = _before(), _tasks(_changed(path))
     different = {key for key in before.keys() & after.keys() if before[key] != after[key]}
     restarts = rule_of(path).restarts
     expected = {key for key in before.keys() & after.keys() if covers(restarts, *key)}

@@ -10,8 +10,15 @@ from kubedcos.kubernetes import node, node_network
 from kubedcos.kubernetes.components import RECIPES
 from kubedcos.kubernetes.payload import Payload
 from kubedcos.kubernetes.recipe import CIPHER_SUITES
+from kubedcos.kubernetes.vault import MemorySecretStore, Vault
 
-from .parts import situation
+from .parts import FakeClock, situation
+
+
+@pytest.fixture(scope="module")
+def vault() -> Vault:
+    """For all of these: making its keys takes longer than a check, and none changes them."""
+    return Vault(MemorySecretStore(), "kubernetes", FakeClock())
 
 
 @pytest.fixture
