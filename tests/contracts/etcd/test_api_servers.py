@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from kubedcos.kubernetes import node
 from kubedcos.kubernetes.kube_api import ApiError, KubeApi, tls_context
@@ -22,6 +23,8 @@ from kubedcos.kubernetes.pki import HOUR, Profile
 from kubedcos.kubernetes.vault import Ca
 
 from .site import Site, site_with, until
+
+pytestmark = pytest.mark.long
 
 ETCD, FIRST, SECOND = "127.77.1.1", "127.77.1.11", "127.77.1.12"
 ENDPOINTS = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"

@@ -15,6 +15,8 @@ from kubedcos.kubernetes.etcd_reconfiguration import Move, WantedMember, next_st
 
 from .site import Site, site_with, until
 
+pytestmark = pytest.mark.long
+
 A, B, C, D = (f"127.77.0.{number}" for number in (1, 2, 3, 4))
 
 

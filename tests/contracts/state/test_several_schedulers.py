@@ -23,6 +23,8 @@ from tests.contracts.mesos.engine import Cluster, free_port, start_master, wait_
 from tests.contracts.mesos.zookeeper import ZooKeeper
 from tests.contracts.state.tunnel import Tunnel
 
+pytestmark = pytest.mark.long
+
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 TAKEOVER_SECONDS = 15.0
 START_SECONDS = 60.0
