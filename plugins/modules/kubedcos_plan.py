@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import time
@@ -78,8 +79,24 @@ incomplete:
 POLL_SECONDS = 1.0
 
 
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows nobody elsewhere: the token would go along."""
+
+    def redirect_request(self, *_):
+        """Follow none."""
+
+
+class Refused(Exception):
+    """The scheduler that leads says no; asking again would not help."""
+
+
 def read(opener, params):
-    """The plan, as the API of the scheduler that leads shows it."""
+    """The plan, as the API of the scheduler that leads shows it.
+
+    Raises:
+        Refused: with the scheduler's words.
+        OSError, ValueError, HTTPException: none answers now.
+    """
     said = OSError("no address")
     for url in params["url"].split(","):
         request = urllib.request.Request(  # noqa: S310  the operator's own URL
@@ -89,10 +106,22 @@ def read(opener, params):
         try:
             with opener.open(request, timeout=10) as reply:
                 return json.load(reply)
+        except urllib.error.HTTPError as error:
+            if error.code in (401, 404, 422):
+                raise Refused(refusal(error)) from error
+            said = error
         except OSError as error:
             # It stands by, or is away: another one leads.
             said = error
     raise said
+
+
+def refusal(error):
+    """What the scheduler says of a request that it refuses."""
+    try:
+        return f"{error.code}: {json.load(error)['error']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"{error.code} {error.reason}"
 
 
 def reasons(phase):
@@ -122,9 +151,14 @@ def answer(plan):
 
 def run(module):
     """Ask until it is complete or time is over."""
-    context = ssl.create_default_context(cadata=module.params["ca_pem"])
+    try:
+        context = ssl.create_default_context(cadata=module.params["ca_pem"])
+    except ssl.SSLError as error:
+        module.fail_json(msg=f"ca_pem: found {error}; wanted a certificate in PEM")
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        urllib.request.ProxyHandler({}),
+        urllib.request.HTTPSHandler(context=context),
+        NoRedirect(),
     )
     deadline = time.monotonic() + module.params["timeout"]
     said = "nothing yet"
@@ -135,7 +169,9 @@ def run(module):
             if phase is None or phase["status"] == "COMPLETE":
                 module.exit_json(**answer(plan))
             said = reasons(phase) or f"it is {phase['status']}"
-        except (OSError, ValueError) as error:
+        except Refused as error:
+            module.fail_json(msg=f"the scheduler refuses: {error}")
+        except (OSError, ValueError, http.client.HTTPException) as error:
             # The scheduler may be restarting; it continues where it was.
             said = f"the scheduler does not answer: {error}"
         if time.monotonic() >= deadline:
