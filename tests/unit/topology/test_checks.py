@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kubedcos.errors import InvalidInput
-from kubedcos.topology.checks import find_problems
+from kubedcos.topology.checks import SMALLEST_MTU, find_problems
 from kubedcos.topology.inventory import read_inventory
 
 
@@ -66,6 +66,14 @@ def with_overlay(position: int, **values: Any) -> Callable[[dict[str, Any]], Non
 
 def with_value(**values: Any) -> Callable[[dict[str, Any]], None]:
     return lambda data: data.update(values)
+
+
+def both(*changes: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    def change(data: dict[str, Any]) -> None:
+        for each in changes:
+            each(data)
+
+    return change
 
 
 def more_masters(data: dict[str, Any]) -> None:
@@ -215,6 +223,57 @@ def test_bad_inventory_is_named(
     assert found[identifier].where.startswith(where)
     assert found[identifier].seen
     assert found[identifier].wanted
+
+
+def masters(count: int) -> Callable[[dict[str, Any]], None]:
+    def add(data: dict[str, Any]) -> None:
+        first = data["hosts"][0]
+        for number in range(2, count + 1):
+            place = {"name": f"m{number}", "address": f"10.89.1.{100 + number}", "index": number}
+            data["hosts"].append({**first, **place, "functions": ["master", "zookeeper"]})
+
+    return add
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (masters(3), []),
+        (masters(4), ["master-count-even", "zookeeper-count-even"]),
+        (masters(5), []),
+        (masters(7), ["master-count", "zookeeper-count"]),
+        (with_value(service_networks={"kubernetes": "10.96.0.0/12"}), []),
+        (
+            with_value(service_networks={"kubernetes": "10.160.0.0/11"}),
+            ["service-network-too-large"],
+        ),
+        (with_value(service_networks={"kubernetes": "10.96.0.0/24"}), []),
+        (
+            with_value(service_networks={"kubernetes": "10.96.0.0/25"}),
+            ["service-network-too-small"],
+        ),
+        (with_value(overlay_mtu=SMALLEST_MTU), []),
+        (with_value(overlay_mtu=SMALLEST_MTU - 1), ["mtu-too-small"]),
+        # 32 slices are those of the indices 0 to 31.
+        (both(with_overlay(0, subnet="10.244.0.0/19"), with_host(2, index=31)), []),
+        (
+            both(with_overlay(0, subnet="10.244.0.0/19"), with_host(2, index=32)),
+            ["overlay-subnet-too-small"],
+        ),
+        # Of 32 addresses the last is for broadcasts.
+        (both(with_overlay(0, vtep_subnet="10.255.0.0/27"), with_host(2, index=30)), []),
+        (
+            both(with_overlay(0, vtep_subnet="10.255.0.0/27"), with_host(2, index=31)),
+            ["vtep-subnet-too-small"],
+        ),
+    ],
+)
+def test_the_last_value_that_fits_passes_and_the_next_does_not(
+    change: Callable[[dict[str, Any]], None], expected: list[str]
+) -> None:
+    data = good()
+    change(data)
+    assert [problem.id for problem in find_problems(data)] == expected
 
 
 def test_largest_mtu_is_fine() -> None:

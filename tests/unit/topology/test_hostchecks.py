@@ -97,6 +97,7 @@ def test_ports_of_our_own_services_are_fine() -> None:
         socket(5051, "tcp", "127.0.0.1", "session-1.scope"),
         socket(53, "udp", "::", "dnsmasq.service"),
         socket(53, "udp", "10.0.0.11", "dnsmasq.service"),
+        socket(53, "udp", "127.0.0.1", "dnsmasq.service"),
         socket(4789, "udp", "0.0.0.0", "vpn.service"),
     ],
 )
