@@ -94,6 +94,10 @@ def test_our_nodes_get_their_certificates(good: dict[str, Any]) -> None:
         (request(username="system:admin"), "is no node"),
         (request(username=bootstrap_user("another")), "is no node"),
         (request(groups=["system:authenticated"]), "is no node"),
+        # Another node, and one who is called as ours is and is none.
+        (request(username="system:node:b1", groups=["system:nodes"]), "is no node"),
+        (request(username="system:node:a1", groups=["system:authenticated"]), "is no node"),
+        (serving(username="system:node:b1"), "is no node"),
         (request(common_name="system:node:b1"), "common name"),
         (request(common_name="system:kube-scheduler"), "common name"),
         (request(group="system:masters"), "organisation"),
@@ -111,6 +115,14 @@ def test_everything_else_is_left_alone(bad: dict[str, Any], why: str) -> None:
     verdict = decide(bad, [CLAIM])
     assert not verdict.approve
     assert why in verdict.reason
+
+
+def test_a_node_gets_nothing_in_the_name_of_another_one() -> None:
+    other = NodeClaim("kube-node-1-kubelet__1", "b1", "10.89.2.21")
+    for asked in (request, serving):
+        verdict = decide(asked(username="system:node:b1", groups=["system:nodes"]), [CLAIM, other])
+        assert not verdict.approve
+        assert verdict.reason == "common name is not system:node:b1"
 
 
 def test_a_node_that_ended_gets_nothing() -> None:
