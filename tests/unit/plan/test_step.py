@@ -50,6 +50,13 @@ def test_a_task_that_was_to_end_is_not_done_while_it_runs() -> None:
     )
 
 
+def test_a_task_that_starts_is_not_said_to_run_and_one_that_lasts_not_to_end() -> None:
+    starts = replace(APPLY, stage=Stage.STARTING, ready=False)
+    assert judge([starts]) == (Status.STARTING, "apply is starting")
+    runs = replace(KUBELET, ready=False, reason="no node yet")
+    assert judge([runs]) == (Status.STARTED, "kubelet runs but is not ready: no node yet")
+
+
 def test_a_failure_says_why_and_when_it_goes_on() -> None:
     task = replace(KUBELET, stage=Stage.FAILED, ready=False, reason="exit 3", wait_seconds=4.6)
     assert judge([task]) == (
