@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,19 @@ def test_what_was_closed_opens(name: str, value: bytes) -> None:
     sealed = SEAL.close(name, value)
     assert SEAL.open(name, sealed) == value
     assert value not in sealed or len(value) < 4
+
+
+def test_what_an_earlier_version_sealed_opens() -> None:
+    sealed = base64.b64decode("AUPgXot3a4UlxYaPZ/JpyqsF/vKCVBiVoY7O21NWq9PEiA==")
+    assert SEAL.open("k8s/ca", sealed) == b"a key"
+
+
+def test_a_key_is_just_long_enough_and_a_line_end_is_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "seal"
+    path.write_text("0123456789abcdef0123456789abcdef\n")
+    path.chmod(0o600)
+    sealed = read_seal(path, "settings: state.seal_file").close("k8s/ca", b"a key")
+    assert SEAL.open("k8s/ca", sealed) == b"a key"
 
 
 @given(st.data())
