@@ -89,6 +89,17 @@ def test_one_that_was_used_before_is_refused_after_it_and_the_task_is_ended(stor
     assert ask(after, story.launch, story.body)[0].status == 404
 
 
+def test_the_right_of_a_task_that_ended_is_gone_for_whoever_takes_over(story: Story) -> None:
+    story.before.workload.task_ended(story.launch.task_id)
+    answer, logged = ask(story.take_over(), story.launch, story.body)
+    assert (answer.status, logged) == (404, ["key material refused"])
+
+
+def test_one_is_good_until_its_last_second(story: Story) -> None:
+    story.clock.now += LIFETIME
+    assert ask(story.take_over(), story.launch, story.body)[0].status == 200
+
+
 def test_one_that_is_too_old_is_refused_whoever_leads(story: Story) -> None:
     story.clock.now += LIFETIME + 1
     answer, logged = ask(story.take_over(), story.launch, story.body)
