@@ -124,9 +124,9 @@ def run(
         )
     except FileNotFoundError as error:
         raise ProgramFailed(f"{what} failed: {error.filename} is not installed") from error
-    with _lock:
-        _running.add(process)
     try:
+        with _lock:
+            _running.add(process)
         output, errors = process.communicate()
     except BaseException:
         _end(process)

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.processes import alive
 from tests.unit.waiting import wait_until
 
+from kubedcos.artifacts import programs
 from kubedcos.artifacts.programs import ProgramFailed, environment, run
 
 
@@ -46,6 +47,8 @@ def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
 
     def interrupt() -> None:
         started.append(int(fifo.read_text()))
+        # On a busy machine the shell is further than who started it: that has yet to hear its pid.
+        wait_until(lambda: programs._running)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
