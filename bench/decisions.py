@@ -50,7 +50,7 @@ def agent(number: int) -> Agent:
     return Agent(
         f"S{number:05}",
         f"host-{number:05}",
-        "10.0.0.1",
+        "127.1.0.1",
         region,
         f"{region}-{number % ZONES}",
         (("rack", f"r{number % RACKS}"),),

@@ -51,7 +51,7 @@ def written(count: int) -> list[Change]:
     seal = SealedSecretStore(_Nothing(), CLUSTER, SEAL)
     changes = []
     for index in range(count):
-        agent = Agent(f"{uuid.uuid4()}-S{index}", f"n{index}", "10.0.0.1", "dc-a", "a-1", ())
+        agent = Agent(f"{uuid.uuid4()}-S{index}", f"n{index}", "127.1.0.1", "dc-a", "a-1", ())
         kept: list[tuple[str, str, Record]] = []
         for task in pod.tasks:
             made = TaskRecord(
@@ -61,7 +61,7 @@ def written(count: int) -> list[Change]:
                 task,
                 agent,
                 state="TASK_RUNNING",
-                addresses=("10.0.0.1",),
+                addresses=("127.1.0.1",),
                 ready=True,
                 running_at=1.0,
             )

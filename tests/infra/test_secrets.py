@@ -91,7 +91,9 @@ def test_sandboxes_hold_none(
         paths = [item["path"] for item in json.loads(listed.stdout) if item["size"] < READABLE]
         assert paths, f"{sandbox} has its output at least"
         urls = " ".join(f"'{files}/download?path={path}'" for path in paths)
-        assert_none(secret, host.run(f"curl -s --max-time 20 {urls}").stdout_bytes, sandbox)
+        read = host.run(f"curl -sf --fail-early --max-time 20 {urls}")
+        assert read.rc == 0, f"{sandbox}: not all of {paths} can be read"
+        assert_none(secret, read.stdout_bytes, sandbox)
 
 
 @pytest.mark.on("agents", "public_agents")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import signal
 import socket
@@ -84,6 +85,10 @@ def test_it_serves_until_a_signal_and_ends_well() -> None:
                 slaves = json.load(answer)["slaves"]
             regions = Counter(s["domain"]["fault_domain"]["region"]["name"] for s in slaves)
             assert regions == {"dc-a": 4, "dc-b": 3}
+            # Whoever connects to a task must not reach a stranger.
+            addresses = {s["pid"].partition("@")[2].partition(":")[0] for s in slaves}
+            assert len(addresses) == 7
+            assert all(ipaddress.ip_address(address).is_loopback for address in addresses)
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0

@@ -28,7 +28,8 @@ from kubedcos.mesos.messages import (
 )
 from kubedcos.mesos.resource_text import parse_attributes, parse_resources
 
-FIRST_ADDRESS: Final = ipaddress.IPv4Address("10.0.0.1")
+FIRST_ADDRESS: Final = ipaddress.IPv4Address("127.1.0.1")
+"""Loopback: a framework connects to its tasks, and must not reach strangers of that address."""
 MOST_AGENTS: Final = 100_000
 STATUS_INTERVAL: Final = 1.0
 
