@@ -119,8 +119,14 @@ def running(story: Story) -> None:
     story.scheduler.until("TASK_RUNNING")
 
 
-def kill_sent(story: Story) -> None:
+def under_way(story: Story) -> None:
+    """Mesos calls a task running once its process is there; what that does first comes later."""
     running(story)
+    wait_for(lambda: story.lab.started(story.scheduler.task_id), "the task's command runs")
+
+
+def kill_sent(story: Story) -> None:
+    under_way(story)
     story.held = story.lab.scheduler_side.hold(b'"type": "KILL"')
     story.scheduler.beside(story.scheduler.kill)
     story.held.wait()
@@ -128,7 +134,7 @@ def kill_sent(story: Story) -> None:
 
 def kill_passed_on(story: Story) -> None:
     """From the master to the agent."""
-    running(story)
+    under_way(story)
     story.hold_to_agent("KILL_TASK")
     story.scheduler.kill()
     assert story.held is not None
@@ -138,13 +144,13 @@ def kill_passed_on(story: Story) -> None:
 def terminating(story: Story) -> None:
     """The task ignores TERM; KILL follows."""
     story.scheduler.stubborn = True
-    running(story)
+    under_way(story)
     story.scheduler.kill()
     story.scheduler.until("TASK_KILLING")
 
 
 def end_sent(story: Story) -> None:
-    running(story)
+    under_way(story)
     story.hold_status("TASK_KILLED")
     story.scheduler.kill()
     story.scheduler.until("TASK_KILLING")
@@ -153,7 +159,7 @@ def end_sent(story: Story) -> None:
 
 
 def end_unacknowledged(story: Story) -> None:
-    running(story)
+    under_way(story)
     story.scheduler.kill()
     story.scheduler.until("TASK_KILLED", acknowledge=False)
 
