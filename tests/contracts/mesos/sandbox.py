@@ -9,6 +9,8 @@ from .engine import wait_for
 
 READY = "echo ready; "
 """In front of a command that `until_ready` waits for."""
+ONCE_ANOTHER_IS = "until grep -qsx ready ../*/stdout; do sleep 0.1; done; "
+"""In front of the command of a group's member: it waits until another member is ready."""
 
 
 def agent_at(master: Http, agent_id: str) -> Http:

@@ -17,9 +17,10 @@ from .recordings import (
     same_status,
     status_of,
 )
-from .sandbox import READY, agent_at, until_ready
+from .sandbox import ONCE_ANOTHER_IS, READY, agent_at, until_ready
 
 Json = dict[str, Any]
+WAITS = f"{READY}exec sleep 100"
 
 
 def same(ours: Json, story: str, position: int = 0) -> None:
@@ -85,7 +86,7 @@ def test_a_member_that_ends_well_leaves_the_others_alone(framework: Framework) -
 @pytest.mark.contract(operations="LAUNCH_GROUP", recordings="groups.jsonl")
 def test_a_member_that_fails_takes_its_group_along(framework: Framework) -> None:
     offer = framework.offers()[0]
-    tasks = (task(offer, "h-a", "exit 5"), task(offer, "h-b", "sleep 100"))
+    tasks = (task(offer, "h-a", f"{ONCE_ANOTHER_IS}exit 5"), task(offer, "h-b", WAITS))
     started(framework, "pod-2", *tasks, offer=offer)
     same(framework.status("h-a"), "groups.jsonl")
     for state in ("TASK_KILLING", "TASK_KILLED"):
@@ -131,7 +132,7 @@ def test_two_groups_under_one_executor_and_its_shutdown(framework: Framework) ->
     offer = framework.offers()[0]
     started(framework, "pod-b", task(offer, "b-1", "sleep 100"), offer=offer)
     offer = rest_of(framework, offer, "pod-b")
-    tasks = (task(offer, "b-2", "exit 3"), task(offer, "b-3", "sleep 100"))
+    tasks = (task(offer, "b-2", f"{ONCE_ANOTHER_IS}exit 3"), task(offer, "b-3", WAITS))
     started(framework, "pod-b", *tasks, offer=offer)
     same(framework.status("b-2"), "groups-more.jsonl")
     same(framework.status("b-3", "TASK_KILLED"), "groups-more.jsonl")
