@@ -1,13 +1,13 @@
 """Where 1.11 speaks otherwise than the Mesos of the recordings, 1.12.0-dev.
 
-`git diff 1.11.0..HEAD -- src/master` of Mesos has all of it.
+`git diff 1.11.0..HEAD -- src/master include/mesos/v1` of Mesos has all of it.
 """
 
 from __future__ import annotations
 
 import re
 
-from .client import Http
+from .client import Http, Json
 
 FOREIGN_ROLE = "Offer constraints specify `role_constraints` for a role"
 """1.11 takes these (MESOS-10176)."""
@@ -30,6 +30,16 @@ def in_its_words(master: Http, recorded: str) -> str:
     ):
         recorded = re.sub(new, old, recorded)
     return recorded
+
+
+def capabilities(master: Http, recorded: list[Json]) -> list[Json]:
+    """Recorded capabilities of a master as this one lists them in its v1 API.
+
+    1.11 has QUOTA_V2, but no such name in `include/mesos/v1/mesos.proto`: it lists it without.
+    """
+    if not is_1_11(master):
+        return recorded
+    return [{} if entry == {"type": "QUOTA_V2"} else entry for entry in recorded]
 
 
 _SUPPRESSED = r"Suppressed role '\1' is not contained in the list of roles"

@@ -12,6 +12,7 @@ from kubedcos.mesos.messages import (
     CallSubscribe,
     Event,
     FrameworkInfo,
+    MasterInfo,
     Scalar,
     decode,
     decode_event,
@@ -47,6 +48,13 @@ def test_unset_fields_are_not_sent() -> None:
 def test_unknown_fields_and_types_are_no_error() -> None:
     event = decode_event(b'{"type":"BRAND_NEW","brand_new":{"x":1}}')
     assert event == Event(type="BRAND_NEW")
+
+
+def test_a_capability_that_mesos_1_11_has_no_name_for_is_no_error() -> None:
+    # Its v1 API lists QUOTA_V2 so; 1.12 names it.
+    listed = b'{"id":"m","ip":1,"capabilities":[{"type":"AGENT_DRAINING"},{}]}'
+    shown = decode(listed, MasterInfo).capabilities
+    assert [entry.type for entry in shown] == ["AGENT_DRAINING", None]
 
 
 def test_numbers_may_be_text() -> None:
