@@ -150,7 +150,7 @@ def _device(item: dict[str, Any], kernel: Kernel) -> list[Change]:
                 *("local", want["local"], "nolearning", "noudpcsum"),
             )
         )
-    changes += _link_settings(item, want, kernel)
+    changes += _link_settings(item, want, kernel, made_with=("address", "mtu"))
     on = kernel.offloads.get(name, set()) if link is not None else set(want["offloads_off"])
     changes += [
         Change(f"{feature} is on at {name}", "ethtool", ("-K", name, feature, "off"))
@@ -166,20 +166,25 @@ def _bridge(item: dict[str, Any], kernel: Kernel) -> list[Change]:
     link = kernel.links.get(name)
     changes: list[Change] = []
     if link is None:
-        words = ("link", "add", name, "address", want["mac"], "mtu", str(want["mtu"]))
-        changes.append(_ip(f"bridge {name} is missing", *words, "type", "bridge"))
+        # Its MTU is set afterwards: one that it is made with goes when its last port does
+        # (net/bridge/br_if.c, br_mtu_auto_adjust).
+        words = ("link", "add", name, "address", want["mac"], "type", "bridge")
+        changes.append(_ip(f"bridge {name} is missing", *words))
     elif link.get("linkinfo", {}).get("info_kind") != "bridge":
         raise OverlayError(
             f"{name} exists and is no bridge; wanted one for overlay {item['name']}. "
             "Remove it or rename the overlay."
         )
-    return changes + _link_settings(item, want, kernel)
+    return changes + _link_settings(item, want, kernel, made_with=("address",))
 
 
-def _link_settings(item: dict[str, Any], want: dict[str, Any], kernel: Kernel) -> list[Change]:
+def _link_settings(
+    item: dict[str, Any], want: dict[str, Any], kernel: Kernel, made_with: tuple[str, ...]
+) -> list[Change]:
     name = want["name"]
     link = kernel.links.get(name)
-    seen = link or {"address": want["mac"], "mtu": want["mtu"]}
+    new = {"address": want["mac"], "mtu": want["mtu"]}
+    seen = link or {key: value for key, value in new.items() if key in made_with}
     changes: list[Change] = []
 
     def setting(text: str, *words: str) -> None:
@@ -191,7 +196,8 @@ def _link_settings(item: dict[str, Any], want: dict[str, Any], kernel: Kernel) -
     if seen.get("address") != want["mac"]:
         setting(f"has MAC {seen.get('address')}, wanted {want['mac']}", "address", want["mac"])
     if seen.get("mtu") != want["mtu"]:
-        setting(f"has MTU {seen.get('mtu')}, wanted {want['mtu']}", "mtu", str(want["mtu"]))
+        has = seen.get("mtu", "of its own")
+        setting(f"has MTU {has}, wanted {want['mtu']}", "mtu", str(want["mtu"]))
     if seen.get("inet6_addr_gen_mode", "none" if link else "") != "none":
         setting("makes IPv6 addresses of its own", "addrgenmode", "none")
     if "UP" not in seen.get("flags", []):

@@ -84,6 +84,9 @@ def test_an_empty_kernel_gets_everything_in_working_order() -> None:
         ),
         "ip addr replace 10.255.0.1/24 dev v-net0",
         "ethtool -K v-net0 tx-checksum-ip-generic off",
+        # An MTU that a bridge is made with goes when its last port does.
+        "ip link add m-net0 address 70:b3:d5:f0:01:01 type bridge",
+        "ip link set dev m-net0 mtu 1450",
         "ip addr replace 10.240.1.1/24 dev m-net0",
         "bridge fdb replace 70:b3:d5:ff:00:02 dev v-net0 dst 10.0.0.2 self permanent",
         "ip neigh replace 10.255.0.2 lladdr 70:b3:d5:ff:00:02 dev v-net0 nud permanent",
