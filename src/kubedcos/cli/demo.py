@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +30,7 @@ app = typer.Typer(no_args_is_help=True)
 STAGES_OF_SETUP = 2
 SITE = Path("playbooks/site.yml")
 PREFLIGHT = "preflight"
+HOSTS = "hosts of the lab"
 WEB = Path("demo/web.yml")
 
 VarsOption = Annotated[
@@ -47,6 +50,10 @@ def up(inventory_paths: InventoryOption = None, variables: VarsOption = None) ->
     there = lifecycle.refuse_conflicts(spec, podman_here())
     running = all(there.get(host.name, {}).get("State") == "running" for host in spec.hosts)
     wanted = plan(inventory_path, variables, SITE, look=not running)
+    if running:
+        # Another program would read the inventory anew, which takes longer than the look.
+        again = partial(lifecycle.up, spec, podman_here(), tell=tell)
+        wanted = [replace(s, work=again) if s.title == HOSTS else s for s in wanted]
     stages = Stages(
         lifecycle.cache_root() / "logs",
         first=STAGES_OF_SETUP + 1,
@@ -156,7 +163,7 @@ def plan(
     return [
         *looks,
         Stage("artefacts", build, environment, beside=image),
-        Stage("hosts of the lab", [own, "lab", "up", *of_the_lab]),
+        Stage(HOSTS, [own, "lab", "up", *of_the_lab]),
         Stage(first.title, [*ansible, str(site)], environment, looks=first.looks, then=others),
         Stage("web application", [own, "kubectl", "--", "apply", "-f", str(WEB)], environment),
     ]

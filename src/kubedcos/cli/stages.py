@@ -67,14 +67,16 @@ class Stage:
         then: stages that the same program goes on with, in order.
         beside: a program that prepares a later stage meanwhile. Should it fail, that stage does
             the work itself, and says what is wrong.
+        work: what is done instead of `argv`, within this program.
     """
 
     title: str
-    argv: Sequence[str]
+    argv: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     looks: bool = False
     then: Sequence[Part] = ()
     beside: Sequence[str] = ()
+    work: Callable[[], object] | None = None
 
     @property
     def titles(self) -> list[str]:
@@ -175,6 +177,7 @@ class Stages:
 
         Raises:
             StageFailed: with the end of its output and the path of its log.
+            KubedcosError: as the work within this program raises it.
         """
         name = re.sub(r"[^a-z0-9]+", "-", stage.title.lower())
         log = self._logs / f"{self._number:02d}-{name}.log"
@@ -189,7 +192,7 @@ class Stages:
         reporter.start()
         try:
             with self._beside(stage, log.with_suffix(".beside.log")) as end_beside:
-                status = self._follow(stage, log)
+                status = self._follow(stage, log) if stage.work is None else self._do(stage.work)
                 if status != 0:
                     end_beside()
         except (KeyboardInterrupt, SystemExit):
@@ -243,6 +246,14 @@ class Stages:
         under = self._under_way
         seconds = self._monotonic() - under.started
         return head(under.number, self._total, under.part.title, seconds)
+
+    def _do(self, work: Callable[[], object]) -> int:
+        try:
+            work()
+        except KubedcosError:
+            self._end("failed")
+            raise
+        return 0
 
     def _follow(self, stage: Stage, log: Path) -> int:
         """Run the program, keep its output, and note where it is."""

@@ -18,7 +18,7 @@ from kubedcos.cli.stages import (
     clock_text,
     detail_of,
 )
-from kubedcos.errors import ExitCode
+from kubedcos.errors import ExitCode, InvalidInput, Problem
 
 
 def stages(tmp_path: Path, screen: io.StringIO) -> Stages:
@@ -40,6 +40,26 @@ def test_one_sees_which_of_how_many_stages_is_under_way(tmp_path: Path) -> None:
         "stage 3 of 9 · artefacts · 0:00 · done",
         "stage 4 of 9 · hosts · 0:00",
         "stage 4 of 9 · hosts · 0:00 · done",
+    ]
+
+
+def test_work_within_this_program_is_a_stage_and_its_error_ends_it(tmp_path: Path) -> None:
+    screen = io.StringIO()
+    run = stages(tmp_path, screen)
+    done: list[str] = []
+    run.run(Stage("hosts", work=lambda: done.append("looked")))
+    assert done == ["looked"]
+
+    def refuse() -> None:
+        raise InvalidInput([Problem("host a1", "gone", "there", id="lab")])
+
+    with pytest.raises(InvalidInput, match="gone"):
+        run.run(Stage("more hosts", work=refuse))
+    assert screen.getvalue().splitlines() == [
+        "stage 3 of 9 · hosts · 0:00",
+        "stage 3 of 9 · hosts · 0:00 · done",
+        "stage 4 of 9 · more hosts · 0:00",
+        "stage 4 of 9 · more hosts · 0:00 · failed",
     ]
 
 
