@@ -9,7 +9,7 @@ from kubedcos.model.offer import Reservation, Resource, amount_text, millis_of
 from kubedcos.model.service import DiskKind, TaskSpec
 from kubedcos.offers.amounts import Needs, amounts, lack, needs, shortages
 from kubedcos.offers.placement import Finding
-from kubedcos.offers.pool import Pool, merged, size, spendable, unreserved
+from kubedcos.offers.pool import Pool, Usable, merged, size, spendable, unreserved
 from kubedcos.offers.requirement import (
     RESERVATION_LABEL,
     TASK_LABEL,
@@ -62,16 +62,22 @@ def fit(
         existing = _existing(requirement, resources)
         if isinstance(existing, Fit) or not requirement.fresh_id:
             return existing
-    return _fresh(requirement, wanted or needs(requirement), resources)
+    wanted = wanted or needs(requirement)
+    if short := shortages(wanted, amounts(resources, usable(wanted))):
+        return short
+    return fresh(requirement, wanted, resources)
 
 
-def _fresh(
+def usable(wanted: Needs) -> Usable:
+    """Which resources a new placement may be made of."""
+    return unreserved if wanted.reserved else spendable
+
+
+def fresh(
     requirement: Requirement, wanted: Needs, resources: Sequence[Resource]
 ) -> Fit | tuple[Finding, ...]:
-    usable = unreserved if wanted.reserved else spendable
-    if short := shortages(wanted, amounts(resources, usable)):
-        return short
-    pool = Pool(resources, usable)
+    """Resources that nothing is reserved of yet; the caller has seen that the sums suffice."""
+    pool = Pool(resources, usable(wanted))
     grants: list[Grant] = []
     volumes: list[Resource] = []
     for task in wanted.tasks:

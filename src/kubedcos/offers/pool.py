@@ -65,7 +65,11 @@ class Pool:
             for at in matching:
                 ranges = self._ranges[at]
                 number = asked or (min(ranges)[0] if ranges else 0)
-                rest = without_port(ranges, number)
+                if ranges and ranges[0][0] == number < ranges[0][1]:
+                    # By far the most: the lowest of many.
+                    rest = ((number + 1, ranges[0][1]), *ranges[1:])
+                else:
+                    rest = without_port(ranges, number)
                 if rest != ranges:
                     self._ranges[at] = rest
                     granted.append(number)

@@ -24,7 +24,7 @@ from kubedcos.offers.amounts import (
     shortages,
     suffices,
 )
-from kubedcos.offers.fit import Fit, fit
+from kubedcos.offers.fit import Fit, fit, fresh
 from kubedcos.offers.outcome import AgentOffers, Outcome, Score, Verdict, refused
 from kubedcos.offers.placement import Finding, objections, scope
 from kubedcos.offers.pool import spendable, unreserved
@@ -163,11 +163,12 @@ class Round:
             if best is None:
                 break
             crowd, score, at, signature = best
-            result = _fit(requirement, found, self._offers[at].resources)
+            result = _fresh(requirement, found, self._offers[at].resources)
             if isinstance(result, Fit):
-                score = replace(score, crowd=crowd, is_new=_is_new(requirement, result))
+                if crowd or requirement.reservation_id:
+                    score = replace(score, crowd=crowd, is_new=_is_new(requirement, result))
                 verdict = Verdict(self._offers[at], result, score=score)
-                return Outcome(verdict, _fits(verdict), agents=len(self._offers))
+                return Outcome(verdict, _fits(verdict), agents=len(self._offers), at=self._now)
             found.unfit[at] = result
             heapq.heappop(found.queues[signature])
         if found.refusal is None:
@@ -199,7 +200,7 @@ class Round:
                 return Verdict(offers, None, (*broken, *short))
             if broken:
                 return Verdict(offers, None, broken)
-        result = _fit(requirement, found, offers.resources)
+        result = fit(requirement, offers.resources, found.needs)
         if not isinstance(result, Fit):
             return Verdict(offers, None, (*broken, *result))
         if broken:
@@ -309,15 +310,18 @@ class Round:
         return self._reservations.get(reservation_id, frozenset())
 
 
-def _fit(
+def _fresh(
     requirement: Requirement, found: _Class, resources: tuple[Resource, ...]
 ) -> Fit | tuple[Finding, ...]:
+    """What an instance takes of an agent whose sums suffice."""
+    if requirement.reservation_id:
+        return fit(requirement, resources, found.needs)
     # What is reserved carries the instance's name; all else is the same for each of the class.
     if found.needs.reserved:
-        return fit(requirement, resources, found.needs)
+        return fresh(requirement, found.needs, resources)
     known = found.fits.get(resources)
     if known is None:
-        known = found.fits[resources] = fit(requirement, resources, found.needs)
+        known = found.fits[resources] = fresh(requirement, found.needs, resources)
     return known
 
 

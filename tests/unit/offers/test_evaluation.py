@@ -168,6 +168,12 @@ def test_a_pod_that_lives_there_does_not_take_fresh_resources() -> None:
     )
 
 
+def test_where_only_an_earlier_reservation_will_do_none_is_made_anew() -> None:
+    outcome = evaluate(needs(ETCD, reservation_id="r-1", fresh_id=""), offers((A1, amounts())), LAB)
+    assert outcome.chosen is None
+    assert "does not offer the resources reserved for pod-0" in outcome.reason
+
+
 def test_a_reservation_without_its_volume_is_not_launched_on() -> None:
     (grant,) = fitted(fit(needs(ETCD), amounts())).grants
     bare = tuple(part for part in grant.resources if not part.is_volume)
