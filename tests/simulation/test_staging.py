@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 
 from kubedcos.mesos import messages as wire
@@ -35,7 +34,7 @@ def test_a_phase_begins_only_when_the_one_before_says_that_it_is_ready() -> None
         stage = Stage()
         stage.workload.not_ready["etcd-0-peer"] = "no leader"
         stage.start()
-        await asyncio.sleep(60)
+        await stage.clock.sleep(60)
         assert [name for _, name, _ in stage.mesos.launches] == ["etcd-0-peer"]
         step = stage.steps()["etcd-0:[peer]"]
         assert (step["status"], step["reason"]) == (
@@ -132,7 +131,7 @@ def test_offers_are_declined_while_waiting_and_suppressed_when_all_is_done() -> 
         stage = Stage()
         stage.start()
         await stage.until_complete()
-        await asyncio.sleep(60)
+        await stage.clock.sleep(60)
         kinds = [call.type for call in stage.mesos.calls]
         assert kinds[-1] == "SUPPRESS"
         assert kinds.count("REVIVE") < 20
@@ -171,7 +170,7 @@ def test_failing_again_and_again_waits_longer_and_longer() -> None:
             ends_after=0.6, ends_as="TASK_FAILED"
         )
         stage.start()
-        await asyncio.sleep(120)
+        await stage.clock.sleep(120)
         times = [t for t, name, _ in stage.mesos.launches if name == "kube-apiserver-0-instance"]
         waits = [round(b - a) for a, b in itertools.pairwise(times)]
         assert len(waits) >= 4
@@ -223,7 +222,7 @@ def test_etcd_waits_for_the_agent_that_has_its_data() -> None:
 
         stage.mesos.take = take  # type: ignore[method-assign]
         stage.mesos.fail("etcd-0-peer", "TASK_KILLED")
-        await asyncio.sleep(120)
+        await stage.clock.sleep(120)
         step = stage.steps()["etcd-0:[peer]"]
         assert step["status"] == "PENDING"
         assert str(step["reason"]).startswith(f"{agent.hostname} is out of reach since")
@@ -245,7 +244,7 @@ def test_the_step_of_a_lost_agent_waits_and_is_complete_again_when_it_returns() 
         host = stage.mesos.live["kube-node-1-kubelet"].agent.hostname
         stage.mesos.lose_agent(host)
         await stage.until(lambda: stage.plan()["status"] != "COMPLETE", 60)
-        await asyncio.sleep(1100)
+        await stage.clock.sleep(1100)
         step = stage.steps()["kube-node-1:[kubelet, proxy, dns]"]
         assert step["status"] == "PENDING"
         assert str(step["reason"]).startswith(f"{host} is out of reach since")
@@ -288,7 +287,7 @@ def test_nothing_is_moved_while_an_agent_is_out_of_reach() -> None:
         stage.mesos.fail("kube-node-1-dns")
         stage.mesos.lose_agent(kubelet.agent.hostname)
         # After 1,200 s it would be replaced.
-        await asyncio.sleep(1190)
+        await stage.clock.sleep(1190)
         stage.mesos.return_agent(kubelet.agent.hostname)
         await stage.until_complete()
         assert stage.mesos.live["kube-node-1-kubelet"] is kubelet

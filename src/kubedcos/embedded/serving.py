@@ -27,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kubedcos.embedded.connect import legacy_fault
 from kubedcos.embedded.tls import Tls
+from kubedcos.errors import KubedcosError
 
 MAX_BODY: Final = 32 << 20
 _MOST: Final = 100_000
@@ -127,6 +128,19 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave the signals alone."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen.
+
+        Raises:
+            KubedcosError: nobody can listen there.
+        """
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            # uvicorn's way to say so, which would end everything at once; it has logged the reason.
+            where = f"{self.config.host}:{self.config.port}"
+            raise KubedcosError(f"cannot listen on {where}; see the line before") from None
 
     def end(self) -> None:
         """Stop serving."""

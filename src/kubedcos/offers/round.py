@@ -163,7 +163,7 @@ class Round:
             if best is None:
                 break
             crowd, score, at, signature = best
-            result = _fresh(requirement, found, self._offers[at].resources)
+            result = _worked_out(requirement, found, self._offers[at].resources)
             if isinstance(result, Fit):
                 if crowd or requirement.reservation_id:
                     score = replace(score, crowd=crowd, is_new=_is_new(requirement, result))
@@ -310,7 +310,7 @@ class Round:
         return self._reservations.get(reservation_id, frozenset())
 
 
-def _fresh(
+def _worked_out(
     requirement: Requirement, found: _Class, resources: tuple[Resource, ...]
 ) -> Fit | tuple[Finding, ...]:
     """What an instance takes of an agent whose sums suffice."""

@@ -264,9 +264,9 @@ def test_a_member_that_runs_too_long(framework: Framework) -> None:
     limit = {"max_completion_time": {"nanoseconds": 300_000_000}}
     tasks = (task(offer, "l-1", "sleep 100", **limit), task(offer, "l-2", "sleep 100"))
     started(framework, "pod-k", *tasks, offer=offer)
-    same_but_for_the_signal(
-        framework.status("l-1"), status_of("groups-more.jsonl", "l-1", "TASK_FAILED")
-    )
+    ours = framework.status("l-1")
+    assert ours["reason"] == "REASON_MAX_COMPLETION_TIME_REACHED"
+    same_but_for_the_signal(ours, status_of("groups-more.jsonl", "l-1", "TASK_FAILED"))
     for state in ("TASK_KILLING", "TASK_KILLED"):
         same(framework.status("l-2", state), "groups-more.jsonl")
 

@@ -66,12 +66,7 @@ async def serve(
         engine.spawn(election.start())
     if beside is not None:
         engine.spawn(beside())
-    try:
-        await server.serve()
-    except SystemExit:
-        # uvicorn's way to say that it cannot; the reason is logged.
-        where = f"{options.bind}:{options.port}"
-        raise KubedcosError(f"cannot listen on {where}; see the line before") from None
+    await server.serve()
     await engine.close()
     if election is not None:
         await election.stop()

@@ -211,7 +211,7 @@ class Server:
         )
         try:
             await server.serve()
-        except SystemExit:
+        except KubedcosError:
             raise CannotServe(
                 "failed to setup http server: listen tcp "
                 f"{self._config.http_listener}:{self._config.http_port}: cannot bind"

@@ -75,6 +75,7 @@ def test_a_task_survives_what_it_can(
             scheduler.tear_down()
         wait_for(lambda: not lab.leftovers(), f"nothing left of {lab.leftovers()}", CLEAN)
     consistent(story)
+    assert lab.started(scheduler.task_id) <= 1, "no task runs twice"
     lab.broken = False
 
 
