@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -80,6 +81,7 @@ def test_an_api_server_that_ends_takes_nobody_with_it(
                 return sorted(a for end in slices["endpoints"] for a in end["addresses"])
 
             await until(lambda: _equal(advertised, ["10.255.0.1", "10.255.0.2"]), 150)
+            await until(lambda: _ready(site, FIRST, SECOND))
             ending = site.running["kube-apiserver-0"]
             ending.send_signal(signal.SIGTERM)
             asked = 0
@@ -95,6 +97,13 @@ def test_an_api_server_that_ends_takes_nobody_with_it(
             await until(lambda: _equal(advertised, ["10.255.0.2"]))
 
     asyncio.run(story())
+
+
+async def _ready(site: Site, *addresses: str) -> bool:
+    """The balancer said of each of them last that it is ready."""
+    log = (site.folder / "balance.log").read_text()
+    last = dict(re.findall(r"(?m)^balance: (\S+) is (ready|not ready)\b", log))
+    return all(last.get(address) == "ready" for address in addresses)
 
 
 async def _equal(look: Callable[[], Awaitable[list[str]]], wanted: list[str]) -> bool:

@@ -62,6 +62,7 @@ class ApiServer:
 
     who: str
     ready: bool = True
+    failed: str = ""
     lines: int = 0
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,7 +72,7 @@ class ApiServer:
                 request = (await reader.readuntil(b"\r\n\r\n")).decode()
                 health = request.startswith("GET /readyz ")
                 status = "200 OK" if self.ready or not health else "500 No"
-                body = "ok" if health else self.who
+                body = (self.failed or "ok") if health else self.who
                 text = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
                 writer.write(text.encode())
                 await writer.drain()
@@ -190,6 +191,73 @@ def test_connections_leave_an_api_server_that_is_not_ready(
                     held.transport.abort()
                     both = {await say_who(here, client) for _ in range(4)}
                     assert both == {"first", "second"}
+
+    run(story)
+
+
+ENDING = "[+]ping ok\n[+]etcd ok\n[-]shutdown failed: reason withheld\nreadyz check failed\n"
+
+
+def test_one_that_shuts_down_ends_its_connections_itself(
+    authorities: Authorities, places: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story() -> None:
+        first, second = ApiServer("first"), ApiServer("second")
+        context, port = authorities.context(), free_port()
+        spec = {"name": NAME, "port": port, "ca": authorities.ca}
+        places[:] = ["127.0.0.2", "127.0.0.3"]
+        async with (
+            listening(second, "127.0.0.3", port, context),
+            balancer(**spec) as (found, here),
+        ):
+            client = authorities.client()
+            known = found.cluster(NAME).backends
+            async with listening(first, "127.0.0.2", port, context):
+                await until(lambda: len(known) == 2 and all(b.ready for b in known.values()))
+                held = [await hold(here, client) for _ in range(2)]
+                [(_, reader, writer)] = [one for one in held if one[0] == "first"]
+                first.ready, first.failed = False, ENDING
+                await until(lambda: known["127.0.0.2"].failures > 3)
+                # New ones go elsewhere; the old one still gets its answer.
+                assert {await say_who(here, client) for _ in range(4)} == {"second"}
+                writer.write(b"GET / HTTP/1.1\r\n\r\n")
+                assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SPARE)
+                # One that is not ready for another reason than its end is left.
+                first.failed = "[-]etcd failed: reason withheld\n"
+                with pytest.raises(asyncio.IncompleteReadError):
+                    await asyncio.wait_for(reader.readexactly(100), SPARE)
+
+    run(story)
+    assert "127.0.0.2 is not ready: /readyz says 500 shutdown" in capsys.readouterr().err
+
+
+def test_dns_that_does_not_answer_keeps_nobody_from_hearing_of_an_end(
+    authorities: Authorities, places: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        first, second = ApiServer("first"), ApiServer("second")
+        context, port = authorities.context(), free_port()
+        places[:] = ["127.0.0.2", "127.0.0.3"]
+        async with (
+            listening(first, "127.0.0.2", port, context),
+            listening(second, "127.0.0.3", port, context),
+            balancer(name=NAME, port=port, ca=authorities.ca) as (found, here),
+        ):
+            cluster = found.cluster(NAME)
+            await until(lambda: len(cluster.backends) == 2)
+            await until(lambda: all(b.ready for b in cluster.backends.values()))
+            asked, answer = asyncio.Event(), asyncio.Event()
+
+            async def resolve() -> None:
+                asked.set()
+                await answer.wait()
+
+            first.ready = False
+            monkeypatch.setattr(cluster, "resolve", resolve)
+            await asked.wait()
+            await until(lambda: not cluster.backends["127.0.0.2"].ready)
+            assert {await say_who(here, authorities.client()) for _ in range(4)} == {"second"}
+            answer.set()
 
     run(story)
 

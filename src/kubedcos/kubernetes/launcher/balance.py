@@ -9,8 +9,10 @@ file) only servers that it vouches for are used.
 
 TLS is not ended here: who talks to whom is for client and API server to find out. DNS is asked
 again and again where API servers are, and each of them for ``/readyz``; connections to one that is
-not ready any more are cut once another is, so that clients come back and are sent there. When DNS
-has no answer, or Mesos has just lost its memory of tasks, what was known goes on.
+not ready any more are cut once another is, so that clients come back and are sent there. One that
+says that it is shutting down gets no new connections and ends those that it has by itself, each
+when it has answered. When DNS has no answer, or Mesos has just lost its memory of tasks, what was
+known goes on.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ CONNECT_SECONDS = 3.0
 GREETING_SECONDS = 10.0
 MOST_FAILURES = 2
 """Looks in a row that an API server fails before its connections are cut."""
+MOST_TOLD = 5
+"""Failed checks of an API server that are told in the log."""
 MOST_GREETING = 1 << 14
 MOST_NAMES = 64
 """Clusters at a time; names are made up by whoever connects."""
@@ -96,6 +100,7 @@ class Backend:
     Attributes:
         ready: what it last said; None before it was asked.
         failures: looks in a row that it did not pass.
+        ending: it has said since it was ready last that it is shutting down.
         turn: number of the last connection that was sent there.
         flows: connections that go to it.
     """
@@ -104,6 +109,7 @@ class Backend:
         self.address = address
         self.ready: bool | None = None
         self.failures = 0
+        self.ending = False
         self.turn = 0
         self.flows: set[asyncio.Future[None]] = set()
         self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -127,6 +133,7 @@ class Backend:
             say(f"{self.address} is {'ready' if ready else f'not ready: {why}'}")
         self.ready = ready
         self.failures = 0 if ready else self.failures + 1
+        self.ending = self.ending and not ready
 
     async def _ask(self, name: str, port: int, context: ssl.SSLContext) -> tuple[bool, str]:
         if self._line is None:
@@ -140,9 +147,12 @@ class Backend:
         length = re.search(r"(?im)^content-length: *(\d+)", head)
         if length is None:
             raise ValueError("an answer without length")
-        await reader.readexactly(int(length.group(1)))
+        body = (await reader.readexactly(int(length.group(1)))).decode("latin-1")
         status = head.split(" ", 2)[1]
-        return status == "200", f"/readyz says {status}"
+        # Kubernetes lists what it has checked: "[+]etcd ok", "[-]shutdown failed: reason withheld".
+        failed = re.findall(r"(?m)^\[-\](\S+)", body)
+        self.ending = "shutdown" in failed
+        return status == "200", " ".join((f"/readyz says {status}", *failed[:MOST_TOLD]))
 
     def hang_up(self) -> None:
         """Close the connection for questions."""
@@ -182,21 +192,34 @@ class Cluster:
         """
         try:
             while not self.forgotten:
+                due = time.monotonic() + LOOK_SECONDS
                 await self.look()
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
         finally:
             for backend in self.backends.values():
                 backend.hang_up()
 
     async def look(self) -> None:
         """Look once."""
-        await self.resolve()
         known = list(self.backends.values())
-        await asyncio.gather(*(b.look(self.name, self.port, self._context) for b in known))
-        if any(backend.ready for backend in known):
+        # DNS that is slow to answer must not keep anyone from hearing that a server ends.
+        await asyncio.gather(self._look_for_more(), *map(self._look_at, known))
+        if any(backend.ready for backend in self.backends.values()):
             for backend in known:
-                if backend.failures >= MOST_FAILURES:
+                if backend.failures >= MOST_FAILURES and not backend.ending:
                     backend.cut()
+
+    async def _look_at(self, backend: Backend) -> None:
+        await backend.look(self.name, self.port, self._context)
+        if self.backends.get(backend.address) is not backend:
+            backend.hang_up()  # DNS has given it up meanwhile
+
+    async def _look_for_more(self) -> None:
+        known = set(self.backends)
+        await self.resolve()
+        await asyncio.gather(
+            *(self._look_at(self.backends[address]) for address in set(self.backends) - known)
+        )
 
     async def resolve(self) -> None:
         """Ask DNS where the API servers are."""
