@@ -251,7 +251,8 @@ def local_cluster(directory: Path, agents: int = 2, master_flags: Sequence[str] 
     cluster = Cluster(f"127.0.0.1:{free_port()}")
     cluster.own = True
     try:
-        start_master(cluster, directory, *master_flags)
+        # None of these agents is meant to be lost, however busy the machine is.
+        start_master(cluster, directory, *master_flags, patience=30)
         for number in range(agents):
             start_agent(cluster, directory, number)
         cluster.wait_for_agents(agents)

@@ -17,7 +17,7 @@ from .recordings import (
     same_status,
     status_of,
 )
-from .sandbox import ONCE_ANOTHER_IS, READY, agent_at, until_ready
+from .sandbox import LIMITS, ONCE_ANOTHER_IS, READY, agent_at, said_ready, until_ready
 
 Json = dict[str, Any]
 WAITS = f"{READY}exec sleep 100"
@@ -63,7 +63,7 @@ def failure(framework: Framework, pod: str) -> Json:
 )
 def test_a_member_that_ends_well_leaves_the_others_alone(framework: Framework) -> None:
     offer = framework.offers()[0]
-    tasks = (task(offer, "g-a", "sleep 1"), task(offer, "g-b", "sleep 100"))
+    tasks = (task(offer, "g-a", f"{ONCE_ANOTHER_IS}true"), task(offer, "g-b", WAITS))
     framework.accept([offer], [launch_group(executor(framework, "pod-1"), *tasks)])
     for state in ("TASK_STARTING", "TASK_RUNNING"):
         for name in ("g-a", "g-b"):
@@ -130,7 +130,9 @@ def test_the_killed_member_ends_first_and_then_the_rest(framework: Framework) ->
 )
 def test_two_groups_under_one_executor_and_its_shutdown(framework: Framework) -> None:
     offer = framework.offers()[0]
-    started(framework, "pod-b", task(offer, "b-1", "sleep 100"), offer=offer)
+    until_ready(
+        framework, started(framework, "pod-b", task(offer, "b-1", WAITS), offer=offer)["b-1"]
+    )
     offer = rest_of(framework, offer, "pod-b")
     tasks = (task(offer, "b-2", f"{ONCE_ANOTHER_IS}exit 3"), task(offer, "b-3", WAITS))
     started(framework, "pod-b", *tasks, offer=offer)
@@ -245,8 +247,8 @@ def test_a_failing_health_check_ends_the_group_and_makes_all_of_it_unhealthy(
         "timeout_seconds": 5,
     }
     tasks = (
-        task(offer, "k-1", "sleep 100"),
-        task(offer, "k-2", "sleep 1; touch ill; sleep 100", health_check=health),
+        task(offer, "k-1", WAITS),
+        task(offer, "k-2", f"{ONCE_ANOTHER_IS}touch ill; sleep 100", health_check=health),
     )
     started(framework, "pod-j", *tasks, offer=offer)
     statuses = [framework.status("k-2") for _ in range(4)]
@@ -260,15 +262,19 @@ def test_a_failing_health_check_ends_the_group_and_makes_all_of_it_unhealthy(
 
 @pytest.mark.contract(operations="LAUNCH_GROUP", recordings="groups-more.jsonl")
 def test_a_member_that_runs_too_long(framework: Framework) -> None:
-    offer = framework.offers()[0]
-    limit = {"max_completion_time": {"nanoseconds": 300_000_000}}
-    tasks = (task(offer, "l-1", "sleep 100", **limit), task(offer, "l-2", "sleep 100"))
-    started(framework, "pod-k", *tasks, offer=offer)
-    ours = framework.status("l-1")
+    for number, seconds in enumerate(LIMITS):
+        offer = framework.offers()[0]
+        limit = {"max_completion_time": {"nanoseconds": int(seconds * 1e9)}}
+        tasks = (task(offer, "l-1", WAITS, **limit), task(offer, "l-2", WAITS))
+        running = started(framework, f"pod-k-{number}", *tasks, offer=offer)
+        ours = framework.status("l-1")
+        rest = [framework.status("l-2", state) for state in ("TASK_KILLING", "TASK_KILLED")]
+        if all(said_ready(framework, status) for status in running.values()):
+            break
     assert ours["reason"] == "REASON_MAX_COMPLETION_TIME_REACHED"
     same_but_for_the_signal(ours, status_of("groups-more.jsonl", "l-1", "TASK_FAILED"))
-    for state in ("TASK_KILLING", "TASK_KILLED"):
-        same(framework.status("l-2", state), "groups-more.jsonl")
+    for status in rest:
+        same(status, "groups-more.jsonl")
 
 
 @pytest.mark.contract(operations="LAUNCH_GROUP", recordings="kills.jsonl")

@@ -8,7 +8,7 @@ import pytest
 
 from .client import Framework, launch, task
 from .recordings import same_but_for_the_signal, same_status, status_of
-from .sandbox import READY, until_ready
+from .sandbox import LIMITS, READY, said_ready, until_ready
 
 Json = dict[str, Any]
 STORY = "kills.jsonl"
@@ -25,18 +25,24 @@ def kill(framework: Framework, task_id: str, **more: Any) -> None:
 
 @pytest.mark.contract(behaviour="ends", recordings="kills.jsonl")
 def test_tasks_that_end_by_themselves_or_run_too_long(framework: Framework) -> None:
-    offer = framework.offers()[0]
-    # Long enough for the trap to stand.
-    limit = {"max_completion_time": nanoseconds(2)}
-    tasks = (
-        task(offer, "limited", "sleep 100", **limit),
-        task(offer, "limited-deaf", DEAF, kill_policy={"grace_period": nanoseconds(60)}, **limit),
-        task(offer, "sig", "kill -9 $$"),
-        task(offer, "code", "exit 143"),
-    )
-    framework.accept([offer], [launch(*tasks)])
-    for name in ("limited", "limited-deaf", "sig", "code"):
-        ours, theirs = framework.status(name, "TASK_FAILED"), status_of(STORY, name, "TASK_FAILED")
+    names = ("limited", "limited-deaf", "sig", "code")
+    for seconds in LIMITS:
+        offer = framework.offers()[0]
+        limit = {"max_completion_time": nanoseconds(seconds)}
+        policy = {"kill_policy": {"grace_period": nanoseconds(60)}}
+        tasks = (
+            task(offer, "limited", f"{READY}exec sleep 100", **limit),
+            task(offer, "limited-deaf", DEAF, **policy, **limit),
+            task(offer, "sig", "kill -9 $$"),
+            task(offer, "code", "exit 143"),
+        )
+        framework.accept([offer], [launch(*tasks)])
+        began = [framework.status(name, "TASK_RUNNING") for name in names[:2]]
+        ended = {name: framework.status(name, "TASK_FAILED") for name in names}
+        if all(said_ready(framework, status) for status in began):
+            break
+    for name, ours in ended.items():
+        theirs = status_of(STORY, name, "TASK_FAILED")
         (same_but_for_the_signal if name == "limited" else same_status)(ours, theirs)
     assert not any(
         event["update"]["status"]["state"] == "TASK_KILLING"

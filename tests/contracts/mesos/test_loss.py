@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,39 @@ import pytest
 from .client import Framework, launch, launch_group, scalar, subscribed, task
 from .engine import Cluster, free_port, start_agent, start_master, wait_for
 from .recordings import same_status, status_of
+from .sandbox import READY, until_ready
 
 DURABLE = {"failover_timeout": 600.0}
 
 
-@pytest.fixture
-def lab(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster of its own with one agent, since it will be hurt."""
-    del own_cluster
+@contextmanager
+def cluster_of_its_own(directory: Path, **more: int) -> Iterator[Cluster]:
+    """One agent, since it will be hurt."""
     made = Cluster(f"127.0.0.1:{free_port()}")
     made.own = True
     try:
-        start_master(made, tmp_path, in_memory=False)
-        start_agent(made, tmp_path, 0)
+        start_master(made, directory, in_memory=False, **more)
+        start_agent(made, directory, 0)
         made.wait_for_agents(1)
         yield made
     finally:
         made.stop()
+
+
+@pytest.fixture
+def lab(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """Its master gives an agent up soon."""
+    del own_cluster
+    with cluster_of_its_own(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def patient_lab(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """Its master waits as long as an agent takes to start again, on a busy machine, too."""
+    del own_cluster
+    with cluster_of_its_own(tmp_path, patience=30) as made:
+        yield made
 
 
 def running(framework: Framework, *task_ids: str, command: str = "sleep 1000") -> dict[str, Any]:
@@ -49,10 +66,10 @@ def reconciled(framework: Framework, task_id: str, **where: Any) -> dict[str, An
 
 
 @pytest.mark.contract(behaviour="agent-restart", events="RESCIND", recordings="agent-restart.jsonl")
-def test_a_killed_agent_finds_its_tasks_again(lab: Cluster) -> None:
-    with subscribed(lab.master, "restart", **DURABLE) as framework:
+def test_a_killed_agent_finds_its_tasks_again(patient_lab: Cluster) -> None:
+    with subscribed(patient_lab.master, "restart", **DURABLE) as framework:
         held = running(framework, "re-cmd", "re-killed")
-        agent = lab.agents[0]
+        agent = patient_lab.agents[0]
         agent.kill()
         assert framework.wait_type("RESCIND")["rescind"]["offer_id"] == held["id"]
         same_status(
@@ -241,8 +258,10 @@ def test_a_restarted_master_finds_agents_and_tasks_again(lab: Cluster) -> None:
         framework.id = ""
 
 
-def grouped(framework: Framework, *task_ids: str, command: str = "sleep 1000") -> dict[str, Any]:
-    """A group under the executor re-pod, up to TASK_RUNNING; the offer that it took."""
+def grouped(
+    framework: Framework, *task_ids: str, command: str = f"{READY}exec sleep 1000"
+) -> dict[str, Any]:
+    """A group under the executor re-pod, its commands running; the offer that it took."""
     offer = framework.offers()[0]
     resources = [scalar("cpus", 0.1), scalar("mem", 32), scalar("disk", 32)]
     executor = {
@@ -254,20 +273,21 @@ def grouped(framework: Framework, *task_ids: str, command: str = "sleep 1000") -
     tasks = [task(offer, name, command) for name in task_ids]
     framework.accept([offer], [launch_group(executor, *tasks)])
     for name in task_ids:
-        framework.status(name, "TASK_RUNNING")
+        until_ready(framework, framework.status(name, "TASK_RUNNING"))
     return offer
 
 
 @pytest.mark.contract(
     behaviour="groups", operations="LAUNCH_GROUP", recordings="agent-restart.jsonl"
 )
-def test_a_killed_agent_finds_its_groups_again(lab: Cluster) -> None:
-    with subscribed(lab.master, "groups", **DURABLE) as framework:
+def test_a_killed_agent_finds_its_groups_again(patient_lab: Cluster) -> None:
+    with subscribed(patient_lab.master, "groups", **DURABLE) as framework:
         grouped(framework, "re-g1", "re-g2")
-        agent = lab.agents[0]
+        agent = patient_lab.agents[0]
         agent.kill()
         wait_for(
-            lambda: not lab.master.get("/slaves").json["slaves"][0]["active"], "the loss is seen"
+            lambda: not patient_lab.master.get("/slaves").json["slaves"][0]["active"],
+            "the loss is seen",
         )
         # A kill that nobody could hear is carried out at the return, and takes the group along.
         framework.call("KILL", kill={"task_id": {"value": "re-g1"}})

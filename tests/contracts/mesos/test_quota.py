@@ -219,7 +219,7 @@ class Story:
 
     def rescinded(self) -> None:
         """Everything was taken back before the operator was answered."""
-        wait_for(lambda: self.out() == {}, "all offers are rescinded", 5)
+        wait_for(lambda: self.out() == {}, "all offers are rescinded")
 
 
 @pytest.mark.contract(
