@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kubedcos.errors import KubedcosError
+from kubedcos.signals import signals_held
 
 PASSED_ON = (
     "HOME",
@@ -110,30 +111,33 @@ def run(
     Raises:
         ProgramFailed: it is missing or ended with an error.
     """
+    process: subprocess.Popen[str] | None = None
     try:
-        process = subprocess.Popen(
-            [str(argument) for argument in arguments],
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        with signals_held():
+            process = subprocess.Popen(
+                [str(argument) for argument in arguments],
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            with _lock:
+                _running.add(process)
+        output, errors = process.communicate()
     except FileNotFoundError as error:
         raise ProgramFailed(f"{what} failed: {error.filename} is not installed") from error
-    try:
-        with _lock:
-            _running.add(process)
-        output, errors = process.communicate()
     except BaseException:
-        _end(process)
+        if process is not None:
+            _end(process)
         raise
     finally:
-        with _lock:
-            _running.discard(process)
+        if process is not None:
+            with _lock:
+                _running.discard(process)
     if process.returncode != 0:
         if log:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -149,21 +153,24 @@ def end_all() -> None:
     with _lock:
         found = tuple(_running)
     for process in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+        _tell(process, signal.SIGTERM)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, how)
-        except ProcessLookupError:
-            break
-        try:
+    try:
+        _tell(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    finally:
+        # An interrupt may have come into the waiting.
+        if process.poll() is None:
+            _tell(process, signal.SIGKILL)
+            process.wait()
     for pipe in (process.stdout, process.stderr):
         if pipe:
             pipe.close()
+
+
+def _tell(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

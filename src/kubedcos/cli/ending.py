@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import IO, Any
 
+from kubedcos.signals import signals_held
+
 GRACE_SECONDS = 20.0
 """How long programs may tidy up; a build takes ten to end its compilers."""
 _PAUSE_SECONDS = 0.02
@@ -45,26 +47,6 @@ def told_by_signals() -> Iterator[None]:
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
-
-
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Meanwhile signals wait: a program that has just been started must be known to be ended."""
-    came: list[int] = []
-    kept = {
-        number: handler
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if callable(handler := signal.getsignal(number))
-    }
-    for number in kept:
-        signal.signal(number, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-    for which in came:
-        signal.raise_signal(which)
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.processes import alive
@@ -57,6 +60,28 @@ def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
         run(["sh", "-c", script], what="x", cwd=tmp_path, env=environment())
     thread.join(10)
     wait_until(lambda: not alive(started[0]))
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_while_a_program_starts_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen[str]):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **more)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(["sleep", "600"], what="x", cwd=tmp_path, env=environment())
+        assert not alive(started[0])
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started[0], signal.SIGKILL)
 
 
 def test_the_callers_settings_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:
