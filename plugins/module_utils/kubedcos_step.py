@@ -1,4 +1,4 @@
-"""Directories and files as they are wanted, each changed only where it differs."""
+"""Directories, files and their units as they are wanted, each changed only where it differs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,52 @@ import pwd
 import stat
 import tempfile
 from pathlib import Path
+
+from ansible.module_utils.kubedcos_units import NOTES, Settled, settle
+
+_OWNED = {
+    "path": {"type": "path", "required": True},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+}
+_TEXT = {
+    **_OWNED,
+    "mode": {"type": "str", "default": "0644"},
+    "read_by": {"type": "list", "elements": "str"},
+}
+_CONTENT = {"type": "str", "required": True}
+_NAMES = {"type": "list", "elements": "str", "default": []}
+
+
+def _dicts(options):
+    return {"type": "list", "elements": "dict", "default": [], "options": options}
+
+
+ARGUMENTS = {
+    "directories": _dicts({**_OWNED, "mode": {"type": "str", "default": "0755"}}),
+    "files": _dicts(
+        {
+            **_TEXT,
+            "content": _CONTENT,
+            "validate": _NAMES,
+            "secret": {"type": "bool", "default": False},
+        }
+    ),
+    "joined": _dicts({**_TEXT, "lists": {"type": "path", "required": True}}),
+    "blocks": _dicts({**_TEXT, "content": _CONTENT, "marker": {"type": "str", "required": True}}),
+    "units": _NAMES,
+    "reload": _NAMES,
+    "notes": {"type": "path", "default": NOTES},
+    "absent": {"type": "list", "elements": "path", "default": []},
+    "purge": _dicts(
+        {
+            "path": {"type": "path", "required": True},
+            "patterns": {"type": "list", "elements": "str", "required": True},
+            "marker": {"type": "str"},
+        }
+    ),
+}
+"""Of a module that keeps files and units, as C(kubedcos_files) describes them."""
 
 NOT_READ = {"read_by": []}
 READ_BY_UNITS = {"read_by": None}
@@ -55,6 +101,47 @@ class Step:
         self.check = module.check_mode
         self.paths = []
         self.diff = []
+        # The invocation is part of every result.
+        files = module.params["files"]
+        module.no_log_values.update(item["content"] for item in files if item["secret"])
+
+    def start_units(self, *, written=False):
+        """Have the units enabled and running, and reload those that take files up that way.
+
+        Args:
+            written: whether something that they need was (in check mode, would be) put in place,
+                besides the files of this call.
+
+        Returns:
+            What Ansible is told: ``changed``, ``paths``, ``started``, ``enabled``, ``reloaded``,
+            ``outdated`` and ``diff``.
+
+        Raises:
+            UnitError: a unit is unknown, or does not start.
+        """
+        wanted = self.module.params
+        self.readers.after_change()
+        settled = Settled()
+        if wanted["units"]:
+            written = written or bool(self.paths)
+            settled = settle(self.module, wanted["units"], written=written, readers=self.readers)
+        reloaded = self.readers.reload(wanted["reload"])
+        outdated = self.readers.outdated(self.all_readers())
+        return {
+            "changed": bool(self.paths or settled or reloaded),
+            "paths": self.paths,
+            "started": settled.started,
+            "enabled": settled.enabled,
+            "reloaded": reloaded,
+            "outdated": [unit for unit in outdated if unit not in reloaded],
+            "diff": self.diff,
+        }
+
+    def all_readers(self):
+        """Units of the call, and those that its files and artefacts name."""
+        wanted = self.module.params
+        items = wanted["files"] + wanted["joined"] + wanted["blocks"] + wanted.get("artifacts", [])
+        return [*wanted["units"], *(unit for item in items for unit in item["read_by"] or [])]
 
     def bring_to(self, wanted):
         """Bring all directories and files to what is wanted.

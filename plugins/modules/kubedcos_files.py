@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kubedcos_step import FileError, Step
-from ansible.module_utils.kubedcos_units import NOTES, Readers, Settled, UnitError, settle
+from ansible.module_utils.kubedcos_step import ARGUMENTS, FileError, Step
+from ansible.module_utils.kubedcos_units import Readers, UnitError
 
 DOCUMENTATION = r"""
 module: kubedcos_files
@@ -173,103 +173,16 @@ reloaded:
 """
 
 
-def all_readers(wanted):
-    """Units of the call, and those that its files name."""
-    units = list(wanted["units"])
-    for item in wanted["files"] + wanted["joined"] + wanted["blocks"]:
-        units += item["read_by"] or []
-    return units
-
-
 def main():
     """Entry point for Ansible."""
-    owned = {
-        "path": {"type": "path", "required": True},
-        "owner": {"type": "str", "default": "root"},
-        "group": {"type": "str", "default": "root"},
-    }
-    text = {
-        **owned,
-        "mode": {"type": "str", "default": "0644"},
-        "read_by": {"type": "list", "elements": "str"},
-    }
-    content = {"type": "str", "required": True}
-    names = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(
-        argument_spec={
-            "directories": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {**owned, "mode": {"type": "str", "default": "0755"}},
-            },
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **text,
-                    "content": content,
-                    "validate": names,
-                    "secret": {"type": "bool", "default": False},
-                },
-            },
-            "joined": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {**text, "lists": {"type": "path", "required": True}},
-            },
-            "blocks": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **text,
-                    "content": content,
-                    "marker": {"type": "str", "required": True},
-                },
-            },
-            "units": names,
-            "reload": names,
-            "notes": {"type": "path", "default": NOTES},
-            "absent": {"type": "list", "elements": "path", "default": []},
-            "purge": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "path": {"type": "path", "required": True},
-                    "patterns": {"type": "list", "elements": "str", "required": True},
-                    "marker": {"type": "str"},
-                },
-            },
-        },
-        supports_check_mode=True,
-    )
-    # The invocation is part of every result.
-    module.no_log_values.update(f["content"] for f in module.params["files"] if f["secret"])
-    readers = Readers(module, module.params["notes"])
-    step = Step(module, readers)
-    settled, reloaded, outdated = Settled(), [], []
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    step = Step(module, Readers(module, module.params["notes"]))
     try:
         step.bring_to(module.params)
-        readers.after_change()
-        units = module.params["units"]
-        settled = settle(module, units, written=bool(step.paths), readers=readers)
-        reloaded = readers.reload(module.params["reload"])
-        outdated = readers.outdated(all_readers(module.params))
+        result = step.start_units()
     except (FileError, UnitError) as error:
         module.fail_json(msg=str(error), paths=step.paths)
-    module.exit_json(
-        changed=bool(step.paths or settled or reloaded),
-        paths=step.paths,
-        started=settled.started,
-        enabled=settled.enabled,
-        reloaded=reloaded,
-        outdated=[unit for unit in outdated if unit not in reloaded],
-        diff=step.diff,
-    )
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ansible module: a host's kernel brought to its settings; which packages it lacks."""
+"""Ansible module: a host's kernel as it is wanted, now and at boot; which packages it lacks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kubedcos_step import ARGUMENTS, FileError, Step
+from ansible.module_utils.kubedcos_units import Readers, UnitError
 
 DOCUMENTATION = r"""
 module: kubedcos_host
 short_description: Bring the kernel to its settings, and see which packages are missing
 description:
-  - Sets what differs in the running kernel, whoever changed it; files for the next boot are
-    another task's.
+  - Sets what differs in the running kernel, whoever changed it. Files for the next boot are written
+    in the same call, as C(kubedcos_files) does it.
   - Tells whether the host is a container, whose kernel belongs to its machine, and which packages
     it lacks.
 options:
@@ -31,6 +33,19 @@ options:
     type: list
     elements: str
     default: []
+  directories: &list
+    description: As of C(kubedcos_files).
+    type: list
+    elements: dict
+    default: []
+  files: *list
+  joined: *list
+  blocks: *list
+  purge: *list
+  absent: &names {description: "As of C(kubedcos_files).", type: list, elements: str, default: []}
+  units: *names
+  reload: *names
+  notes: {description: "As of C(kubedcos_files).", type: path, default: /run/kubedcos/outdated}
 attributes:
   check_mode:
     support: full
@@ -57,6 +72,10 @@ container:
   returned: always
 missing:
   description: Those of O(packages) that are not installed.
+  type: list
+  returned: always
+installed:
+  description: All packages that are installed; none where O(packages) asks for none.
   type: list
   returned: always
 """
@@ -123,19 +142,15 @@ def is_container():
     return done.returncode == 0
 
 
-def missing_packages(module, names):
-    """Packages that dpkg does not have as installed, in the order given."""
-    if not names:
-        return []
+def installed_packages(module):
+    """Debian packages that are installed, by name."""
     form = "--showformat=${Package} ${db:Status-Status}\\n"
-    code, out, err = module.run_command(["dpkg-query", "--show", form, *names])
-    # One that was never there makes it 1.
+    code, out, err = module.run_command(["dpkg-query", "--show", form])
+    # Without any package it is 1.
     if code not in (0, 1):
         raise KernelError(f"dpkg-query: {(err or out).strip()}")
-    installed = {
-        words[0] for line in out.splitlines() if (words := line.split())[1:] == ["installed"]
-    }
-    return [name for name in names if name not in installed]
+    found = (line.split() for line in out.splitlines())
+    return sorted({words[0] for words in found if words[1:] == ["installed"]})
 
 
 def main():
@@ -145,9 +160,11 @@ def main():
             "settings": {"type": "dict", "default": {}},
             "modules": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
+            **ARGUMENTS,
         },
         supports_check_mode=True,
     )
+    step = Step(module, Readers(module, module.params["notes"]))
     differences = []
     try:
         for name in module.params["modules"]:
@@ -158,14 +175,18 @@ def main():
             difference = apply_setting(key, value, module.check_mode)
             if difference:
                 differences.append(difference)
-        missing = missing_packages(module, module.params["packages"])
-    except KernelError as error:
-        module.fail_json(msg=str(error), differences=differences)
+        installed = installed_packages(module) if module.params["packages"] else []
+        step.bring_to(module.params)
+        result = step.start_units()
+    except (FileError, KernelError, UnitError) as error:
+        module.fail_json(msg=str(error), differences=differences, paths=step.paths)
+    result["changed"] = result["changed"] or bool(differences)
     module.exit_json(
-        changed=bool(differences),
+        **result,
         differences=differences,
         container=is_container(),
-        missing=missing,
+        installed=installed,
+        missing=[name for name in module.params["packages"] if name not in installed],
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kubedcos_overlay import OverlayError, reconcile
-from ansible.module_utils.kubedcos_units import UnitError, settle
+from ansible.module_utils.kubedcos_step import ARGUMENTS, FileError, Step
+from ansible.module_utils.kubedcos_units import Readers, UnitError
 
 DOCUMENTATION = r"""
 module: kubedcos_overlay
@@ -12,20 +13,26 @@ short_description: Reconcile VXLAN devices, bridges, forwarding entries, routes 
 description:
   - Compares the kernel with the desired state and changes only the differences, and removes
     stale entries of its own. The same code runs at boot as C(kubedcos-overlay.service).
+  - The files that restore it then are written first, and their unit is started last, as
+    C(kubedcos_files) does it.
 options:
   state:
     description: Desired state, as the filter C(kubedcos_overlay_state) computes it.
     type: dict
     required: true
-  units:
-    description: Units of systemd to have enabled and running, which restore it at boot.
+  directories: &list
+    description: As of C(kubedcos_files).
     type: list
-    elements: str
+    elements: dict
     default: []
-  written:
-    description: Whether files of O(units) were written just now, or would be in check mode.
-    type: bool
-    default: false
+  files: *list
+  joined: *list
+  blocks: *list
+  purge: *list
+  absent: &names {description: "As of C(kubedcos_files).", type: list, elements: str, default: []}
+  units: *names
+  reload: *names
+  notes: {description: "As of C(kubedcos_files).", type: path, default: /run/kubedcos/outdated}
 attributes:
   check_mode:
     support: full
@@ -50,31 +57,35 @@ changes:
 """
 
 
+def bring_kernel_to(module, state):
+    """What was (in check mode, would be) changed in the kernel, as sentences."""
+    try:
+        return reconcile(state, check=module.check_mode)
+    except OverlayError as error:
+        if module.check_mode and str(error).endswith("is not installed"):
+            return [f"everything: {error} yet"]
+        raise
+
+
 def main():
     """Entry point for Ansible."""
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "dict", "required": True},
-            "units": {"type": "list", "elements": "str", "default": []},
-            "written": {"type": "bool", "default": False},
-        },
+        argument_spec={"state": {"type": "dict", "required": True}, **ARGUMENTS},
         supports_check_mode=True,
     )
+    step = Step(module, Readers(module, module.params["notes"]))
+    changes = []
     try:
-        changes = reconcile(module.params["state"], check=module.check_mode)
-    except OverlayError as error:
-        if module.check_mode and str(error).endswith("is not installed"):
-            changes = [f"everything: {error} yet"]
-        else:
-            module.fail_json(msg=str(error))
-    try:
-        settled = settle(module, module.params["units"], written=module.params["written"])
-    except UnitError as error:
-        module.fail_json(msg=str(error), changes=changes)
-    changes += [f"{unit} is not enabled" for unit in settled.enabled]
-    changes += [f"{unit} does not run" for unit in settled.started]
-    diff = {"before": "", "after": "".join(f"{change}\n" for change in changes)}
-    module.exit_json(changed=bool(changes), changes=changes, diff=diff)
+        step.bring_to(module.params)
+        changes += bring_kernel_to(module, module.params["state"])
+        result = step.start_units()
+    except (FileError, OverlayError, UnitError) as error:
+        module.fail_json(msg=str(error), changes=changes, paths=step.paths)
+    changes += [f"{unit} is not enabled" for unit in result["enabled"]]
+    changes += [f"{unit} does not run" for unit in result["started"]]
+    kernel = {"before": "", "after": "".join(f"{change}\n" for change in changes)}
+    result["changed"] = result["changed"] or bool(changes)
+    module.exit_json(**{**result, "changes": changes, "diff": [*step.diff, kernel]})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from kubedcos.artifacts.sources import PythonSource
 from kubedcos.artifacts.store import Store, disk_errors
 from kubedcos.artifacts.tarballs import Entry, write_tar
 
-FORMAT = "1"
+FORMAT = "2"
 """Raised when the tree's shape changes, so that old ones are not taken for new ones."""
 
 WHEEL_PLATFORMS = tuple(
@@ -40,6 +40,13 @@ LAUNCHERS = {
     "mesos-dns": "kubedcos.embedded.mesos_dns",
 }
 """Program -> module run as ``__main__``."""
+
+MESOS_LINKS = {
+    "mesos/sbin/mesos-master": "../../bin/mesos-master",
+    "mesos/sbin/mesos-agent": "../../bin/mesos-agent",
+    "mesos/libexec/mesos/mesos-cni-port-mapper": "../../../bin/mesos-cni-port-mapper",
+}
+"""Where a prefix of Apache Mesos has its programs -> ours."""
 
 _LAUNCHER = """\
 #!/usr/bin/python3 -IB
@@ -134,6 +141,7 @@ class PythonTree:
         if (own / "lib").is_dir():
             self._compile(own / "lib")
         entries = [Entry(f"bin/{name}", text, mode=0o755) for name, text in launchers().items()]
+        entries += [Entry(name, link=target) for name, target in MESOS_LINKS.items()]
         entries += _tree_entries(wheels, "lib/")
         entries += _tree_entries(own, "")
         # Level 1: the network inside a site is faster than a better ratio.

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,30 @@ def _is_api(url: str) -> bool:
         return parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, at once or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    partial.replace(path)
+
+
+def keep(path: Path, text: str, *, dry_run: bool = False) -> bool:
+    """Have a context in the file, for its owner alone; whether it was not so before."""
+    text += "\n"
+    try:
+        found = path.read_text(errors="replace"), stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        found = "", 0
+    if found == (text, 0o600):
+        return False
+    if not dry_run:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, text)
+    return True
 
 
 def remove_of(addresses: Collection[str]) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 
 from kubedcos.cli.asking import ClusterOption
 from kubedcos.cli.client import cluster_name, connect
-from kubedcos.cli.contexts import current, logins
+from kubedcos.cli.contexts import current, logins, write_private
 from kubedcos.errors import InvalidInput, Problem
 
 app = typer.Typer()
@@ -46,7 +46,7 @@ def prepare(cluster: str = "") -> tuple[Path, dict[str, str]]:
     folder = logins() / current().name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{name}.yaml"
-    _write_private(path, client.text("clusters", name, "kubeconfig"))
+    write_private(path, client.text("clusters", name, "kubeconfig"))
     return _program(version), {"KUBECONFIG": str(path)}
 
 
@@ -71,12 +71,3 @@ def _program(version: str) -> Path:
             )
         ]
     )
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, at once or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    partial.replace(path)

@@ -46,17 +46,28 @@ def front(config: Annotated[Path, typer.Option("--config", help="Settings, JSON.
 
 
 @app.command()
-def context(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Print how operators reach this service, as JSON. It holds a secret token."""
+def context(
+    config: ConfigOption = DEFAULT_CONFIG,
+    keep: Annotated[
+        Path | None, typer.Option(help="File of the context for this host's own operators.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+) -> None:
+    """Print how operators reach this service, as JSON. It holds a secret token.
+
+    With --keep it is also written there, where it differs, and printed is whether it was, too.
+    """
     from kubedcos.api import identity, settings
+    from kubedcos.cli import contexts
 
     found = settings.load(config)
     shown = identity.read(found.identity_dir)
-    print_answer(
-        json.dumps(
-            {"url": ",".join(found.api.urls()), "ca_pem": shown.ca_pem, "token": shown.token}
-        )
-    )
+    document = {"url": ",".join(found.api.urls()), "ca_pem": shown.ca_pem, "token": shown.token}
+    if keep is None:
+        print_answer(json.dumps(document))
+        return
+    changed = contexts.keep(keep, json.dumps(document), dry_run=dry_run)
+    print_answer(json.dumps({"changed": changed, "context": document}))
 
 
 @app.command("import")

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,8 @@ import yaml
 from tests import artifact_server
 from tests.unit.waiting import wait_until
 
-from kubedcos.api import settings
+from kubedcos.api import identity, settings
+from kubedcos.cli import contexts
 from kubedcos.errors import InvalidInput
 
 pytestmark = pytest.mark.long
@@ -241,6 +244,33 @@ def test_wrong_settings_are_named_before_anything_starts(service: Service) -> No
 def test_no_context_before_the_first_start(service: Service) -> None:
     shown = service.cli("scheduler", "context", "--config", str(service.config))
     assert (shown.returncode, shown.stdout) == (4, "")
+
+
+def test_a_context_is_kept_for_its_owner_alone_and_written_only_where_it_differs(
+    service: Service,
+) -> None:
+    identity.ensure(settings.load(service.config).identity_dir, ["127.0.0.1"], time.time())
+    file = service.folder / "root" / "contexts" / "test.json"
+
+    def keep(*more: str) -> bool:
+        words = ("scheduler", "context", "--config", str(service.config), "--keep", str(file))
+        shown = service.cli(*words, *more)
+        assert shown.returncode == 0, shown.stderr
+        answer = json.loads(shown.stdout)
+        if file.exists():
+            assert json.loads(file.read_text()) == answer["context"]
+            assert contexts.read(file).token == answer["context"]["token"]
+        return bool(answer["changed"])
+
+    assert keep("--dry-run")
+    assert not file.exists()
+    assert keep()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert not keep()
+    file.chmod(0o644)
+    assert keep()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_a_port_that_is_taken_ends_the_service_with_a_sentence(service: Service) -> None:

@@ -89,6 +89,30 @@ def test_any_module_can_be_run(tree: PythonTree, tmp_path: Path) -> None:
     assert "usage: kubedcos-python -m MODULE" in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ("place", "module"),
+    [
+        ("sbin/mesos-master", "kubedcos.embedded.master"),
+        ("sbin/mesos-agent", "kubedcos.embedded.agent"),
+        ("libexec/mesos/mesos-cni-port-mapper", "kubedcos.embedded.agent.port_mapper"),
+    ],
+)
+def test_mesos_is_where_a_prefix_of_apache_mesos_has_it(
+    tree: PythonTree, tmp_path: Path, place: str, module: str
+) -> None:
+    with_wheels(tree)
+    root = built(tree, tmp_path / "a")
+    stand_in = root / "lib" / f"{module.replace('.', '/')}.py"
+    stand_in.parent.mkdir(parents=True, exist_ok=True)
+    stand_in.write_text("import sys\nprint('runs', *sys.argv[1:])\n")
+    (tmp_path / "current").symlink_to(root)
+    program = tmp_path / "current" / "mesos" / place
+    answer = subprocess.run(
+        [sys.executable, "-I", program, "--version"], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == "runs --version\n"
+
+
 def test_launchers_use_the_hosts_python_isolated() -> None:
     for name, text in launchers().items():
         assert text.startswith(b"#!/usr/bin/python3 -I"), name

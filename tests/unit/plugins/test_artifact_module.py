@@ -230,3 +230,53 @@ def test_who_runs_an_earlier_installation_of_a_tree_is_outdated(
     assert outdated(version("1")) == [], "the link leads again to what it runs"
     (tmp_path / "1/lib/data").write_bytes(b"other")
     assert outdated(version("1")) == ["x"], "it may run what was repaired"
+
+
+def test_program_and_configuration_come_before_the_unit_that_runs_them(
+    run_module: Run, binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest, config = tmp_path / "coredns", tmp_path / "Corefile"
+    reads = [str(dest), str(config)]
+    stopped = {"active": "inactive", "at_boot": "disabled", "invocation": "", "reads": reads}
+    systemd = Systemd.install(tmp_path / "systemd", {"x": stopped})
+    monkeypatch.setenv("PATH", f"{systemd.programs}{os.pathsep}{os.environ['PATH']}")
+    owner = {"owner": "0", "group": "0"}
+
+    def call(text: str, **more: Any) -> dict[str, Any]:
+        return run_module(
+            "kubedcos_artifact",
+            artifacts=[file_item(binary, dest, read_by=["x"])],
+            files=[{"path": str(config), "content": text, **owner}],
+            units=["x"],
+            notes=str(tmp_path / "notes"),
+            **more,
+        )
+
+    checked = call("one\n", check=True)
+    assert (checked["changed"], checked["installed"]) == (True, {"coredns": "missing"})
+    assert not dest.exists()
+    assert not config.exists()
+    assert systemd.unit("x")["active"] == "inactive"
+    first = call("one\n")
+    assert (first["enabled"], first["started"], first["outdated"]) == (["x"], ["x"], [])
+    assert all(systemd.unit("x")["read"].values()), "it started before its files were there"
+    assert call("one\n")["changed"] is False
+    other = call("two\n")
+    assert (other["paths"], other["started"], other["outdated"]) == ([str(config)], [], ["x"])
+    dest.write_bytes(b"older")
+    assert call("one\n")["outdated"] == ["x"], "the program was another one"
+
+
+def test_a_program_that_can_not_be_had_leaves_its_configuration_as_it_is(
+    run_module: Run, binary: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "Corefile"
+    result = run_module(
+        "kubedcos_artifact",
+        artifacts=[file_item(binary, tmp_path / "coredns", sha256="0" * 64)],
+        files=[{"path": str(config), "content": "new\n", "owner": "0", "group": "0"}],
+        retries=0,
+    )
+    assert result["failed"] is True
+    assert result["paths"] == []
+    assert not config.exists()

@@ -38,3 +38,17 @@ def test_packages_that_are_not_installed_are_named_in_order(run_module: Run) -> 
     found = run_module("kubedcos_host", packages=wanted)
     assert found["changed"] is False
     assert found["missing"] == ["no-such-package-b", "no-such-package-a"]
+    assert "dpkg" in found["installed"]
+    assert not {"no-such-package-a", "no-such-package-b"} & set(found["installed"])
+
+
+def test_files_for_the_next_boot_are_written_in_the_same_call(
+    run_module: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "60-kubedcos.conf"
+    wanted = {"files": [{"path": str(path), "content": "a = 1\n", "owner": "0", "group": "0"}]}
+    assert run_module("kubedcos_host", check=True, **wanted)["paths"] == [str(path)]
+    assert not path.exists()
+    first = run_module("kubedcos_host", **wanted)
+    assert (first["changed"], path.read_text()) == (True, "a = 1\n")
+    assert run_module("kubedcos_host", **wanted)["changed"] is False
