@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -75,6 +76,9 @@ options:
     description: What is kept back from a disk's size in MB.
     type: int
     default: 100
+  offers_file:
+    description: Where the offers are written to afterwards; RV(offered) is its text until then.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -99,6 +103,11 @@ RETURN = r"""
 offers:
   description: Type, root and size in MB of each disk, the root disk first.
   type: list
+  returned: always
+offered:
+  description:
+    - Text of O(offers_file) where all may read it and root alone may write it; otherwise empty.
+  type: str
   returned: always
 actions:
   description: What was (in check mode, would be) done.
@@ -181,8 +190,8 @@ class Disks:
         place = path.parent
         while not place.exists():
             place = place.parent
-        stat = os.statvfs(place)
-        free = stat.f_bavail * stat.f_frsize >> 20
+        found = os.statvfs(place)
+        free = found.f_bavail * found.f_frsize >> 20
         if free < disk["image_mb"]:
             raise DiskError(
                 f"disk {disk['name']}: {place} has {free} MB free; wanted {disk['image_mb']} MB "
@@ -309,8 +318,8 @@ def size_mb(path):
     place = Path(path)
     while not place.exists():
         place = place.parent
-    stat = os.statvfs(place)
-    return stat.f_blocks * stat.f_frsize >> 20
+    found = os.statvfs(place)
+    return found.f_blocks * found.f_frsize >> 20
 
 
 def root_offer(path, wanted):
@@ -319,6 +328,18 @@ def root_offer(path, wanted):
     if wanted > size:
         raise DiskError(f"root disk: root_mb {wanted}; wanted at most {size}, the size of {path}")
     return wanted or (size - 5120 if size > 10240 else size // 2)
+
+
+def text_for_all(path):
+    """Text of root's own file that everybody may read; empty when it is anything else."""
+    try:
+        file = Path(path)
+        found = file.stat()
+        if (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (0o644, 0, 0):
+            return ""
+        return file.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
 
 
 def check_disks(disks):
@@ -356,6 +377,7 @@ def main():
             "root_path": {"type": "path", "default": "/var/lib/mesos"},
             "root_mb": {"type": "int", "default": 0},
             "margin_mb": {"type": "int", "default": 100},
+            "offers_file": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -370,7 +392,10 @@ def main():
         offers += [state.offer(item, module.params["margin_mb"]) for item in wanted]
     except (DiskError, OSError) as error:
         module.fail_json(msg=str(error), actions=state.actions)
-    module.exit_json(changed=bool(state.actions), actions=state.actions, offers=offers)
+    offered = text_for_all(module.params["offers_file"]) if module.params["offers_file"] else ""
+    module.exit_json(
+        changed=bool(state.actions), actions=state.actions, offers=offers, offered=offered
+    )
 
 
 if __name__ == "__main__":

@@ -174,3 +174,20 @@ def test_an_option_that_ends_with_the_mount_alone_is_said(host: Host) -> None:
     assert [action for action in done["actions"] if "mounted again" in action]
     (warning,) = warnings(done)
     assert ": the end of discard." in warning
+
+
+def test_what_is_offered_already_is_told_as_far_as_the_file_is_as_it_should_be(
+    run_module: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "20-disks.json"
+
+    def offered() -> str:
+        done = run_module("kubedcos_disks", root_path=str(tmp_path), offers_file=str(file))
+        return str(done["offered"])
+
+    assert offered() == ""
+    file.write_text("[]\n")
+    file.chmod(0o644)
+    assert offered() == "[]\n"
+    file.chmod(0o600)
+    assert offered() == "", "the next step would leave it unreadable"
