@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from kubedcos.model.offer import ROOT_DISK, Range, Resource, amount_text, millis_of
@@ -12,7 +12,6 @@ from kubedcos.offers.pool import Usable
 from kubedcos.offers.requirement import UNITS, Requirement, port_numbers, sums
 
 SCALARS = ("cpus", "mem", "disk")
-USUAL = frozenset({*SCALARS, "ports"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +42,18 @@ class Needs:
     """What a placement takes from an agent.
 
     Attributes:
+        scalars: amounts by task name.
+        shared: of the sums, the scalars that are not 0: what pods share an agent by.
         ports: numbers by task name, 0 for any.
         reserved: whether it has to be reserved first.
     """
 
     tasks: tuple[TaskSpec, ...]
+    scalars: dict[str, dict[str, int]]
     ports: dict[str, tuple[int, ...]]
     reserved: bool
     sums: dict[str, int]
+    shared: tuple[tuple[str, int], ...]
     fixed_ports: tuple[int, ...]
     disks: tuple[tuple[DiskKind, int], ...]
 
@@ -81,11 +84,14 @@ def needs(requirement: Requirement) -> Needs:
     """What a new placement of the requirement takes."""
     tasks = requirement.to_reserve
     ports = {task.name: port_numbers(task) for task in tasks}
+    total = sums(tasks)
     return Needs(
         tasks,
+        {task.name: scalars(task) for task in tasks},
         ports,
         requirement.pod.reserved,
-        sums(tasks),
+        total,
+        tuple((name, total[name]) for name in SCALARS if total[name]),
         tuple(number for numbers in ports.values() for number in numbers if number),
         tuple(
             (volume.disk, millis_of(volume.size_mb))
@@ -96,6 +102,15 @@ def needs(requirement: Requirement) -> Needs:
     )
 
 
+def scalars(task: TaskSpec) -> dict[str, int]:
+    """Scalars that a task needs, in thousandths; volumes are another matter."""
+    return {
+        "cpus": millis_of(task.cpus),
+        "mem": task.mem_mb * 1000,
+        "disk": task.disk_mb * 1000,
+    }
+
+
 def suffices(wanted: Needs, there: Amounts) -> bool:
     """Whether sums and fixed ports do; small disks and ports asked for twice are not seen."""
     sums_ = wanted.sums
@@ -104,11 +119,17 @@ def suffices(wanted: Needs, there: Amounts) -> bool:
         and there.mem >= sums_["mem"]
         and there.disk >= sums_["disk"]
         and there.ports >= sums_["ports"]
-        and all(
-            any(low <= number <= high for low, high in there.ranges)
-            for number in wanted.fixed_ports
-        )
+        and all_within(wanted.fixed_ports, there.ranges)
     )
+
+
+def all_within(numbers: Collection[int], ranges: Sequence[Range]) -> bool:
+    """Whether each number is in some range."""
+    if len(ranges) == 1 and numbers:
+        # By far the most: whoever offers a few thousand ports offers them in one piece.
+        [(low, high)] = ranges
+        return low <= min(numbers) and max(numbers) <= high
+    return all(any(low <= number <= high for low, high in ranges) for number in numbers)
 
 
 def shortages(wanted: Needs, there: Amounts) -> tuple[Finding, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from kubedcos.model.offer import Reservation, Resource, amount_text, millis_of
+from kubedcos.model.offer import ROOT_DISK, Range, Reservation, Resource, amount_text
 from kubedcos.model.service import DiskKind, TaskSpec
-from kubedcos.offers.amounts import Needs, amounts, lack, needs, shortages
+from kubedcos.offers.amounts import Needs, amounts, lack, needs, scalars, shortages
 from kubedcos.offers.placement import Finding
 from kubedcos.offers.pool import Pool, Usable, merged, size, spendable, unreserved
 from kubedcos.offers.requirement import (
@@ -81,7 +81,7 @@ def fresh(
     grants: list[Grant] = []
     volumes: list[Resource] = []
     for task in wanted.tasks:
-        taken = _take(requirement, task, wanted.ports[task.name], pool)
+        taken = _take(requirement, task, wanted, pool)
         if isinstance(taken, Finding):
             return (taken,)
         grant, created = taken
@@ -94,11 +94,33 @@ def fresh(
     return Fit(launched, reserve, tuple(volumes), requirement.fresh_id)
 
 
+def decisive(wanted: Needs, resources: Sequence[Resource]) -> Hashable:
+    """What of an agent's resources `fresh` depends on, for needs without volumes.
+
+    No part gives more than is needed in all, and of ports only those that are asked for by number
+    matter, unless any will do. So agents of many sizes are one and the same to an instance.
+    """
+    fixed = wanted.fixed_ports
+    numbered = wanted.sums["ports"] == len(fixed) * 1000
+    may_use = usable(wanted)
+    found: list[Hashable] = []
+    for part in resources:
+        most = wanted.sums.get(part.name)
+        if not most or not may_use(part) or (part.disk is not ROOT_DISK and part.disk != ROOT_DISK):
+            continue
+        seen: tuple[int | Range, ...] = part.ranges
+        if numbered:
+            seen = tuple([n for n in fixed for low, high in part.ranges if low <= n <= high])
+        found.append((part.name, min(part.millis, most), seen, part.reservations))
+    return tuple(found)
+
+
 def _take(
-    requirement: Requirement, task: TaskSpec, numbers: Sequence[int], pool: Pool
+    requirement: Requirement, task: TaskSpec, wanted: Needs, pool: Pool
 ) -> tuple[Grant, list[Resource]] | Finding:
     parts: list[Resource] = []
-    for name, millis in _amounts(task).items():
+    numbers = wanted.ports[task.name]
+    for name, millis in wanted.scalars[task.name].items():
         parts += pool.take(name, millis)
     granted, ports = pool.take_ports(numbers)
     if len(granted) < len(numbers):
@@ -192,7 +214,7 @@ def _resized(
     added: list[Resource] = []
     freed: list[Resource] = []
     stack = _stack(requirement, task, requirement.reservation_id)
-    for name, needed in _amounts(task).items():
+    for name, needed in scalars(task).items():
         parts = [part for part in held if part.name == name and not part.is_volume]
         missing = needed - sum(size(part) for part in parts)
         if 0 < missing <= free.total(name):
@@ -221,17 +243,8 @@ def _changed(
     return merged([*rest, *added])
 
 
-def _amounts(task: TaskSpec) -> dict[str, int]:
-    """Scalars that a task needs, in thousandths; volumes are another matter."""
-    return {
-        "cpus": millis_of(task.cpus),
-        "mem": task.mem_mb * 1000,
-        "disk": task.disk_mb * 1000,
-    }
-
-
 def _shortages(requirement: Requirement, task: TaskSpec, held: Sequence[Resource]) -> list[Finding]:
-    needs = {**_amounts(task), "ports": len(port_numbers(task)) * 1000}
+    needs = {**scalars(task), "ports": len(port_numbers(task)) * 1000}
     short = []
     for name, needed in needs.items():
         available = sum(size(part) for part in held if part.name == name and not part.is_volume)

@@ -123,11 +123,17 @@ def largest_first(found: Iterable[Requirement]) -> list[Requirement]:
 
     What is bound to an agent comes first of all; requirements alike in size stay in their order.
     """
+    weights: dict[tuple[int, tuple[str, ...]], int] = {}
 
     def ease(requirement: Requirement) -> tuple[bool, int]:
-        needed = sums(requirement.to_reserve)
-        # A core weighs as much as 4 GiB, a common ratio of machines.
-        return not requirement.pinned, -(needed["mem"] + 4096 * needed["cpus"])
+        # Instances of a pod by the thousand ask for the same. Whoever asks keeps the pod's id.
+        asked = (id(requirement.pod), requirement.launch)
+        weight = weights.get(asked)
+        if weight is None:
+            needed = sums(requirement.to_reserve)
+            # A core weighs as much as 4 GiB, a common ratio of machines.
+            weight = weights[asked] = needed["mem"] + 4096 * needed["cpus"]
+        return not requirement.pinned, -weight
 
     return sorted(found, key=ease)
 

@@ -8,23 +8,22 @@ look at each of them.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kubedcos.model.offer import Agent, Resource
 from kubedcos.model.service import PodSpec
 from kubedcos.offers import rules
 from kubedcos.offers.amounts import (
-    SCALARS,
-    USUAL,
     Amounts,
     Needs,
+    all_within,
     amounts,
     needs,
     shortages,
     suffices,
 )
-from kubedcos.offers.fit import Fit, fit, fresh
+from kubedcos.offers.fit import Fit, decisive, fit, fresh
 from kubedcos.offers.outcome import AgentOffers, Outcome, Score, Verdict, refused
 from kubedcos.offers.placement import Finding, objections, scope
 from kubedcos.offers.pool import spendable, unreserved
@@ -32,6 +31,8 @@ from kubedcos.offers.requirement import RESERVATION_LABEL, Requirement, Surround
 from kubedcos.offers.standing import Standing
 
 Signature = tuple[rules.Key | None, ...]
+_Queued = tuple[bool, bool, int, int, int, str, int]
+"""What is known of a `Score` beforehand, and where its agent is; tuples are compared fastest."""
 
 
 @dataclass(slots=True)
@@ -41,8 +42,8 @@ class _Class:
     Attributes:
         queues: agents that would do if rules that look at other instances let them, by what those
             rules look at; the best first.
-        fits: what an instance without a reservation takes, by what there is: agents alike offer
-            the same, by the thousand.
+        fits: what an instance without a reservation takes, by what decides it: thousands of
+            agents may differ, and give the same.
         unfit: agents whose sums suffice, and which still cannot hold an instance.
         refusal: the last outcome, while nothing that it rests on has changed.
     """
@@ -50,8 +51,8 @@ class _Class:
     pod: PodSpec
     needs: Needs
     standing: Standing
-    queues: dict[Signature, list[tuple[Score, int]]] = field(default_factory=dict)
-    fits: dict[tuple[Resource, ...], Fit | tuple[Finding, ...]] = field(default_factory=dict)
+    queues: dict[Signature, list[_Queued]] = field(default_factory=dict)
+    fits: dict[Hashable, Fit | tuple[Finding, ...]] = field(default_factory=dict)
     unfit: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
     refusal: Outcome | None = None
 
@@ -149,41 +150,42 @@ class Round:
         """The best of all agents; what was reserved earlier has been looked at."""
         standing = found.standing
         while True:
-            best: tuple[int, Score, int, Signature] | None = None
-            for signature, queue in found.queues.items():
+            best: tuple[int, _Queued] | None = None
+            source: list[_Queued] = []
+            for queue in found.queues.values():
                 head = self._head(standing, queue)
                 if head is None:
                     continue
-                agent = self._offers[head[1]].agent
-                if next(standing.unbalanced(agent), None) is not None:
+                agent = self._offers[head[-1]].agent
+                if not standing.balanced(agent):
                     continue
-                ranked = (standing.crowd(agent), head[0], head[1], signature)
-                if best is None or ranked[:3] < best[:3]:
-                    best = ranked
+                ranked = (standing.crowd(agent), head)
+                if best is None or ranked < best:
+                    best, source = ranked, queue
             if best is None:
                 break
-            crowd, score, at, signature = best
+            crowd, queued = best
+            at = queued[-1]
             result = _worked_out(requirement, found, self._offers[at].resources)
             if isinstance(result, Fit):
-                if crowd or requirement.reservation_id:
-                    score = replace(score, crowd=crowd, is_new=_is_new(requirement, result))
+                score = _score(queued, crowd, _is_new(requirement, result))
                 verdict = Verdict(self._offers[at], result, score=score)
                 return Outcome(verdict, _fits(verdict), agents=len(self._offers), at=self._now)
             found.unfit[at] = result
-            heapq.heappop(found.queues[signature])
+            heapq.heappop(source)
         if found.refusal is None:
             verdicts = [self._verdict(requirement, found, at) for at in self._open(requirement)]
             where = scope(requirement, self._around, standing)
             found.refusal = replace(refused(verdicts, where), at=self._now)
         return found.refusal
 
-    def _head(self, standing: Standing, queue: list[tuple[Score, int]]) -> tuple[Score, int] | None:
+    def _head(self, standing: Standing, queue: list[_Queued]) -> _Queued | None:
         """The best agent of a queue that is unused and not full; others are dropped for good.
 
         Rules that only count never let an agent in again in the same round.
         """
         while queue:
-            at = queue[0][1]
+            at = queue[0][-1]
             if at not in self._used and not standing.full(self._offers[at].agent):
                 return queue[0]
             heapq.heappop(queue)
@@ -194,7 +196,7 @@ class Round:
     def _verdict(self, requirement: Requirement, found: _Class, at: int) -> Verdict:
         offers = self._offers[at]
         broken = objections(requirement, offers.agent, self._around, found.standing)
-        there = self._amounts_of(at, reserved=requirement.pod.reserved)
+        there = self._amounts_of(at, reserved=found.needs.reserved)
         if not requirement.reservation_id:
             if short := found.unfit.get(at) or shortages(found.needs, there):
                 return Verdict(offers, None, (*broken, *short))
@@ -205,21 +207,20 @@ class Round:
             return Verdict(offers, None, (*broken, *result))
         if broken:
             return Verdict(offers, None, broken)
-        score = self._score(found.needs, at, there, own_role=bool(requirement.pod.role))
-        return Verdict(offers, result, score=replace(score, is_new=_is_new(requirement, result)))
+        queued = self._queued(found.needs, at, there, own_role=bool(requirement.pod.role))
+        return Verdict(offers, result, score=_score(queued, 0, _is_new(requirement, result)))
 
-    def _score(self, wanted: Needs, at: int, there: Amounts, *, own_role: bool) -> Score:
+    def _queued(self, wanted: Needs, at: int, there: Amounts, *, own_role: bool) -> _Queued:
         offers = self._offers[at]
-        asked = [(there.of(name), wanted.sums[name]) for name in SCALARS if wanted.sums[name]]
-        return Score(
-            is_new=True,
-            leaving=offers.unavailable_from is not None,
-            common=own_role and not there.reserved,
-            crowd=0,
-            scarce=len(there.unusual - USUAL),
-            spare=min(((have - need) * 1000 // need for have, need in asked), default=0),
-            total=sum(have * 1000 // need for have, need in asked),
-            agent_id=offers.agent.id,
+        shares = [there.of(name) * 1000 // need for name, need in wanted.shared]
+        return (
+            offers.unavailable_from is not None,
+            own_role and not there.reserved,
+            len(there.unusual),
+            min(shares) - 1000 if shares else 0,
+            sum(shares),
+            offers.agent.id,
+            at,
         )
 
     # --- what is worked out once -----------------------------------------------------------------
@@ -242,15 +243,16 @@ class Round:
         if requirement.pinned:
             return found
         placement = requirement.pod.placement
+        own_role = bool(requirement.pod.role)
         for at in self._open(requirement):
             agent = self._offers[at].agent
-            there = self._amounts_of(at, reserved=requirement.pod.reserved)
+            there = self._amounts_of(at, reserved=wanted.reserved)
             if agent.id in requirement.avoid or not suffices(wanted, there):
                 continue
             if next(rules.broken_by(placement, agent, self._around), None) is not None:
                 continue
             queue = found.queues.setdefault(standing.signature(agent), [])
-            queue.append((self._score(wanted, at, there, own_role=bool(requirement.pod.role)), at))
+            queue.append(self._queued(wanted, at, there, own_role=own_role))
         for queue in found.queues.values():
             heapq.heapify(queue)
         return found
@@ -268,9 +270,8 @@ class Round:
         for at in self._open(requirement):
             if self._offers[at].agent.id in ours:
                 continue
-            ranges = self._amounts_of(at, reserved=requirement.pod.reserved).ranges
-            ports = wanted.fixed_ports
-            if not all(any(low <= port <= high for low, high in ranges) for port in ports):
+            ranges = self._amounts_of(at, reserved=wanted.reserved).ranges
+            if not all_within(wanted.fixed_ports, ranges):
                 found.add(self._offers[at].agent.id)
         return found
 
@@ -319,10 +320,16 @@ def _worked_out(
     # What is reserved carries the instance's name; all else is the same for each of the class.
     if found.needs.reserved:
         return fresh(requirement, found.needs, resources)
-    known = found.fits.get(resources)
+    key = decisive(found.needs, resources)
+    known = found.fits.get(key)
     if known is None:
-        known = found.fits[resources] = fresh(requirement, found.needs, resources)
+        known = found.fits[key] = fresh(requirement, found.needs, resources)
     return known
+
+
+def _score(queued: _Queued, crowd: int, is_new: bool) -> Score:
+    leaving, common, scarce, spare, total, agent_id, _ = queued
+    return Score(is_new, leaving, common, crowd, scarce, spare, total, agent_id)
 
 
 def _is_new(requirement: Requirement, found: Fit) -> bool:

@@ -27,6 +27,7 @@ class Spread:
         homes: agents that could ever hold an instance, by value.
         free: those of them that hold none yet.
         taken: instances by value.
+        _whole: what the homes of every value divide; they are known before anything is placed.
     """
 
     rule: str
@@ -38,6 +39,7 @@ class Spread:
     taken: Counter[Key] = field(default_factory=Counter)
     _choices: frozenset[Key] | None = None
     _fresh: bool = False
+    _whole: int = 0
 
     def note(self, key: Key | None, instances: int, homes: int) -> None:
         """So many instances more, and so many free agents more, at a value."""
@@ -60,21 +62,22 @@ class Spread:
 
     def _found(self) -> frozenset[Key] | None:
         possible = [key for key, agents in self.free.items() if agents > 0]
-        if sum(1 for count in self.taken.values() if count > 0) < self.least:
+        if self.least and sum(1 for count in self.taken.values() if count > 0) < self.least:
             return frozenset(key for key in possible if not self.taken[key])
         if not possible:
             return None
-        # In whole numbers, over what all divisors divide: equal shares are equal exactly.
-        whole = lcm(*(self.homes[key] for key in possible)) if self.proportional else 0
-        shares = [self._share(key, whole) for key in possible]
+        if self.proportional and not self._whole:
+            self._whole = lcm(*self.homes.values())
+        shares = [self._share(key) for key in possible]
         lowest = min(shares)
         return frozenset(
-            key for key, share in zip(possible, shares, strict=True) if share == lowest
+            [key for key, share in zip(possible, shares, strict=True) if share == lowest]
         )
 
-    def _share(self, key: Key, whole: int) -> tuple[int, int]:
+    def _share(self, key: Key) -> tuple[int, int]:
+        # In whole numbers, over what all divisors divide: equal shares are equal exactly.
         taken = self.taken[key]
-        return (2 * taken + 1) * whole // self.homes[key] if whole else 0, taken
+        return (2 * taken + 1) * self._whole // self.homes[key] if self._whole else 0, taken
 
 
 class Standing:
@@ -111,6 +114,9 @@ class Standing:
             if rule.operator is Operator.CLUSTER and not rule.value
         )
         self.spreads = tuple(self._spreads())
+        fields = [spread.over for spread in self.spreads]
+        fields += [rule.field for rule in self._clusters]
+        self._fields = (*fields, ZONE) if self._reserved else tuple(fields)
         self._homes: set[str] = set()
         if self.spreads:
             self._survey(blocked)
@@ -132,11 +138,7 @@ class Standing:
 
     def signature(self, agent: Agent) -> tuple[Key | None, ...]:
         """What of an agent rules other than the counting ones look at; the same for many agents."""
-        fields = [spread.over for spread in self.spreads]
-        fields += [rule.field for rule in self._clusters]
-        if self._reserved:
-            fields.append(ZONE)
-        return tuple(self._key(agent, field) for field in fields)
+        return tuple([self._key(agent, field) for field in self._fields])
 
     def crowd(self, agent: Agent) -> int:
         """Instances in an agent's zone, for pods whose members had better not fall together."""
@@ -147,7 +149,13 @@ class Standing:
 
     def full(self, agent: Agent) -> bool:
         """Whether no further instance may be on an agent, however others are moved about."""
+        if not self._counts and not self._held.get(agent.id):
+            return False
         return next(self.counting(agent), None) is not None
+
+    def balanced(self, agent: Agent) -> bool:
+        """Whether the rules that `unbalanced` tells of let the next instance be on an agent."""
+        return next(self.unbalanced(agent), None) is None
 
     def broken(self, agent: Agent) -> Iterator[tuple[str, str]]:
         """Rules that an agent breaks because of where others are: the rule, and a clause why."""
@@ -207,19 +215,16 @@ class Standing:
 
     def _ever_fits(self, known: KnownAgent) -> bool:
         """Whether an agent has offered enough beyond what other pods of ours hold there."""
-        others = [
-            amounts
-            for pod, amounts in self._around.held.get(known.agent.id, {}).items()
-            if pod not in self._siblings
-        ]
-        return all(
-            known.largest.get(name, 0) - sum(amounts.get(name, 0) for amounts in others)
-            >= self._needs[name]
-            for name in ("cpus", "mem")
-        )
+        held = self._around.held.get(known.agent.id)
+        others = [held[pod] for pod in held if pod not in self._siblings] if held else ()
+        for name in ("cpus", "mem"):
+            foreign = sum([amounts.get(name, 0) for amounts in others]) if others else 0
+            if known.largest.get(name, 0) - foreign < self._needs[name]:
+                return False
+        return True
 
     def _count(self, pod: str, index: int, agent: Agent, more: int) -> None:
-        before = self._is_free(agent)
+        could = agent.id in self._homes and self._is_free(agent)
         held = self._held.setdefault(agent.id, {})
         if more > 0:
             held[pod, index] = None
@@ -235,7 +240,7 @@ class Standing:
                 key = self._key(agent, rule.field)
                 if key is not None:
                     counts[key] += more
-        homes = self._is_free(agent) - before if agent.id in self._homes else 0
+        homes = self._is_free(agent) - could if agent.id in self._homes else 0
         for spread in self.spreads:
             spread.note(self._key(agent, spread.over), more if ours else 0, homes)
 

@@ -14,6 +14,7 @@ from kubedcos.offers.fit import Fit, fit
 from kubedcos.offers.leftovers import leftovers
 from kubedcos.offers.pool import merged, size
 from kubedcos.offers.requirement import sums
+from kubedcos.offers.round import Round
 
 from .builders import ROLE, agent, amounts, around, needs, offers, pod, task
 
@@ -41,6 +42,24 @@ resources = st.lists(
 port_specs = st.lists(
     st.builds(PortSpec, st.uuids().map(str), st.sampled_from([0, 0, 1030, 1031])), max_size=3
 ).map(tuple)
+
+halves = st.integers(0, 8).map(lambda n: n / 2)
+partly_reserved = st.tuples(
+    st.builds(
+        amounts,
+        cpus=halves,
+        mem=halves.map(lambda n: n * 512),
+        disk=halves.map(lambda n: n * 256),
+        ports=spans,
+        reservations=st.just((Reservation(ROLE, dynamic=False),)),
+    ),
+    st.builds(
+        amounts,
+        cpus=st.integers(8, 16).map(float),
+        mem=st.integers(8192, 8200).map(float),
+        ports=st.sampled_from([((1025, 1100),), ((1025, 1029), (1031, 1100)), ((1030, 1200),)]),
+    ),
+).map(lambda parts: (*parts[0], *parts[1]))
 
 volumes = st.integers(1, 2048).map(lambda size_mb: (VolumeSpec("data", "data", size_mb),))
 
@@ -121,6 +140,24 @@ def test_a_refusal_always_says_why_and_more_never_hurts(
     )
     if outcome.chosen is not None:
         assert evaluate(needs(pod(*wanted)), offers((one, more)), world).chosen is not None
+
+
+@given(tasks(), st.lists(partly_reserved, min_size=2, max_size=6))
+def test_what_an_agent_gives_has_nothing_to_do_with_what_others_gave(
+    wanted: tuple[TaskSpec, ...], machines: list[tuple[Resource, ...]]
+) -> None:
+    agents = [agent(f"a{number}") for number in range(len(machines))]
+    spec = pod(*wanted, count=len(machines))
+    there = Round(offers(*zip(agents, machines, strict=True)), around(*agents))
+    for index in range(spec.count):
+        requirement = needs(spec, index)
+        outcome = there.evaluate(requirement)
+        if outcome.chosen is not None:
+            assert outcome.chosen.fit == fit(requirement, outcome.chosen.offers.resources)
+            there.take(requirement, outcome.chosen)
+    # Refusals have looked at each agent that is left by itself.
+    left = [verdict for verdict in outcome.verdicts if verdict.fit is None]
+    assert all(not isinstance(fit(requirement, v.offers.resources), Fit) for v in left)
 
 
 @given(tasks(), resources)

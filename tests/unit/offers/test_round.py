@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedcos.model.offer import Agent, Offer, Resource
+from kubedcos.model.offer import Agent, Offer, Reservation, Resource
 from kubedcos.model.service import PlacementSpec, PodSpec, PortSpec, VolumeSpec
 from kubedcos.offers.evaluation import evaluate, group
-from kubedcos.offers.fit import fit
+from kubedcos.offers.fit import Fit, fit
 from kubedcos.offers.outcome import MOST_AGENTS, STAGES
 from kubedcos.offers.requirement import KnownAgent, Surroundings, largest_first
 from kubedcos.offers.round import Round
@@ -183,19 +184,45 @@ def test_instances_that_wait_alike_share_what_is_kept() -> None:
     assert one.at == 7.0
 
 
-def test_what_is_worked_out_for_one_agent_is_given_of_those_alike_only() -> None:
-    volume = VolumeSpec("data", "data", 100)
-    third, other_ports = agent("a3"), amounts(ports=((5000, 5001),))
-    found = offers((A1, amounts()), (A2, amounts()), (third, other_ports))
-    for volumes in ((), (volume,)):
-        spec = pod(task(ports=(PortSpec("x"),), volumes=volumes), count=3)
-        there = Round(found, around(A1, A2, third))
-        for index in range(3):
-            requirement = needs(spec, index, fresh_id=f"r-{index}")
-            verdict = there.evaluate(requirement).chosen
-            assert verdict is not None
-            assert verdict.fit == fit(requirement, verdict.offers.resources)
-            there.take(requirement, verdict)
+OURS = (Reservation(ROLE, dynamic=False),)
+
+
+def partly_reserved(mem: float = 500, port: int = 1030) -> tuple[Resource, ...]:
+    return (*amounts(0, mem, 0, ((port, port),), OURS), *amounts())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(amounts(), amounts(ports=((5000, 5001),)), id="other ports"),
+        pytest.param(amounts(), amounts(mem=9000), id="other sizes"),
+        pytest.param(amounts(), amounts(reservations=OURS), id="reserved for the role"),
+        pytest.param(amounts(), partly_reserved(), id="partly reserved"),
+        pytest.param(partly_reserved(), partly_reserved(mem=600), id="more of it reserved"),
+        pytest.param(partly_reserved(), partly_reserved(port=1031), id="another port reserved"),
+        pytest.param(amounts(), amounts(ports=((1030, 1030), (2000, 2001))), id="ports apart"),
+    ],
+)
+@pytest.mark.parametrize("numbers", [(), (0,), (1030,), (1030, 0)])
+@pytest.mark.parametrize("volumes", [(), (VolumeSpec("data", "data", 100),)])
+def test_what_is_worked_out_for_one_agent_is_given_of_those_alike_only(
+    volumes: tuple[VolumeSpec, ...],
+    numbers: tuple[int, ...],
+    one: tuple[Resource, ...],
+    other: tuple[Resource, ...],
+) -> None:
+    third = agent("a3")
+    ports = tuple(PortSpec(f"p{number}", number) for number in numbers)
+    spec = pod(task(ports=ports, volumes=volumes), count=3)
+    there = Round(offers((A1, one), (A2, one), (third, other)), around(A1, A2, third))
+    for index in range(3):
+        requirement = needs(spec, index, fresh_id=f"r-{index}")
+        outcome = there.evaluate(requirement)
+        if outcome.chosen is None:
+            assert not isinstance(fit(requirement, other), Fit)
+            continue
+        assert outcome.chosen.fit == fit(requirement, outcome.chosen.offers.resources)
+        there.take(requirement, outcome.chosen)
 
 
 def test_the_agent_that_an_instance_lives_on_is_named_when_only_others_offer() -> None:
