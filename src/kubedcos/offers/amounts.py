@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kubedcos.model.offer import ROOT_DISK, Range, Resource, amount_text, millis_of
 from kubedcos.model.service import DiskKind, TaskSpec
 from kubedcos.offers.placement import Finding
-from kubedcos.offers.pool import Usable
+from kubedcos.offers.pool import Usable, holds
 from kubedcos.offers.requirement import UNITS, Requirement, port_numbers, sums
 
 SCALARS = ("cpus", "mem", "disk")
@@ -119,17 +119,8 @@ def suffices(wanted: Needs, there: Amounts) -> bool:
         and there.mem >= sums_["mem"]
         and there.disk >= sums_["disk"]
         and there.ports >= sums_["ports"]
-        and all_within(wanted.fixed_ports, there.ranges)
+        and all(holds(there.ranges, number) for number in wanted.fixed_ports)
     )
-
-
-def all_within(numbers: Collection[int], ranges: Sequence[Range]) -> bool:
-    """Whether each number is in some range."""
-    if len(ranges) == 1 and numbers:
-        # By far the most: whoever offers a few thousand ports offers them in one piece.
-        [(low, high)] = ranges
-        return low <= min(numbers) and max(numbers) <= high
-    return all(any(low <= number <= high for low, high in ranges) for number in numbers)
 
 
 def shortages(wanted: Needs, there: Amounts) -> tuple[Finding, ...]:
@@ -143,7 +134,7 @@ def shortages(wanted: Needs, there: Amounts) -> tuple[Finding, ...]:
         Finding("ports", f"does not offer port {number} ({task.name})", detail=f"port {number}")
         for task in wanted.tasks
         for number in wanted.ports[task.name]
-        if number and not any(low <= number <= high for low, high in there.ranges)
+        if number and not holds(there.ranges, number)
     ]
     return tuple(short)
 

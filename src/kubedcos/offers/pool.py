@@ -32,20 +32,20 @@ class Pool:
         self._parts = [resource for resource in resources if usable(resource)]
         # What is left of each: offers are cut up by the thousand, and a number costs nothing.
         self._millis = [part.millis for part in self._parts]
-        self._ranges = [part.ranges for part in self._parts]
+        self._gone: list[set[int]] = [set() for _ in self._parts]
         self._plain: dict[str, list[int]] = {}
         for at, part in enumerate(self._parts):
             # Nearly all share the one root disk; comparing by value takes ten times as long.
             if part.disk is ROOT_DISK or part.disk == ROOT_DISK:
                 self._plain.setdefault(part.name, []).append(at)
+        for name, matching in self._plain.items():
+            if name != "ports" and len(matching) > 1:
+                matching.sort(key=lambda at: not self._parts[at].reservations)
 
     def take(self, name: str, millis: int) -> list[Resource]:
         """Take an amount, reserved resources first; the caller has seen that it is there."""
         taken = []
-        matching = self._plain.get(name, [])
-        if len(matching) > 1:
-            matching = sorted(matching, key=lambda at: not self._parts[at].reservations)
-        for at in matching:
+        for at in self._plain.get(name, ()):
             part = min(millis, self._millis[at])
             if part > 0:
                 taken.append(self._cut(at, part))
@@ -58,20 +58,13 @@ class Pool:
 
     def take_ports(self, numbers: Sequence[int]) -> tuple[list[int], list[Resource]]:
         """Take ports, the lowest there is for each 0; ends before the first that is missing."""
-        matching = self._plain.get("ports", ())
         granted: list[int] = []
         taken: dict[int, list[Range]] = {}
         for asked in numbers:
-            for at in matching:
-                ranges = self._ranges[at]
-                number = asked or (min(ranges)[0] if ranges else 0)
-                if ranges and ranges[0][0] == number < ranges[0][1]:
-                    # By far the most: the lowest of many.
-                    rest = ((number + 1, ranges[0][1]), *ranges[1:])
-                else:
-                    rest = without_port(ranges, number)
-                if rest != ranges:
-                    self._ranges[at] = rest
+            for at in self._plain.get("ports", ()):
+                number = self._port(at, asked)
+                if number is not None:
+                    self._gone[at].add(number)
                     granted.append(number)
                     taken.setdefault(at, []).append((number, number))
                     break
@@ -100,6 +93,16 @@ class Pool:
             for at, part in enumerate(self._parts)
             if part.name == "disk" and part.disk.kind is kind
         ]
+
+    def _port(self, at: int, asked: int) -> int | None:
+        """A port that is left, the lowest when any will do."""
+        ranges, gone = self._parts[at].ranges, self._gone[at]
+        if asked:
+            return asked if asked not in gone and holds(ranges, asked) else None
+        return next(
+            (n for low, high in sorted(ranges) for n in range(low, high + 1) if n not in gone),
+            None,
+        )
 
     def _cut(self, at: int, millis: int) -> Resource:
         self._millis[at] -= millis
@@ -133,6 +136,14 @@ def _alike(one: Resource, other: Resource) -> bool:
         and (one.disk is other.disk or one.disk == other.disk)
         and (not one.is_volume or one == other)
     )
+
+
+def holds(ranges: Iterable[Range], number: int) -> bool:
+    """Whether a number is in one of the ranges."""
+    for low, high in ranges:  # noqa: SIM110 - a generator takes three times as long
+        if low <= number <= high:
+            return True
+    return False
 
 
 def without_port(ranges: tuple[Range, ...], number: int) -> tuple[Range, ...]:

@@ -17,7 +17,6 @@ from kubedcos.offers import rules
 from kubedcos.offers.amounts import (
     Amounts,
     Needs,
-    all_within,
     amounts,
     needs,
     shortages,
@@ -26,7 +25,7 @@ from kubedcos.offers.amounts import (
 from kubedcos.offers.fit import Fit, decisive, fit, fresh
 from kubedcos.offers.outcome import AgentOffers, Outcome, Score, Verdict, refused
 from kubedcos.offers.placement import Finding, objections, scope
-from kubedcos.offers.pool import spendable, unreserved
+from kubedcos.offers.pool import holds, spendable, unreserved
 from kubedcos.offers.requirement import RESERVATION_LABEL, Requirement, Surroundings
 from kubedcos.offers.standing import Standing
 
@@ -271,7 +270,7 @@ class Round:
             if self._offers[at].agent.id in ours:
                 continue
             ranges = self._amounts_of(at, reserved=wanted.reserved).ranges
-            if not all_within(wanted.fixed_ports, ranges):
+            if not all(holds(ranges, number) for number in wanted.fixed_ports):
                 found.add(self._offers[at].agent.id)
         return found
 
