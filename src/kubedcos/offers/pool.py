@@ -30,7 +30,8 @@ class Pool:
 
     def __init__(self, resources: Iterable[Resource], usable: Usable) -> None:
         self._parts = [resource for resource in resources if usable(resource)]
-        # What is left of each: offers are cut up by the thousand, and a number costs nothing.
+        # What is left of each, and which ports are gone: offers are cut up by the thousand, and
+        # numbers cost nothing.
         self._millis = [part.millis for part in self._parts]
         self._gone: list[set[int]] = [set() for _ in self._parts]
         self._plain: dict[str, list[int]] = {}
