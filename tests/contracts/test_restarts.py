@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import ssl
@@ -45,11 +46,21 @@ def master_reply(_said: bytes, serves: bool, leads: bool) -> bytes:
     return http("200 OK", {"registrar/log/recovered": float(serves), "master/elected": elected})
 
 
+def dns_reply(_said: bytes, serves: bool, _leads: bool) -> bytes:
+    return http("200 OK" if serves else "500 Oops", {"Version": "1"})
+
+
 def scheduler_reply(_said: bytes, serves: bool, leads: bool) -> bytes:
     if not serves:
         return http("500 Oops", {})
     role = "leader" if leads else "standby"
     return http("200 OK" if leads else "503 Standing by", {"role": role})
+
+
+def program(file: Path) -> dict[str, str]:
+    """Something to install, and what it is verified by."""
+    file.write_text("#!/bin/sh\n")
+    return {"url": file.as_uri(), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,20 @@ SERVICES = [
             "mesos_master_ready_timeout": 1,
         },
         own=lambda _at, port: {"mesos_master_port": port},
+    ),
+    Service(
+        role="mesos_dns",
+        unit="mesos-dns",
+        file="/etc/mesos-dns/config.json",
+        setting="mesos_dns_port",
+        reply=dns_reply,
+        variables=lambda folder: {
+            "mesos_dns_masters": ["127.0.0.1:5050"],
+            "mesos_dns_bin_dir": f"{folder}/{{{{ inventory_hostname }}}}/bin",
+            "mesos_dns_coredns": program(folder / "coredns"),
+            "mesos_dns_ready_timeout": 1,
+        },
+        own=lambda _at, port: {"mesos_dns_http_port": port},
     ),
     Service(
         role="kubernetes_framework",
