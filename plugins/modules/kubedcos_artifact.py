@@ -79,19 +79,6 @@ options:
         type: list
         elements: str
         default: []
-  directories: &list
-    description: As of C(kubedcos_files).
-    type: list
-    elements: dict
-    default: []
-  files: *list
-  joined: *list
-  blocks: *list
-  purge: *list
-  absent: &names {description: "As of C(kubedcos_files).", type: list, elements: str, default: []}
-  units: *names
-  reload: *names
-  notes: {description: "As of C(kubedcos_files).", type: path, default: /run/kubedcos/outdated}
   timeout:
     description: Seconds without any data after which a download is given up.
     type: int
@@ -100,6 +87,7 @@ options:
     description: Further attempts when the server can not be reached or breaks off.
     type: int
     default: 4
+extends_documentation_fragment: [kubedcos_step]
 attributes:
   check_mode:
     support: full

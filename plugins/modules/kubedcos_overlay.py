@@ -20,19 +20,7 @@ options:
     description: Desired state, as the filter C(kubedcos_overlay_state) computes it.
     type: dict
     required: true
-  directories: &list
-    description: As of C(kubedcos_files).
-    type: list
-    elements: dict
-    default: []
-  files: *list
-  joined: *list
-  blocks: *list
-  purge: *list
-  absent: &names {description: "As of C(kubedcos_files).", type: list, elements: str, default: []}
-  units: *names
-  reload: *names
-  notes: {description: "As of C(kubedcos_files).", type: path, default: /run/kubedcos/outdated}
+extends_documentation_fragment: [kubedcos_step]
 attributes:
   check_mode:
     support: full
