@@ -127,7 +127,7 @@ def _take(
         number = numbers[len(granted)]
         return Finding("ports", f"has not port {number} twice", detail=f"port {number}")
     parts += ports
-    stack = _stack(requirement, task, requirement.fresh_id)
+    stack = _stack(requirement, task, requirement.fresh_id) if wanted.reserved else ()
     if stack:
         parts = [replace(part, reservations=(*part.reservations, *stack)) for part in parts]
     volumes: list[Resource] = []
