@@ -13,10 +13,12 @@ from kubedcos.kubernetes import components
 from kubedcos.model.offer import Agent, Disk, Reservation, Resource, millis_of
 from kubedcos.model.service import DiskKind
 from kubedcos.offers.capacity import Lack, Report, Room, check
+from kubedcos.offers.outcome import Outcome
 from kubedcos.topology import capacity as topology
 
 _UNKNOWN = 10**12
 """Thousandths of what an agent counts itself: enough for anything."""
+_TOLD_AT_MOST = 3
 _OPTIONS = {
     "etcd": "etcd",
     "kube-apiserver": "apiserver",
@@ -102,19 +104,29 @@ def _problem(cluster: str, lack: Lack) -> Problem:
         seen += f"{lack.missing[0]} {outcome.reason}"
     else:
         seen = f"{lack.missing[0]} {outcome.reason}"
-    fix = ""
-    if outcome.binding:
-        ruled_out = outcome.rejected[outcome.binding]
-        fix = (
-            f"What binds is {outcome.binding}: it rules out {ruled_out} of {outcome.agents} agents."
-        )
     return Problem(
         f"cluster {cluster}: {option_of(lack.pod.name)}",
         seen,
         "agents that could hold all of them",
         _kind(lack),
-        fix,
+        _what_binds(outcome),
     )
+
+
+def _what_binds(outcome: Outcome) -> str:
+    if outcome.binding:
+        ruled_out = outcome.rejected[outcome.binding]
+        return (
+            f"What binds is {outcome.binding}: it rules out {ruled_out} of {outcome.agents} agents."
+        )
+    several: dict[str, int] = {}
+    for stage, count in outcome.rejected.items():
+        name = stage.partition(" port ")[0]
+        several[name] = max(several.get(name, 0), count)
+    if several:
+        told = ", ".join(f"{name} {count}" for name, count in [*several.items()][:_TOLD_AT_MOST])
+        return f"No one constraint binds alone: of {outcome.agents} agents are ruled out by {told}."
+    return ""
 
 
 def _kind(lack: Lack) -> str:

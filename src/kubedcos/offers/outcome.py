@@ -13,6 +13,7 @@ from kubedcos.model.offer import Agent, Resource, amount_text
 from kubedcos.offers.fit import Fit
 from kubedcos.offers.placement import PLACEMENT, Finding
 from kubedcos.offers.requirement import UNITS
+from kubedcos.offers.standing import Standing
 
 MOST_AGENTS = 40
 """Agents that an outcome tells of in full."""
@@ -125,7 +126,8 @@ class Outcome:
         verdicts: of at most `MOST_AGENTS` agents, those nearest to fitting first.
         agents: how many were looked at.
         rejected: how many agents failed, by stage and rule.
-        binding: the stage that keeps most agents from fitting all by itself; empty when none does.
+        binding: of `rejected`, what keeps most agents from fitting all by itself: more would do
+            without it than without anything else. Empty when every agent lacks two things.
         shortfall: what is short everywhere.
         at: when this was found, seconds since 1970; 0 where nobody asked the time.
     """
@@ -140,12 +142,13 @@ class Outcome:
     at: float = 0.0
 
 
-def refused(verdicts: Sequence[Verdict], where: str) -> Outcome:
+def refused(verdicts: Sequence[Verdict], where: str, standing: Standing | None = None) -> Outcome:
     """The outcome when nothing fits.
 
     Args:
         verdicts: of every agent looked at.
         where: the instance's scope, such as ``in region dc-b``; empty when anywhere.
+        standing: where the other instances are; None where that does not count.
     """
     short = _shortfalls([verdict for verdict in verdicts if verdict.placeable])
     rejected = Counter(
@@ -153,12 +156,9 @@ def refused(verdicts: Sequence[Verdict], where: str) -> Outcome:
         for verdict in verdicts
         for stage in dict.fromkeys(finding.stage for finding in verdict.findings)
     )
-    alone = Counter(
-        next(iter(stages))
-        for verdict in verdicts
-        if len(stages := {finding.stage for finding in verdict.findings}) == 1
-    )
-    ranked = (alone or rejected).most_common()
+    binding, count = _binding(verdicts, standing)
+    if binding:
+        rejected[binding] = count
     nearest = sorted(
         verdicts, key=lambda v: (not v.placeable, len(v.findings), v.offers.agent.hostname)
     )
@@ -168,9 +168,47 @@ def refused(verdicts: Sequence[Verdict], where: str) -> Outcome:
         verdicts=tuple(nearest[:MOST_AGENTS]),
         agents=len(verdicts),
         rejected=dict(sorted(rejected.items(), key=lambda pair: (-pair[1], pair[0]))),
-        binding=min((name for name, count in ranked if count == ranked[0][1]), default=""),
+        binding=binding,
         shortfall=short,
     )
+
+
+def _binding(verdicts: Sequence[Verdict], standing: Standing | None) -> tuple[str, int]:
+    """What keeps most agents from fitting all by itself, and how many fail by it at all.
+
+    Where instances are spread follows from the other constraints: a place is passed over that has
+    no port for them, and would be their place if it had. So without a constraint it is asked anew.
+    """
+    spreading = {f"{PLACEMENT} {spread.rule}" for spread in standing.spreads} if standing else set()
+    alone: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        found = {finding.constraint: finding for finding in verdict.findings}
+        rest = found.keys() - spreading if len(found) > 1 else found
+        if len(rest) == 1 and not spreading.issuperset(rest):
+            (constraint,) = rest
+            only = found[constraint]
+            name = only.detail if only.rule == PLACEMENT else only.rule
+            if standing is None or standing.admits(verdict.offers.agent, name):
+                alone.setdefault(constraint, []).append(verdict)
+        elif len(found) == 1:
+            alone.setdefault(next(iter(found)), []).append(verdict)
+    if not alone:
+        return "", 0
+    most = max(map(len, alone.values()))
+    constraint = min(name for name, lacking in alone.items() if len(lacking) == most)
+    # Where all of them lack the same port and nothing but that, it is told which.
+    stages = {
+        finding.stage
+        for verdict in alone[constraint]
+        for finding in verdict.findings
+        if finding.constraint == constraint
+    }
+    name = stages.pop() if len(stages) == 1 else constraint
+    failing = sum(
+        any(name in {finding.stage, finding.constraint} for finding in verdict.findings)
+        for verdict in verdicts
+    )
+    return name, failing
 
 
 def _sentence(verdicts: Sequence[Verdict], short: Sequence[Shortfall], where: str) -> str:

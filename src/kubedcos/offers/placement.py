@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kubedcos.model.offer import Agent
 from kubedcos.offers import rules
 from kubedcos.offers.requirement import Requirement, Surroundings
-from kubedcos.offers.standing import Standing
+from kubedcos.offers.standing import TO_LEAVE, Standing
 
 PLACEMENT = "placement"
 """Rule of findings that are about where an agent is, not about what it offers."""
@@ -36,10 +36,15 @@ class Finding:
         """What agents that fail alike are counted under."""
         return f"{self.rule} {self.detail}" if self.detail else self.rule
 
+    @property
+    def constraint(self) -> str:
+        """What would have to be otherwise: a rule of placement, or an amount of a resource."""
+        return self.stage if self.rule == PLACEMENT else self.rule
+
 
 def standing(requirement: Requirement, surroundings: Surroundings) -> Standing:
     """Where the other instances of the requirement's pod are."""
-    found = Standing(requirement, surroundings, surroundings.placed, requirement.avoid)
+    found = Standing(requirement, surroundings, surroundings.placed)
     found.lift(requirement.index)
     return found
 
@@ -56,12 +61,12 @@ def objections(
             return ()
         reason = f"is not {requirement.pinned_host}"
         return (Finding(PLACEMENT, reason, detail="where it lives"),)
-    if agent.id in requirement.avoid:
-        return (Finding(PLACEMENT, requirement.avoid[agent.id], detail="agents to leave"),)
     others = others or standing(requirement, surroundings)
     broken = [*rules.broken_by(requirement.pod.placement, agent, surroundings)]
+    if agent.id in requirement.avoid:
+        broken.insert(0, (TO_LEAVE, requirement.avoid[agent.id]))
     # Of a place that is out of the question anyway it does not matter how many are there.
-    broken += others.broken(agent) if not broken else others.counting(agent)
+    broken += others.broken(agent) if not broken else others.fixed(agent)
     return tuple(Finding(PLACEMENT, reason, detail=rule) for rule, reason in broken)
 
 

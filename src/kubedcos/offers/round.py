@@ -175,7 +175,7 @@ class Round:
         if found.refusal is None:
             verdicts = [self._verdict(requirement, found, at) for at in self._open(requirement)]
             where = scope(requirement, self._around, standing)
-            found.refusal = replace(refused(verdicts, where), at=self._now)
+            found.refusal = replace(refused(verdicts, where, standing), at=self._now)
         return found.refusal
 
     def _head(self, standing: Standing, queue: list[_Queued]) -> _Queued | None:
@@ -236,8 +236,8 @@ class Round:
 
     def _new_class(self, requirement: Requirement) -> _Class:
         wanted = needs(requirement)
-        blocked = {*requirement.avoid, *self._blocked(requirement, wanted)}
-        standing = Standing(requirement, self._around, self._placed, blocked)
+        portless = self._portless(requirement, wanted)
+        standing = Standing(requirement, self._around, self._placed, portless)
         found = _Class(requirement.pod, wanted, standing)
         if requirement.pinned:
             return found
@@ -256,7 +256,7 @@ class Round:
             heapq.heapify(queue)
         return found
 
-    def _blocked(self, requirement: Requirement, wanted: Needs) -> set[str]:
+    def _portless(self, requirement: Requirement, wanted: Needs) -> set[str]:
         """Agents that offer, and not a port that an instance needs.
 
         It is another kubelet's: what is offered otherwise is of no use for a long time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import lcm
 
 from kubedcos.model.constraint import HOSTNAME, REGION, ZONE, Constraint, Operator
@@ -13,6 +13,8 @@ from kubedcos.offers import rules
 from kubedcos.offers.requirement import KnownAgent, Requirement, Surroundings, sums
 from kubedcos.offers.rules import Key
 
+ONE_EACH = "one on each agent"
+TO_LEAVE = "agents to leave"
 _COUNTED = frozenset({Operator.UNIQUE, Operator.MAX_PER})
 
 
@@ -87,7 +89,7 @@ class Standing:
         requirement: of any instance of the pod.
         surroundings: agents known, and where they are.
         placed: agents by pod name and index, of all pods.
-        blocked: ids of agents that cannot hold an instance though they once offered enough.
+        portless: ids of agents that offer, and not a port that an instance needs.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class Standing:
         requirement: Requirement,
         surroundings: Surroundings,
         placed: Mapping[tuple[str, int], Agent],
-        blocked: Collection[str] = (),
+        portless: Collection[str] = (),
     ) -> None:
         self._pod = requirement.pod
         self._reserved = requirement.pod.reserved
@@ -103,6 +105,7 @@ class Standing:
         self._around = surroundings
         self._siblings = frozenset({self._pod.name, *self._rules.apart_from})
         self._needs = sums(requirement.to_reserve)
+        self._avoid = requirement.avoid
         self._held: dict[str, dict[tuple[str, int], None]] = {}
         self._placed: dict[int, Agent] = {}
         self._counts = {
@@ -117,9 +120,12 @@ class Standing:
         fields = [spread.over for spread in self.spreads]
         fields += [rule.field for rule in self._clusters]
         self._fields = (*fields, ZONE) if self._reserved else tuple(fields)
+        self._portless = portless
         self._homes: set[str] = set()
+        self._nearly: dict[str, list[Agent]] | None = None
+        self._without: dict[str, list[frozenset[Key] | None]] = {}
         if self.spreads:
-            self._survey(blocked)
+            self._survey()
         for (pod, index), agent in placed.items():
             if pod in self._siblings:
                 self.put(pod, index, agent)
@@ -168,18 +174,44 @@ class Standing:
             key, choices = self._key(agent, spread.over), spread.choices
             if choices is not None and key is not None and key not in choices:
                 yield spread.rule, f"is in {_called(spread.over)} {'/'.join(key)}"
+        yield from self._elsewhere(agent)
+
+    def _elsewhere(self, agent: Agent) -> Iterator[tuple[str, str]]:
+        """Rules by which all instances share a value that is not this agent's."""
         for rule in self._clusters:
             first, key = self._first(rule), self._key(agent, rule.field)
             if first is not None and key != first and key is not None:
                 called = _called(rule.field)
                 yield str(rule), f"has {called} {'/'.join(key)} instead of {'/'.join(first)}"
 
+    def fixed(self, agent: Agent) -> Iterator[tuple[str, str]]:
+        """Of `broken`, those that hold whichever agents could take an instance."""
+        yield from self.counting(agent)
+        yield from self._elsewhere(agent)
+
+    def admits(self, agent: Agent, constraint: str) -> bool:
+        """Whether an agent would be among the places to spread over, but for one constraint.
+
+        Args:
+            agent: any.
+            constraint: a rule of placement as `broken` names it, or ``cpus``, ``mem`` or ``ports``.
+        """
+        if constraint not in self._without:
+            self._without[constraint] = [
+                self._choices_without(spread, constraint) for spread in self.spreads
+            ]
+        keys = (self._key(agent, spread.over) for spread in self.spreads)
+        return all(
+            choices is None or key is None or key in choices
+            for key, choices in zip(keys, self._without[constraint], strict=True)
+        )
+
     def counting(self, agent: Agent) -> Iterator[tuple[str, str]]:
         """Of `broken`, those that only more instances can bring about, never fewer places."""
         held = self._held.get(agent.id, {})
         for pod, index in sorted(held):
             if pod != self._pod.name or self._rules.unique_agent:
-                yield "one on each agent", f"has {pod}-{index} already"
+                yield ONE_EACH, f"has {pod}-{index} already"
         for rule, counts in self._counts.items():
             key = self._key(agent, rule.field)
             most = rule.number or 1
@@ -198,11 +230,11 @@ class Standing:
             if rule.operator is Operator.GROUP_BY and not told:
                 yield Spread(str(rule), rule.field, least=rule.number)
 
-    def _survey(self, blocked: Collection[str]) -> None:
+    def _survey(self) -> None:
         """Which agents could ever hold an instance."""
         for known in self._around.agents:
             agent = known.agent
-            if agent.id in blocked or not self._ever_fits(known):
+            if agent.id in self._avoid or agent.id in self._portless or self._too_small(known):
                 continue
             if next(rules.broken_by(self._rules, agent, self._around), None) is not None:
                 continue
@@ -213,17 +245,51 @@ class Standing:
                     spread.homes[key] += 1
                     spread.note(key, 0, 1)
 
-    def _ever_fits(self, known: KnownAgent) -> bool:
-        """Whether an agent has offered enough beyond what other pods of ours hold there."""
+    def _too_small(self, known: KnownAgent) -> list[str]:
+        """What an agent has never offered enough of beyond what other pods of ours hold there."""
         held = self._around.held.get(known.agent.id)
         others = [held[pod] for pod in held if pod not in self._siblings] if held else ()
+        short = []
         for name in ("cpus", "mem"):
             foreign = sum([amounts.get(name, 0) for amounts in others]) if others else 0
             if known.largest.get(name, 0) - foreign < self._needs[name]:
-                return False
-        return True
+                short.append(name)
+        return short
+
+    def _nearly_homes(self) -> dict[str, list[Agent]]:
+        """Agents that only one constraint keeps from ever holding an instance, by that."""
+        found: dict[str, list[Agent]] = {}
+        for known in self._around.agents:
+            agent = known.agent
+            if agent.id in self._homes:
+                continue
+            reasons = {*self._too_small(known)}
+            reasons |= {rule for rule, _ in rules.broken_by(self._rules, agent, self._around)}
+            if agent.id in self._avoid:
+                reasons.add(TO_LEAVE)
+            if agent.id in self._portless:
+                reasons.add("ports")
+            if len(reasons) == 1:
+                found.setdefault(reasons.pop(), []).append(agent)
+        return found
+
+    def _choices_without(self, spread: Spread, constraint: str) -> frozenset[Key] | None:
+        """What `spread.choices` would be without a constraint."""
+        if self._nearly is None:
+            self._nearly = self._nearly_homes()
+        homes, free = Counter(spread.homes), Counter(spread.free)
+        for agent in self._nearly.get(constraint, ()):
+            key = self._key(agent, spread.over)
+            if key is not None:
+                homes[key] += 1
+                free[key] += self._is_free(agent)
+        without = replace(spread, homes=homes, free=free, _fresh=False, _whole=0)
+        if constraint == ONE_EACH:
+            without.free = homes
+        return without.choices
 
     def _count(self, pod: str, index: int, agent: Agent, more: int) -> None:
+        self._without.clear()
         could = agent.id in self._homes and self._is_free(agent)
         held = self._held.setdefault(agent.id, {})
         if more > 0:
