@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import uvicorn
 
@@ -31,6 +31,7 @@ from kubedcos.kubernetes.vault import SecretStore
 from kubedcos.scheduler import settings as framework
 from kubedcos.scheduler.fencing import FencedConnector
 from kubedcos.scheduler.settings import FrameworkSettings, Pace
+from kubedcos.serving import Server
 from kubedcos.state.store import Store
 
 _log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ async def _serve(settings: DaemonSettings, make: WorkloadMaker) -> None:
             ended = next(reason for reason, wait in waits.items() if wait.done())
         finally:
             front.app = None
-            server.should_exit = True
+            server.end()
             for reason, wait in waits.items():
                 if reason != "no server":
                     wait.cancel()
@@ -134,26 +135,16 @@ async def _lead(
         store.close()
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to the service."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing: `_serve` in this module listens for them."""
-        yield
+class _Server(Server):
+    """One that systemd waits for."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and tell systemd so: only then may the next one of several restart.
 
         Raises:
-            ServiceFailed: nobody can listen there.
+            KubedcosError: nobody can listen there.
         """
-        try:
-            await super().startup(sockets)
-        except SystemExit:
-            # uvicorn's way to say so, which would end everything at once; it has logged the reason.
-            where = f"{self.config.host}:{self.config.port}"
-            raise ServiceFailed(f"cannot listen on {where}; see the line before") from None
+        await super().startup(sockets)
         if self.started:
             _tell_systemd("READY=1")
 

@@ -15,8 +15,6 @@ import asyncio
 import gc
 import resource
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 import uvicorn
@@ -27,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kubedcos.embedded.connect import legacy_fault
 from kubedcos.embedded.tls import Tls
-from kubedcos.errors import KubedcosError
+from kubedcos.serving import Server
 
 MAX_BODY: Final = 32 << 20
 _MOST: Final = 100_000
@@ -115,36 +113,6 @@ class _Connection(H11Protocol):
     def asks_nothing(self) -> bool:
         """Whether no request has arrived in full that waits for its answer."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
-
-
-class Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own: who runs it has them.
-
-    Uvicorn's raise the signal again after it has stopped, before a master could leave the election:
-    its node would stay until the session times out.
-    """
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals alone."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen.
-
-        Raises:
-            KubedcosError: nobody can listen there.
-        """
-        try:
-            await super().startup(sockets)
-        except SystemExit:
-            # uvicorn's way to say so, which would end everything at once; it has logged the reason.
-            where = f"{self.config.host}:{self.config.port}"
-            raise KubedcosError(f"cannot listen on {where}; see the line before") from None
-
-    def end(self) -> None:
-        """Stop serving."""
-        self.should_exit = True
 
 
 def server(

@@ -17,6 +17,7 @@ from kubedcos.embedded.agent.cgroup_layout import (
     Limits,
     limit_files,
 )
+from kubedcos.embedded.agent.executor import kernel_files
 from kubedcos.errors import KubedcosError
 
 
@@ -70,7 +71,7 @@ class Cgroups:
         hierarchy, wanted = self.plan.hierarchy("memory"), limits.hard_memory
         kept: frozenset[str] = frozenset()
         if hierarchy is not None and wanted is not None:
-            now = _text(self._directory(hierarchy, container_id) / name).strip()
+            now = kernel_files.text(self._directory(hierarchy, container_id) / name).strip()
             kept = frozenset({name} if not now.isdigit() or int(now) > wanted else ())
         self._limit(container_id, limits, kept=kept)
 
@@ -106,7 +107,7 @@ class Cgroups:
         name, field = "memory.events.local", "oom"
         if self.plan.version == 1:
             name, field = "memory.oom_control", "oom_kill"
-        return _fields(self._directory(hierarchy, container_id) / name).get(field, 0)
+        return kernel_files.fields(self._directory(hierarchy, container_id) / name).get(field, 0)
 
     def containers(self) -> set[str]:
         """Names of all containers that have a cgroup in any hierarchy of ours."""
@@ -194,8 +195,8 @@ class Cgroups:
 
     def _enable(self, directory: Path) -> None:
         """Pass the controllers on to the children of a v2 cgroup."""
-        available = _text(directory / "cgroup.controllers").split()
-        enabled = _text(directory / "cgroup.subtree_control").split()
+        available = kernel_files.text(directory / "cgroup.controllers").split()
+        enabled = kernel_files.text(directory / "cgroup.subtree_control").split()
         missing = [name for name in V2_CONTROLLERS if name in available and name not in enabled]
         if missing:
             text = " ".join(f"+{name}" for name in missing)
@@ -216,20 +217,8 @@ def _write(path: Path, text: str) -> None:
         raise CgroupError(f"cannot write {text!r} to {path}: {error.strerror}") from error
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _fields(path: Path) -> dict[str, int]:
-    pairs = (line.split() for line in _text(path).splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
-
-
 def _pids(directory: Path) -> set[int]:
-    return {int(line) for line in _text(directory / "cgroup.procs").split()}
+    return {int(line) for line in kernel_files.text(directory / "cgroup.procs").split()}
 
 
 def _tree(directory: Path) -> Iterator[Path]:

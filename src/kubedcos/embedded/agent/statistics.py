@@ -8,27 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from kubedcos.embedded.agent.cgroup_layout import LEAF, CgroupPlan, Limits
+from kubedcos.embedded.agent.executor import kernel_files
 from kubedcos.embedded.agent.executor.proctree import processes, tree
 from kubedcos.embedded.host_statistics import memory_info
 
 PROC: Final = Path("/proc")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _fields(path: Path) -> dict[str, int]:
-    pairs = (line.split() for line in _text(path).splitlines())
-    return {p[0]: int(p[1]) for p in pairs if len(p) == 2 and p[1].lstrip("-").isdigit()}
-
-
-def _number(path: Path) -> int | None:
-    text = _text(path).strip()
-    return int(text) if text.isdigit() else None
 
 
 def container_statistics(
@@ -56,8 +40,8 @@ def container_statistics(
     if plan.counts_tasks:
         top = directory["cpuacct" if plan.version == 1 else "cpu"]
         leaf = top if plan.version == 1 else top / LEAF
-        values["processes"] = len(_text(leaf / "cgroup.procs").split())
-        values["threads"] = len(_text(leaf / TASKS[plan.version]).split())
+        values["processes"] = len(kernel_files.text(leaf / "cgroup.procs").split())
+        values["threads"] = len(kernel_files.text(leaf / TASKS[plan.version]).split())
     return values
 
 
@@ -82,9 +66,9 @@ def _limits(plan: CgroupPlan, limits: Limits) -> dict[str, Any]:
 
 def _cpu(plan: CgroupPlan, directory: dict[str, Path]) -> dict[str, Any]:
     ticks = os.sysconf("SC_CLK_TCK")
-    stat = _fields(directory["cpu"] / "cpu.stat")
+    stat = kernel_files.fields(directory["cpu"] / "cpu.stat")
     if plan.version == 1:
-        used = _fields(directory["cpuacct"] / "cpuacct.stat")
+        used = kernel_files.fields(directory["cpuacct"] / "cpuacct.stat")
         values: dict[str, Any] = {
             "cpus_user_time_secs": used.get("user", 0) / ticks,
             "cpus_system_time_secs": used.get("system", 0) / ticks,
@@ -135,8 +119,8 @@ def _memory(plan: CgroupPlan, directory: Path) -> dict[str, Any]:
     files = _MEMORY_FILES if plan.version == 1 else {"mem_total_bytes": "memory.current"}
     if plan.limits_swap:
         files = files | {"mem_total_memsw_bytes": "memory.memsw.usage_in_bytes"}
-    values = {name: _number(directory / file) for name, file in files.items()}
-    stat = _fields(directory / "memory.stat")
+    values = {name: kernel_files.number(directory / file) for name, file in files.items()}
+    stat = kernel_files.fields(directory / "memory.stat")
     values |= {name: stat.get(field) for name, field in _MEMORY_FIELDS[plan.version].items()}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -155,7 +139,7 @@ def network_statistics(pid: int | None, networks: int, proc: Path = PROC) -> dic
     wanted = {f"eth{index}" for index in range(networks)}
     sums = dict.fromkeys((f"net_{way}_{what}" for way in ("rx", "tx") for what in _NETWORK), 0)
     seen = False
-    for line in _text(proc / str(pid) / "net/dev").splitlines():
+    for line in kernel_files.text(proc / str(pid) / "net/dev").splitlines():
         name, _, numbers = line.partition(":")
         if name.strip() not in wanted:
             continue
@@ -172,7 +156,7 @@ def _from_processes(pid: int) -> dict[str, Any]:
     ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     user = system = resident = 0
     for member in tree(pid, processes(), os.getpid()):
-        fields = _text(Path(f"/proc/{member}/stat")).rpartition(")")[2].split()
+        fields = kernel_files.text(Path(f"/proc/{member}/stat")).rpartition(")")[2].split()
         if len(fields) > 21:
             user, system = user + int(fields[11]), system + int(fields[12])
             resident += int(fields[21]) * page

@@ -25,8 +25,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from kubedcos import __version__
-from kubedcos.embedded import serving
+from kubedcos import __version__, serving
 from kubedcos.embedded.mesos_dns import api, corefile, zone
 from kubedcos.embedded.mesos_dns.config import Config
 from kubedcos.embedded.mesos_dns.leader import MasterDetector

@@ -7,6 +7,8 @@ import select
 from pathlib import Path
 from typing import Any
 
+from kubedcos.embedded.agent.executor import kernel_files
+
 
 class MemoryWatch:
     """A descriptor that becomes readable when the limit of the container's own cgroup was hit.
@@ -45,34 +47,18 @@ class MemoryWatch:
     def _local_events(self) -> int:
         if self.version == 1:
             return 0
-        return _fields(self.directory / "memory.events.local").get("oom", 0)
+        return kernel_files.fields(self.directory / "memory.events.local").get("oom", 0)
 
     def report(self) -> dict[str, Any]:
         """What the agent needs to tell: limit and highest use in bytes, and the statistics."""
         names = ("memory.limit_in_bytes", "memory.max_usage_in_bytes")
         limit, peak = names if self.version == 1 else ("memory.max", "memory.peak")
-        parts = _fields(self.directory / "memory.stat") if self.version == 2 else {}
+        most = kernel_files.number(self.directory / limit) or 0
+        parts = kernel_files.fields(self.directory / "memory.stat") if self.version == 2 else {}
         return {
             "version": self.version,
             "parts": {name: parts.get(name, 0) for name in ("anon", "file", "kernel")},
-            "limit": _number(self.directory / limit),
-            "peak": _number(self.directory / peak) or _number(self.directory / limit),
-            "statistics": _text(self.directory / "memory.stat"),
+            "limit": most,
+            "peak": kernel_files.number(self.directory / peak) or most,
+            "statistics": kernel_files.text(self.directory / "memory.stat"),
         }
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _number(path: Path) -> int:
-    text = _text(path).strip()
-    return int(text) if text.isdigit() else 0
-
-
-def _fields(path: Path) -> dict[str, int]:
-    pairs = (line.split() for line in _text(path).splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
