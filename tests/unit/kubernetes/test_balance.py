@@ -226,6 +226,8 @@ def test_one_that_shuts_down_ends_its_connections_itself(
                 first.failed = "[-]etcd failed: reason withheld\n"
                 with pytest.raises(asyncio.IncompleteReadError):
                     await asyncio.wait_for(reader.readexactly(100), SPARE)
+                for _, _, still_open in held:
+                    still_open.transport.abort()
 
     run(story)
     assert "127.0.0.2 is not ready: /readyz says 500 shutdown" in capsys.readouterr().err
