@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+from tests.unit.waiting import DEADLINE
+
 
 def alive(pid: int) -> bool:
     """Whether a process runs; one that only waits for its parent does not."""
@@ -13,7 +15,7 @@ def alive(pid: int) -> bool:
     return state not in {"Z", "X"}
 
 
-async def until_dead(pid: int, seconds: float = 15) -> None:
+async def until_dead(pid: int, seconds: float = DEADLINE) -> None:
     """Wait until a process has ended; fails after that long."""
     async with asyncio.timeout(seconds):
         while alive(pid):  # noqa: ASYNC110  another process ends it

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 from .client import DEADLINE, Http
 
@@ -34,12 +35,6 @@ def use_binaries(folder: Path) -> None:
         PROGRAMS[name] = [str(path)]
     # What the tests start is no unit of systemd, and must not end in a slice of its.
     PROGRAMS["agent"].append("--no-systemd_enable_support")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
+from tests.ports import free_port
 
 from .client import DEADLINE, Http
-from .engine import Cluster, Process, domain, free_port, start_agent, wait_for
+from .engine import Cluster, Process, domain, start_agent, wait_for
 from .zookeeper import ZooKeeper, start_zookeeper
 
 Json = dict[str, Any]

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from .client import Answer, Framework, Http, Json, framework_info, open_subscription
-from .engine import Cluster, free_port, start_agent, start_master
+from .engine import Cluster, start_agent, start_master
 from .recordings import anonymous, book, same_status, story
 
 BOOK = book("acls.json")

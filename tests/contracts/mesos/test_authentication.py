@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from .client import Http, framework_info, subscribed
-from .engine import Cluster, Process, free_port, start_agent, start_master
+from .engine import Cluster, Process, start_agent, start_master
 from .recordings import recorded
 
 SECRETS = {"ops": "ops-secret", "kube": "kube-secret", "agent": "agent-secret"}

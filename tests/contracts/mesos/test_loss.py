@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from .client import Framework, launch, launch_group, scalar, subscribed, task
-from .engine import Cluster, free_port, start_agent, start_master, wait_for
+from .engine import Cluster, start_agent, start_master, wait_for
 from .recordings import same_status, status_of
 from .sandbox import READY, until_ready
 

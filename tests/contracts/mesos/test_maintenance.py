@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from .client import Framework, Http, launch, subscribed, task
-from .engine import Cluster, free_port, start_agent, start_master
+from .engine import Cluster, start_agent, start_master
 from .recordings import book, differences, events
 
 Json = dict[str, Any]

@@ -10,9 +10,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from tests.ports import free_port
 
 from .client import Framework, Http, launch, listening, subscribed, task
-from .engine import Cluster, free_port, start_master, wait_for
+from .engine import Cluster, start_master, wait_for
 from .recordings import book, differences, recorded
 
 Json = dict[str, Any]

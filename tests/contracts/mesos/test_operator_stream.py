@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from .client import Framework, Http, framework_info, launch, listening, subscribed, task
-from .engine import Cluster, free_port, start_agent, start_master, wait_for
+from .engine import Cluster, start_agent, start_master, wait_for
 from .recordings import differences, events, story
 
 # What the container of a task shows, and capabilities of agents: held to elsewhere.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from tests.ports import free_port
 
 from kubedcos.mesos.client import HttpConnector
 from kubedcos.mesos.detector import ListDetector, NoMaster
@@ -22,7 +23,7 @@ from kubedcos.mesos.messages import CallSubscribe, FrameworkCapability, Framewor
 from kubedcos.mesos.tls import client_context
 
 from .client import Http, launch, subscribed, task
-from .engine import Cluster, free_port, start_agent, start_master
+from .engine import Cluster, start_agent, start_master
 
 
 class Authority(Protocol):

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from .engine import free_port, wait_for
+from tests.ports import free_port
+
+from .engine import wait_for
 from .zookeeper_double import ZooKeeperDouble
 
 JARS = Path(os.environ.get("ZOOKEEPER_JARS", "/usr/share/java"))

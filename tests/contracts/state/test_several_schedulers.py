@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 import yaml
 from tests import artifact_server
-from tests.contracts.mesos.engine import Cluster, free_port, start_master, wait_for
+from tests.contracts.mesos.engine import Cluster, start_master, wait_for
 from tests.contracts.mesos.zookeeper import ZooKeeper
 from tests.contracts.state.tunnel import Tunnel
+from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 
@@ -78,7 +79,8 @@ class Installation:
                 "zookeeper": f"zk://{self.zookeeper}/{self.folder.name}",
                 "password_file": str(home / "password"),
                 "seal_file": str(home / "seal"),
-                "session_timeout_seconds": 2,
+                # A busy machine has to reconnect within it.
+                "session_timeout_seconds": 4,
             }
         config = home / "scheduler.yml"
         config.write_text(yaml.safe_dump(settings))
@@ -213,7 +215,7 @@ def test_another_takes_over_with_the_same_framework_and_the_same_operators(
     installation.start(leader)
     assert installation.health(leader)["role"] == "standby"
     installation.end(new, signal.SIGTERM)
-    third = wait_for(installation.leader, "the third leads", 5)
+    third = wait_for(installation.leader, "the third leads", TAKEOVER_SECONDS)
     assert third not in {leader, new}
     assert wait_for(installation.subscribed, "subscribed") == framework_id
     token = contexts[leader]["token"]

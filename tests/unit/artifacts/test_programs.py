@@ -58,7 +58,7 @@ def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         run(["sh", "-c", script], what="x", cwd=tmp_path, env=environment())
-    thread.join(10)
+    thread.join(60)
     wait_until(lambda: not alive(started[0]))
 
 

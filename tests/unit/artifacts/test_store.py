@@ -118,11 +118,11 @@ def test_a_lock_waits_for_another_process_and_says_so(store: Store, holder) -> N
 
     thread = threading.Thread(target=wait)
     thread.start()
-    assert waiting.wait(10)
+    assert waiting.wait(60)
     assert not got.is_set()
     holder.kill()  # even a killed run gives the lock back
-    assert got.wait(10)
-    thread.join(10)
+    assert got.wait(60)
+    thread.join(60)
 
 
 def test_lock_if_free_does_not_wait(store: Store, holder) -> None:  # type: ignore[no-untyped-def]

@@ -39,7 +39,7 @@ def test_what_it_shows(play: Play, agent_process: Any, wire: SimpleNamespace) ->
         path = f"/files/read?path={virtual}&offset=0"
         read = await agent_process.get(master, path)
         # The task runs, and may not have spoken yet.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not read["data"]:
                 read = await agent_process.get(master, path)
         assert read == {"data": "hello\n", "offset": 0}
@@ -67,7 +67,7 @@ async def call(master: Any, body: str, **headers: str) -> tuple[int, str]:
 
     def fetch() -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -81,13 +81,13 @@ def test_it_follows_the_leader(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(0)
         assert not waiting.done()
         zookeeper.change({"json.info_0000000007": 7, "json.info_0000000003": 3, "log_replicas": 1})
-        first = await asyncio.wait_for(waiting, 5)
+        first = await asyncio.wait_for(waiting, 60)
         assert first == Master("10.0.0.3", 5050)
         changed = asyncio.create_task(followed.changed(first))
         await asyncio.sleep(0)
         assert not changed.done()
         zookeeper.change({"json.info_0000000007": 7})
-        await asyncio.wait_for(changed, 5)
+        await asyncio.wait_for(changed, 60)
         assert await followed.leader() == Master("10.0.0.7", 5050)
         await followed.stop()
 
@@ -103,6 +103,6 @@ def test_a_fixed_master_never_changes() -> None:
         await asyncio.sleep(0)
         assert not changed.done()
         changed.cancel()
-        await asyncio.wait_for(fixed.changed(Master("other", 1)), 5)
+        await asyncio.wait_for(fixed.changed(Master("other", 1)), 60)
 
     asyncio.run(story())

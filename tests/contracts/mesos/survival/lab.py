@@ -16,10 +16,10 @@ from tests.contracts.mesos.engine import (
     Cluster,
     Process,
     domain,
-    free_port,
     start_master,
     wait_for,
 )
+from tests.ports import free_port
 
 from .relay import Relay
 
