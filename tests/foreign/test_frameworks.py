@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contracts.mesos.engine import Cluster, free_port, start_agent, start_master, wait_for
+from tests.contracts.mesos.engine import Cluster, start_agent, start_master, wait_for
+from tests.ports import free_port
 
 from .client import Client, avmesos, mesos_framework
 

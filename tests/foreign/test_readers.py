@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from tests.contracts.mesos.client import Http, launch, subscribed, task
-from tests.contracts.mesos.engine import Cluster, free_port, wait_for
+from tests.contracts.mesos.engine import Cluster, wait_for
+from tests.ports import free_port
 
 from .installs import python_with, telegraf_reader
 

@@ -154,7 +154,7 @@ class Site:
     def kill(self, name: str) -> None:
         process = self.running.pop(name)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         self.tasks.pop(name, None)
 
     def lose_volume(self, address: str) -> None:

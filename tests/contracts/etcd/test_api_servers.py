@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tests.ports import free_port
 
 from kubedcos.kubernetes import node
 from kubedcos.kubernetes.kube_api import ApiError, KubeApi, tls_context
@@ -69,9 +69,7 @@ def test_an_api_server_that_ends_takes_nobody_with_it(
             await site.stage("etcd-0", ETCD)
             for index, address in enumerate((FIRST, SECOND)):
                 start_api_server(site, api_server_program, index, address)
-            with socket.socket() as unused:
-                unused.bind(("127.0.0.1", 0))
-                port = unused.getsockname()[1]
+            port = free_port()
             site.running["balancer"] = start_balancer(site, port)
             people = await stack.enter_async_context(_administrator(site))
             client = KubeApi(f"https://127.0.0.1:{port}", people)

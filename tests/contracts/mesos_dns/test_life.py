@@ -9,7 +9,6 @@ import asyncio
 import copy
 import gzip
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 from tests.contracts.mesos_dns.recordings import read_recording
+from tests.ports import free_port
 
 from kubedcos.embedded.mesos_dns import config, records
 from kubedcos.embedded.mesos_dns.server import Server
@@ -177,9 +177,7 @@ Reply = tuple[int, dict[str, str], bytes]
 def masters(answers: dict[str, Callable[[str], Reply | None]]) -> Iterator[tuple[int, list[str]]]:
     """Masters at loopback addresses, all at one port; the port, and who was asked."""
     asked: list[str] = []
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     servers = []
 
     def handler(address: str, answer: Callable[[str], Reply | None]) -> type:

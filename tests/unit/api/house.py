@@ -188,7 +188,7 @@ def serve(house: House, story: Callable[[Ask, Clusters], Awaitable[None]]) -> No
                 return await client.request(method, path, json=document, headers=headers)
 
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await story(ask, clusters)
             finally:
                 await clusters.close()

@@ -102,7 +102,7 @@ def play(found: Site | None, story: Callable[[Clusters], Awaitable[None]]) -> No
             ask=ask,
         )
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await story(clusters)
         finally:
             await clusters.close()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 from schemathesis.generation import GenerationMode
+from tests.ports import free_port
 
 from kubedcos.api import app as application
 from kubedcos.api.hosting import Clusters
@@ -63,9 +63,7 @@ class Served:
 @contextlib.contextmanager
 def serving() -> Iterator[Served]:
     """The API in a thread of its own, so that it lives while a test calls it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     clusters = House().clusters()
     app = application.build(clusters, TOKEN, SCRAPE_TOKEN)
     config = uvicorn.Config(
@@ -80,7 +78,7 @@ def serving() -> Iterator[Served]:
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.started and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.01)
     try:

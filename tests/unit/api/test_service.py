@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests import artifact_server
+from tests.ports import free_port
 from tests.unit.waiting import wait_until
 
 from kubedcos.api import identity, settings
@@ -82,10 +83,7 @@ class Service:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
-    with socket.socket() as free, socket.socket() as closed:
-        free.bind(("127.0.0.1", 0))
-        closed.bind(("127.0.0.1", 0))
-        port, nobody = free.getsockname()[1], closed.getsockname()[1]
+    port, nobody = free_port(), free_port()
     config = tmp_path / "scheduler.yml"
     settings = {
         "state_dir": str(tmp_path / "state"),
@@ -128,7 +126,7 @@ def test_the_life_of_a_service(service: Service, artifacts_url: str, tmp_path: P
         assert json.loads(service.cli("cluster", "list", "--json").stdout) == []
     finally:
         program.send_signal(signal.SIGTERM)
-        _, said = program.communicate(timeout=30)
+        _, said = program.communicate(timeout=60)
     assert program.returncode == 0, said
     assert "Traceback" not in said
     token = (tmp_path / "state/api/operator-token").read_text().strip()
@@ -210,7 +208,7 @@ def test_changes_of_a_cluster(service: Service, artifacts_url: str, tmp_path: Pa
         assert json.loads(service.cli("cluster", "leftovers", "--json").stdout) == []
     finally:
         program.terminate()
-        program.communicate(timeout=30)
+        program.communicate(timeout=60)
 
 
 def test_killed_and_started_again_it_knows_its_clusters(
@@ -230,7 +228,7 @@ def test_killed_and_started_again_it_knows_its_clusters(
         ]
     finally:
         program.terminate()
-        program.communicate(timeout=30)
+        program.communicate(timeout=60)
 
 
 def test_wrong_settings_are_named_before_anything_starts(service: Service) -> None:

@@ -240,13 +240,13 @@ class AgentProcess:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     async def get(self, master: FakeMaster, path: str) -> Any:
         host, port = master.address
 
         def fetch() -> Any:
-            with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=60) as answer:
                 return json.load(answer)
 
         return await asyncio.to_thread(fetch)

@@ -107,7 +107,7 @@ def test_a_framework_that_is_shut_down_hears_nothing(
         for pid in agent_process.journal_pids():
             await until_dead(pid)
         assert master.states("t") == ["TASK_STARTING", "TASK_RUNNING"]
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while (await agent_process.get(master, "/state"))["frameworks"]:
                 pass
 

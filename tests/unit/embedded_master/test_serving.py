@@ -62,7 +62,7 @@ async def answer_to(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes
 ) -> bytes:
     """Head and body of the answer; empty when the connection ends without one."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         writer.write(data)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -164,7 +164,7 @@ def test_what_is_no_http_gets_400_and_hurts_nobody(request_line: bytes) -> None:
     async def story(made: Serving) -> None:
         reader, writer = await made.connect()
         writer.write(request_line)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 400")
         assert (await made.get()).endswith(b"0 bytes")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +13,7 @@ from dataclasses import replace
 from typing import IO
 
 import pytest
+from tests.ports import free_port
 
 from kubedcos.embedded.simulation.serving import Plan, agent_infos, master_options
 from kubedcos.errors import InvalidInput
@@ -70,9 +70,7 @@ def _said(stream: IO[str], words: str) -> None:
 
 
 def test_it_serves_until_a_signal_and_ends_well() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     arguments = ["lab", "simulate", "--agents=7", f"--port={port}", "--zones=1", "--seed=3"]
     with subprocess.Popen(
         [sys.executable, "-m", "kubedcos.cli.main", *arguments], stderr=subprocess.PIPE, text=True
@@ -81,7 +79,7 @@ def test_it_serves_until_a_signal_and_ends_well() -> None:
             assert process.stderr is not None
             _said(process.stderr, f"http://127.0.0.1:{port}; seed 3")
             _said(process.stderr, "agents 7/7; frameworks 0; offers 0; tasks 0")
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/slaves", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/slaves", timeout=60) as answer:
                 slaves = json.load(answer)["slaves"]
             regions = Counter(s["domain"]["fault_domain"]["region"]["name"] for s in slaves)
             assert regions == {"dc-a": 4, "dc-b": 3}
@@ -91,4 +89,4 @@ def test_it_serves_until_a_signal_and_ends_well() -> None:
             assert all(ipaddress.ip_address(address).is_loopback for address in addresses)
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 from tests.unit.waiting import until
 from typer.testing import CliRunner
 
@@ -22,7 +23,7 @@ from kubedcos.kubernetes.launcher import balance
 from kubedcos.kubernetes.pki import Authority, Profile
 
 NAME = "apiserver.kubernetes.mesos"
-SPARE = 5.0
+SPARE = 20.0
 
 
 @dataclass
@@ -110,12 +111,6 @@ async def say_who(port: int, client: ssl.SSLContext, name: str = NAME) -> str:
     return who
 
 
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
-
-
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What DNS answers; loopback addresses stand for agents."""
@@ -159,7 +154,7 @@ async def balancer(**spec: Any) -> AsyncIterator[tuple[balance.Balancer, int]]:
 
 
 def run(story: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(story(), 60))  # type: ignore[arg-type]
 
 
 def test_connections_leave_an_api_server_that_is_not_ready(

@@ -181,7 +181,7 @@ def test_waiting_ends_when_the_place_answers(capsys: pytest.CaptureFixture[str])
 
         wait_until(told)
         later.listen()
-        waiting.join(10)
+        waiting.join(60)
         assert not waiting.is_alive()
 
 

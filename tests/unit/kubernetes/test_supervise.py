@@ -50,7 +50,7 @@ def test_a_supervised_program_is_ended_and_tidied_up_after(tmp_path: Path, trap:
     with subprocess.Popen([sys.executable, "-I", str(FOLDER / "supervise.py"), str(file)]) as child:
         wait_until((tmp_path / "up").exists)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
     assert (tmp_path / "after").exists()
 
 
@@ -62,7 +62,7 @@ def test_a_supervised_program_does_not_outlive_its_supervisor(tmp_path: Path) ->
         pid = int((tmp_path / "pid").read_text())
         assert alive(pid)
         child.kill()
-        assert child.wait(10) == -signal.SIGKILL
+        assert child.wait(60) == -signal.SIGKILL
     try:
         wait_until(lambda: not alive(pid))
     finally:

@@ -56,8 +56,8 @@ def test_a_program_that_ends_too_often_ends_the_node(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(supervise_node.time, "sleep", lambda _: None)
     program = supervise_node.Program("kubelet", ["/bin/false"])
     for _ in range(supervise_node.MOST_RESTARTS):
-        program.child.wait(10)
+        program.child.wait(60)
         program.keep_running()
-    program.child.wait(10)
+    program.child.wait(60)
     with pytest.raises(supervise_node.Failure, match="kubelet ended too often, last with status 1"):
         program.keep_running()
