@@ -95,6 +95,8 @@ class GoToolchain:
         command: list[str | Path] = [self.root / "bin" / "go", "build"]
         if source.tags:
             command += ["-tags", ",".join(source.tags)]
+        # What the linker drops anyway, the compiler need not make: an eighth of its time.
+        command += ["-gcflags", "all=-dwarf=false"]
         command += ["-ldflags", f"-s -w -buildid= {stamps}".strip(), "-o", f"{out}/", *packages]
         with disk_errors(self._caches), self._store.lock(CACHES_LOCK, shared=True):
             run(

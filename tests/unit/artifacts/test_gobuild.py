@@ -82,10 +82,12 @@ def test_arguments_strip_what_could_differ(tmp_path: Path, store: Store, module:
     seen = build(install(tmp_path, store, FAKE_GO), module, tmp_path)
     arguments = seen["args"]
     assert isinstance(arguments, list)
-    assert arguments[:5] == [
+    assert arguments[:7] == [
         "build",
         "-tags",
         "a,b",
+        "-gcflags",
+        "all=-dwarf=false",
         "-ldflags",
         "-s -w -buildid= -X v.V=1 -X v.A=",
     ]
