@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -226,6 +227,69 @@ def test_one_that_shuts_down_ends_its_connections_itself(
 
     run(story)
     assert "127.0.0.2 is not ready: /readyz says 500 shutdown" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spec", [{"name": NAME}, {"domain": "mesos"}], ids=["node", "front"])
+def test_who_was_taken_by_one_that_dies_is_passed_on_to_another(
+    authorities: Authorities, places: list[str], spec: dict[str, Any]
+) -> None:
+    """The kernel takes connections for a killed process until its memory is cleared away."""
+    taken: list[bytes] = []
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(await reader.read(1 << 16))
+        line = writer.get_extra_info("socket")
+        # A connection that is reset, as those of a process that is gone.
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async def story() -> None:
+        context, port = authorities.context(), free_port()
+        places[:] = ["127.0.0.2", "127.0.0.3"]
+        dying = await asyncio.start_server(die, "127.0.0.2", port)
+        async with (
+            dying,
+            listening(ApiServer("alive"), "127.0.0.3", port, context),
+            balancer(**spec, port=port, ca=authorities.ca) as (found, here),
+        ):
+            # Nobody has been asked yet, so that the first one is tried first.
+            cluster = found.cluster(NAME)
+            known = cluster.order
+
+            def dying_first() -> list[balance.Backend]:
+                return sorted(known(), key=lambda backend: backend.address)
+
+            cluster.order = dying_first  # type: ignore[method-assign]
+            await until(lambda: len(cluster.backends) == 2)
+            before = len(taken)
+            assert await say_who(here, authorities.client()) == "alive"
+            assert len(taken) > before
+
+    run(story)
+
+
+def test_a_client_that_nobody_answers_is_told_so_once_all_were_tried(
+    authorities: Authorities, places: list[str]
+) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)
+        writer.transport.abort()
+
+    async def story() -> None:
+        authorities.context()
+        port = free_port()
+        places[:] = ["127.0.0.2", "127.0.0.3"]
+        first = await asyncio.start_server(hang_up, "127.0.0.2", port)
+        second = await asyncio.start_server(hang_up, "127.0.0.3", port)
+        async with (
+            first,
+            second,
+            balancer(name=NAME, port=port, ca=authorities.ca) as (_, here),
+        ):
+            with pytest.raises((OSError, ssl.SSLError, EOFError)):
+                await asyncio.wait_for(say_who(here, authorities.client()), SPARE)
+
+    run(story)
 
 
 def test_dns_that_does_not_answer_keeps_nobody_from_hearing_of_an_end(

@@ -11,7 +11,8 @@ TLS is not ended here: who talks to whom is for client and API server to find ou
 again and again where API servers are, and each of them for ``/readyz``; connections to one that is
 not ready any more are cut once another is, so that clients come back and are sent there. One that
 says that it is shutting down gets no new connections and ends those that it has by itself, each
-when it has answered. When DNS has no answer, or Mesos has just lost its memory of tasks, what was
+when it has answered. A client whose greeting nobody has answered is passed on to another server.
+When DNS has no answer, or Mesos has just lost its memory of tasks, what was
 known goes on.
 """
 
@@ -257,8 +258,10 @@ class Cluster:
         known = self.backends.values()
         return sorted(known, key=lambda b: (ranks[b.ready], len(b.flows), b.turn))
 
-    async def connect(self) -> tuple[Backend, asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to one of them.
+    async def connect(
+        self, tried: list[Backend]
+    ) -> tuple[Backend, asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to one of them, and to none that was tried.
 
         Raises:
             OSError: none accepts any.
@@ -268,6 +271,8 @@ class Cluster:
             await self.resolve()
         last: Exception = OSError(f"{self.name} has no address")
         for backend in self.order():
+            if backend in tried:
+                continue
             try:
                 reader, writer = await asyncio.wait_for(
                     asyncio.open_connection(backend.address, self.port), CONNECT_SECONDS
@@ -382,20 +387,80 @@ class Balancer:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        backend, there, back = await cluster.connect()
-        flow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        backend.flows.add(flow)
-        for side in (writer, back):
-            notice_silence(side)
-        back.write(greeting)
+        notice_silence(writer)
+        said = greeting or await asyncio.wait_for(reader.read(CHUNK), GREETING_SECONDS)
+        tried: list[Backend] = []
+        while said:
+            backend, there, back = await cluster.connect(tried)
+            flow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            backend.flows.add(flow)
+            notice_silence(back)
+            try:
+                said, answer = await self._first_answer(said, reader, there, back, flow)
+                if answer:
+                    writer.write(answer)
+                    await self._both_ways(reader, writer, there, back, flow)
+                    return
+            finally:
+                backend.flows.discard(flow)
+                back.transport.abort()
+            # A server that has just died takes connections until its memory is cleared away. What
+            # nobody has answered nobody has acted on: another one may hear the same greeting.
+            tried.append(backend)
+
+    async def _first_answer(
+        self,
+        said: bytes,
+        reader: asyncio.StreamReader,
+        there: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+        flow: asyncio.Future[None],
+    ) -> tuple[bytes, bytes]:
+        """All that the client has said, and the server's first bytes; none when it went away.
+
+        Raises:
+            EOFError: the client went away, or the connection was cut.
+        """
+        back.write(said)
+        answer = asyncio.ensure_future(there.read(CHUNK))
+        more: asyncio.Future[bytes] | None = None
+        try:
+            while True:
+                # A greeting is answered before more is said; who says more has to wait.
+                if more is None and len(said) < MOST_GREETING:
+                    more = asyncio.ensure_future(reader.read(CHUNK))
+                ends: set[asyncio.Future[Any]] = {answer, flow, *([more] if more else [])}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                if more and more.done():
+                    if not more.result():
+                        raise EOFError("nobody waits for an answer")
+                    said += more.result()
+                    back.write(more.result())
+                    more = None
+                if flow.done():
+                    raise EOFError("cut")
+                if answer.done():
+                    return said, b"" if answer.exception() else answer.result()
+        finally:
+            left = [answer, *([more] if more else [])]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _both_ways(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+        flow: asyncio.Future[None],
+    ) -> None:
         both = asyncio.gather(pump(reader, back), pump(there, writer))
         ends: set[asyncio.Future[Any]] = {both, flow}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            backend.flows.discard(flow)
             both.cancel()
-            back.transport.abort()
             await asyncio.gather(both, return_exceptions=True)
 
 
