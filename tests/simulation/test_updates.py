@@ -99,6 +99,7 @@ def test_even_a_silent_task_that_nobody_knows_is_found_and_killed() -> None:
         await stage.until_complete()
         stage.mesos.plant("stranger", "b2", silent=True)
         await stage.until(lambda: "stranger" not in stage.mesos.live, 1000)
+        assert "stranger" not in stage.mesos.live
         await stage.close()
 
     play(story)

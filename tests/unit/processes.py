@@ -1,9 +1,8 @@
 """Whether processes that a test has started are still there."""
 
-import asyncio
 from pathlib import Path
 
-from tests.unit.waiting import DEADLINE
+from tests.waiting import DEADLINE, until
 
 
 def alive(pid: int) -> bool:
@@ -17,6 +16,4 @@ def alive(pid: int) -> bool:
 
 async def until_dead(pid: int, seconds: float = DEADLINE) -> None:
     """Wait until a process has ended; fails after that long."""
-    async with asyncio.timeout(seconds):
-        while alive(pid):  # noqa: ASYNC110  another process ends it
-            await asyncio.sleep(0.02)
+    await until(lambda: not alive(pid), seconds)

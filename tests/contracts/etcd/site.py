@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 import signal
@@ -14,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests import waiting
 
 from kubedcos.clock import SystemClock
 from kubedcos.config import cluster
-from kubedcos.errors import KubedcosError
 from kubedcos.kubernetes import components
 from kubedcos.kubernetes.delivery import NotReady
 from kubedcos.kubernetes.etcd_members import (
@@ -181,18 +179,7 @@ def _pair(key: str, value: str) -> list[tuple[str, str]]:
 
 async def until(look: Callable[[], Awaitable[Any]], seconds: float = SPARE) -> Any:
     """What `look` returns once it is true; what may pass is looked at again."""
-    reason: KubedcosError | None = None
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                try:
-                    if found := await look():
-                        return found
-                except FAILURES as error:
-                    reason = error
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        pytest.fail(f"it never came true: {reason}")
+    return await waiting.until(look, seconds, passing=FAILURES, pause=0.2)
 
 
 @asynccontextmanager

@@ -9,12 +9,12 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 from .client import DEADLINE, Http
 
@@ -38,18 +38,8 @@ def use_binaries(folder: Path) -> None:
 
 
 def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
-    """The first true value of `condition`, asked again and again until the deadline."""
-    end = time.monotonic() + deadline
-    while True:
-        try:
-            found = condition()
-        except OSError:
-            found = None
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {deadline} s: {what}")
-        time.sleep(0.05)
+    """The first true value of `condition`; who does not answer yet is asked again."""
+    return wait_until(condition, deadline, what, passing=OSError, pause=0.05)
 
 
 def domain(region: str, zone: str) -> str:

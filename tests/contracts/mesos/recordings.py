@@ -90,18 +90,20 @@ def anonymous(value: Any) -> Any:
     return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[SO]\d+", "ID", value)
 
 
-def same_status(ours: Json, theirs: Json) -> None:
-    """A task status says the same: texts to the letter, identifiers and times by shape."""
-    for key in ("state", "message", "source", "reason", "healthy"):
-        assert anonymous(ours.get(key)) == anonymous(theirs.get(key)), key
-    assert differences(_settled(ours), _settled(theirs)) == []
+def status_differences(ours: Json, theirs: Json) -> list[str]:
+    """Where a task status says something else: texts to the letter, ids and times by shape."""
+    told = ("state", "message", "source", "reason", "healthy")
+    pairs = [(key, anonymous(ours.get(key)), anonymous(theirs.get(key))) for key in told]
+    found = [f"{key}: {mine!r}, recorded {kept!r}" for key, mine, kept in pairs if mine != kept]
+    return found + differences(_settled(ours), _settled(theirs))
 
 
-def same_but_for_the_signal(ours: Json, theirs: Json) -> None:
-    """As `same_status`; the command may have ended by TERM or by the KILL right behind it."""
+def differences_but_for_the_signal(ours: Json, theirs: Json) -> list[str]:
+    """The same; but the command may have ended by TERM or by the KILL right behind it."""
     start = "Command terminated with signal "
-    assert ours["message"] in {start + "Terminated", start + "Killed"}
-    same_status(ours | {"message": theirs["message"]}, theirs)
+    if ours["message"] not in {start + "Terminated", start + "Killed"}:
+        return [f"message: {ours['message']!r}, wanted {start}Terminated or Killed"]
+    return status_differences(ours | {"message": theirs["message"]}, theirs)
 
 
 def _settled(status: Json) -> Json:

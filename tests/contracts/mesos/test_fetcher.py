@@ -14,7 +14,7 @@ import pytest
 
 from .client import Framework, launch, task
 from .engine import Cluster
-from .recordings import differences, same_status, status_of
+from .recordings import differences, status_differences, status_of
 
 Json = dict[str, Any]
 STORY = "fetcher.jsonl"
@@ -124,7 +124,7 @@ def test_what_comes_and_under_which_name(framework: Framework, web: Web) -> None
     framework.accept([offer], [launch(*tasks)])
     for name in ("exe", "extract", "noextract", "file"):
         ours = framework.status(name, "TASK_FINISHED")
-        same_status(ours, status_of(STORY, name, "TASK_FINISHED"))
+        assert not status_differences(ours, status_of(STORY, name, "TASK_FINISHED"))
 
 
 BAD: dict[str, list[Json | str]] = {
@@ -149,7 +149,7 @@ def test_what_cannot_be_fetched_fails_the_task(framework: Framework, web: Web) -
             assert ours["message"].startswith(start)
             assert ours["message"].endswith("': exited with status 1")
             ours, theirs = ours | {"message": ""}, theirs | {"message": ""}
-        same_status(ours, theirs)
+        assert not status_differences(ours, theirs)
 
 
 @pytest.mark.contract(behaviour="fetcher", recordings="fetcher.jsonl")

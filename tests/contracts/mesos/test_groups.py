@@ -11,10 +11,10 @@ from .client import Framework, Http, launch_group, scalar, status_less_racy, tas
 from .engine import wait_for
 from .recordings import (
     differences,
+    differences_but_for_the_signal,
     events,
     recorded,
-    same_but_for_the_signal,
-    same_status,
+    status_differences,
     status_of,
 )
 from .sandbox import LIMITS, ONCE_ANOTHER_IS, READY, agent_at, said_ready, until_ready
@@ -23,13 +23,13 @@ Json = dict[str, Any]
 WAITS = f"{READY}exec sleep 100"
 
 
-def same(ours: Json, story: str, position: int = 0) -> None:
-    """As recorded, but for what Mesos tells of a container that is being made or destroyed."""
+def story_differences(ours: Json, story: str, position: int = 0) -> list[str]:
+    """Those but for what Mesos tells of a container that is being made or destroyed."""
     task_id, state = ours["task_id"]["value"], ours["state"]
     theirs = status_of(story, task_id, state, position)
     if state in {"TASK_STARTING", "TASK_KILLING"}:
         ours, theirs = status_less_racy(ours), status_less_racy(theirs)
-    same_status(ours, theirs)
+    return status_differences(ours, theirs)
 
 
 def executor(framework: Framework, name: str, **changes: Any) -> Json:
@@ -67,15 +67,15 @@ def test_a_member_that_ends_well_leaves_the_others_alone(framework: Framework) -
     framework.accept([offer], [launch_group(executor(framework, "pod-1"), *tasks)])
     for state in ("TASK_STARTING", "TASK_RUNNING"):
         for name in ("g-a", "g-b"):
-            same(framework.status(name, state), "groups.jsonl")
-    same(framework.status("g-a", "TASK_FINISHED"), "groups.jsonl")
+            assert not story_differences(framework.status(name, state), "groups.jsonl")
+    assert not story_differences(framework.status("g-a", "TASK_FINISHED"), "groups.jsonl")
     framework.call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": "g-b"}}]})
     ours = framework.status("g-b")
     assert ours["state"] == "TASK_RUNNING"
     assert ours["executor_id"] == {"value": "pod-1"}
     framework.call("KILL", kill={"task_id": {"value": "g-b"}})
     for state in ("TASK_KILLING", "TASK_KILLED"):
-        same(framework.status("g-b", state), "groups.jsonl")
+        assert not story_differences(framework.status("g-b", state), "groups.jsonl")
     assert failure(framework, "pod-1") == {
         "agent_id": offer["agent_id"],
         "executor_id": {"value": "pod-1"},
@@ -88,9 +88,9 @@ def test_a_member_that_fails_takes_its_group_along(framework: Framework) -> None
     offer = framework.offers()[0]
     tasks = (task(offer, "h-a", f"{ONCE_ANOTHER_IS}exit 5"), task(offer, "h-b", WAITS))
     started(framework, "pod-2", *tasks, offer=offer)
-    same(framework.status("h-a"), "groups.jsonl")
+    assert not story_differences(framework.status("h-a"), "groups.jsonl")
     for state in ("TASK_KILLING", "TASK_KILLED"):
-        same(framework.status("h-b", state), "groups.jsonl")
+        assert not story_differences(framework.status("h-b", state), "groups.jsonl")
     assert failure(framework, "pod-2")["status"] == 0
 
 
@@ -115,7 +115,7 @@ def test_the_killed_member_ends_first_and_then_the_rest(framework: Framework) ->
         framework.acknowledge(status)
         seen.append(status)
         if status["task_id"]["value"] == "a-1":
-            same(status, "groups-more.jsonl")
+            assert not story_differences(status, "groups-more.jsonl")
     seen.sort(key=lambda status: status["timestamp"])
     assert [(status["task_id"]["value"], status["state"]) for status in seen] == [
         ("a-1", "TASK_KILLING"),
@@ -136,10 +136,12 @@ def test_two_groups_under_one_executor_and_its_shutdown(framework: Framework) ->
     offer = rest_of(framework, offer, "pod-b")
     tasks = (task(offer, "b-2", f"{ONCE_ANOTHER_IS}exit 3"), task(offer, "b-3", WAITS))
     started(framework, "pod-b", *tasks, offer=offer)
-    same(framework.status("b-2"), "groups-more.jsonl")
-    same(framework.status("b-3", "TASK_KILLED"), "groups-more.jsonl")
+    assert not story_differences(framework.status("b-2"), "groups-more.jsonl")
+    assert not story_differences(framework.status("b-3", "TASK_KILLED"), "groups-more.jsonl")
     framework.call("RECONCILE", reconcile={"tasks": [{"task_id": {"value": "b-1"}}]})
-    same_status(framework.status("b-1"), status_of("groups-more.jsonl", "b-1", "TASK_RUNNING", 1))
+    assert not status_differences(
+        framework.status("b-1"), status_of("groups-more.jsonl", "b-1", "TASK_RUNNING", 1)
+    )
     offer = rest_of(framework, offer, "pod-b")
     resources = [scalar("cpus", 0.2), scalar("mem", 32), scalar("disk", 32)]
     other = executor(framework, "pod-b", resources=resources)
@@ -147,10 +149,10 @@ def test_two_groups_under_one_executor_and_its_shutdown(framework: Framework) ->
     ours, theirs = framework.status("b-4"), status_of("groups-more.jsonl", "b-4", "TASK_ERROR")
     their_framework = events("groups-more.jsonl", "SUBSCRIBED")[0]["subscribed"]["framework_id"]
     ours["message"] = ours["message"].replace(framework.id, their_framework["value"])
-    same_status(ours, theirs)
+    assert not status_differences(ours, theirs)
     body = {"executor_id": {"value": "pod-b"}, "agent_id": offer["agent_id"]}
     assert framework.call("SHUTDOWN", shutdown=body).status == 202
-    same(framework.status("b-1", "TASK_KILLED"), "groups-more.jsonl")
+    assert not story_differences(framework.status("b-1", "TASK_KILLED"), "groups-more.jsonl")
     assert failure(framework, "pod-b")["status"] == 0
     # Nobody answers for an executor that nobody knows.
     assert framework.call("SHUTDOWN", shutdown=body).status == 202
@@ -196,7 +198,7 @@ def test_of_an_invalid_group_every_task_fails_with_the_same_text(
     tasks = [task(offer, name, "sleep 1", **more) for name, more in members]
     framework.accept([offer], [launch_group(executor(framework, pod, **changes), *tasks)])
     for name, _ in members:
-        same(framework.status(name), "groups-more.jsonl")
+        assert not story_differences(framework.status(name), "groups-more.jsonl")
 
 
 @pytest.mark.contract(operations="LAUNCH_GROUP", recordings="groups-more.jsonl")
@@ -214,7 +216,7 @@ def test_a_group_that_is_too_large_in_sum(framework: Framework) -> None:
                 " required by task group and its executor are more than available "
                 in (status["message"])
             )
-        same_status(ours | {"message": ""}, theirs | {"message": ""})
+        assert not status_differences(ours | {"message": ""}, theirs | {"message": ""})
 
 
 @pytest.mark.contract(operations="LAUNCH_GROUP", recordings="groups-more.jsonl")
@@ -255,9 +257,11 @@ def test_a_failing_health_check_ends_the_group_and_makes_all_of_it_unhealthy(
     if statuses[0].get("healthy"):
         statuses = [*statuses[1:], framework.status("k-2")]
     for position, status in enumerate(statuses):
-        same(status, "groups-more.jsonl", position + 1 if position < 2 else 0)
+        assert not story_differences(
+            status, "groups-more.jsonl", position + 1 if position < 2 else 0
+        )
     for state in ("TASK_KILLING", "TASK_KILLED"):
-        same(framework.status("k-1", state), "groups-more.jsonl")
+        assert not story_differences(framework.status("k-1", state), "groups-more.jsonl")
 
 
 @pytest.mark.contract(operations="LAUNCH_GROUP", recordings="groups-more.jsonl")
@@ -272,9 +276,11 @@ def test_a_member_that_runs_too_long(framework: Framework) -> None:
         if all(said_ready(framework, status) for status in running.values()):
             break
     assert ours["reason"] == "REASON_MAX_COMPLETION_TIME_REACHED"
-    same_but_for_the_signal(ours, status_of("groups-more.jsonl", "l-1", "TASK_FAILED"))
+    assert not differences_but_for_the_signal(
+        ours, status_of("groups-more.jsonl", "l-1", "TASK_FAILED")
+    )
     for status in rest:
-        same(status, "groups-more.jsonl")
+        assert not story_differences(status, "groups-more.jsonl")
 
 
 @pytest.mark.contract(operations="LAUNCH_GROUP", recordings="kills.jsonl")
@@ -290,7 +296,7 @@ def test_a_kill_before_the_group_was_delivered_ends_all_of_it(framework: Framewo
         ours, theirs = framework.status(name), status_of("kills.jsonl", "early", "TASK_KILLED")
         message = "A task within the task group was killed before delivery to the executor"
         assert ours["message"] == message
-        same_status(ours | {"message": ""}, theirs | {"message": ""})
+        assert not status_differences(ours | {"message": ""}, theirs | {"message": ""})
 
 
 @pytest.mark.contract(operator="GET_EXECUTORS", endpoints="/state")

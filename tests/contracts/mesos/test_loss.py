@@ -13,7 +13,7 @@ from tests.ports import free_port
 
 from .client import Framework, launch, launch_group, scalar, subscribed, task
 from .engine import Cluster, start_agent, start_master, wait_for
-from .recordings import same_status, status_of
+from .recordings import status_differences, status_of
 from .sandbox import READY, until_ready
 
 DURABLE = {"failover_timeout": 600.0}
@@ -73,7 +73,7 @@ def test_a_killed_agent_finds_its_tasks_again(patient_lab: Cluster) -> None:
         agent = patient_lab.agents[0]
         agent.kill()
         assert framework.wait_type("RESCIND")["rescind"]["offer_id"] == held["id"]
-        same_status(
+        assert not status_differences(
             reconciled(framework, "re-cmd"),
             status_of("agent-restart.jsonl", "re-cmd", "TASK_RUNNING", 1),
         )
@@ -94,7 +94,7 @@ def test_an_agent_that_stays_away_makes_its_tasks_unreachable_until_it_returns(
         agent = lab.agents[0]
         agent.kill()
         theirs = status_of("agent-restart.jsonl", "re-cmd", "TASK_UNREACHABLE")
-        same_status(framework.status("re-cmd", "TASK_UNREACHABLE"), theirs)
+        assert not status_differences(framework.status("re-cmd", "TASK_UNREACHABLE"), theirs)
         assert "executor_id" not in framework.wait_type("FAILURE")["failure"]
         # Where the task was must be said, or the master looks nowhere.
         assert reconciled(framework, "re-cmd")["state"] == "TASK_UNKNOWN"
@@ -112,7 +112,7 @@ def test_an_agent_that_stays_away_makes_its_tasks_unreachable_until_it_returns(
             )
             == "REASON_AGENT_REREGISTERED"
         )
-        same_status(framework.status("re-cmd", "TASK_RUNNING"), theirs)
+        assert not status_differences(framework.status("re-cmd", "TASK_RUNNING"), theirs)
 
 
 @pytest.mark.contract(behaviour="agent-loss old-frameworks")
@@ -158,7 +158,7 @@ def test_what_was_out_of_reach_is_gone_when_its_agent_is_marked_so(lab: Cluster)
         framework.status("far-1", "TASK_UNREACHABLE")
         gone(lab, agent_id)
         theirs = status_of("agent-gone.jsonl", "gone-1", "TASK_GONE_BY_OPERATOR")
-        same_status(framework.status("far-1"), theirs)
+        assert not status_differences(framework.status("far-1"), theirs)
         shown = lab.master.get(f"/frameworks?framework_id={framework.id}").json["frameworks"][0]
         assert shown["unreachable_tasks"] == []
         assert [each["state"] for each in shown["completed_tasks"]] == ["TASK_GONE_BY_OPERATOR"]
@@ -182,7 +182,7 @@ def test_without_checkpoint_tasks_are_lost_with_the_connection(lab: Cluster) -> 
         running(framework, "not-checkpointed")
         lab.agents[0].kill()
         name = "agent-restart-not-checkpointed.jsonl"
-        same_status(
+        assert not status_differences(
             framework.status("not-checkpointed", "TASK_LOST"),
             status_of(name, "not-checkpointed", "TASK_LOST"),
         )
@@ -202,13 +202,13 @@ def test_an_agent_marked_gone_never_comes_back(lab: Cluster) -> None:
         gone(lab, offer["agent_id"])
         gone(lab, offer["agent_id"])
         theirs = status_of("agent-gone.jsonl", "gone-1", "TASK_GONE_BY_OPERATOR")
-        same_status(framework.status("gone-1"), theirs)
+        assert not status_differences(framework.status("gone-1"), theirs)
         framework.wait_type("RESCIND")
         framework.wait_type("FAILURE")
         asked = {"task_id": {"value": "gone-1"}, "agent_id": offer["agent_id"]}
         framework.call("RECONCILE", reconcile={"tasks": [asked]})
         theirs = status_of("agent-gone.jsonl", "gone-1", "TASK_GONE_BY_OPERATOR", 1)
-        same_status(framework.status("gone-1"), theirs)
+        assert not status_differences(framework.status("gone-1"), theirs)
         assert reconciled(framework, "gone-1")["state"] == "TASK_UNKNOWN"
         agent = lab.agents[0].process
         assert agent is not None
@@ -227,7 +227,9 @@ def test_an_old_client_hears_of_a_gone_agent_as_lost(lab: Cluster) -> None:
         offer = running(framework, "gone-2")
         gone(lab, offer["agent_id"])
         name = "agent-gone-not-partition-aware.jsonl"
-        same_status(framework.status("gone-2"), status_of(name, "gone-2", "TASK_LOST"))
+        assert not status_differences(
+            framework.status("gone-2"), status_of(name, "gone-2", "TASK_LOST")
+        )
 
 
 @pytest.mark.contract(behaviour="master-restart")
@@ -296,7 +298,7 @@ def test_a_killed_agent_finds_its_groups_again(patient_lab: Cluster) -> None:
         for name in ("re-g1", "re-g2"):
             for state in ("TASK_KILLING", "TASK_KILLED"):
                 theirs = status_of("agent-restart.jsonl", name, state)
-                same_status(framework.status(name, state), theirs)
+                assert not status_differences(framework.status(name, state), theirs)
         failure = framework.wait_type("FAILURE")["failure"]
         assert (failure["executor_id"], failure["status"]) == ({"value": "re-pod"}, 0)
 

@@ -145,7 +145,7 @@ def test_a_wrong_operation_changes_nothing_and_the_next_one_runs(
 ) -> None:
     offer, operation = owner.offers()[0], mine(owner, operation)
     owner.accept([offer], [operation, launch(task(offer, "after", "exit 0"))])
-    owner.status("after", "TASK_FINISHED")
+    assert owner.status("after", "TASK_FINISHED")["source"] == "SOURCE_EXECUTOR"
 
 
 @pytest.mark.contract(

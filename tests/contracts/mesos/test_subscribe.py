@@ -127,7 +127,7 @@ def test_a_framework_that_lost_its_connection_is_not_subscribed(master: Http) ->
         def refused() -> bool:
             return framework.call("REVIVE").status == 403
 
-        wait_for(refused, "the master noticed the disconnect")
+        assert wait_for(refused, "the master noticed the disconnect")
         master.operator("TEARDOWN", teardown={"framework_id": {"value": framework.id}})
 
 

@@ -154,7 +154,10 @@ class House:
 
     async def make(self, options: ClusterOptions, links: Links) -> Kept:
         assert links.framework_id() == ""
-        await asyncio.sleep(0)  # others get their turn, as they do while artefacts are asked for
+        # Others get their turn, as they do while artefacts are asked for.
+        asked = asyncio.get_running_loop().create_future()
+        asked.get_loop().call_soon(asked.set_result, None)
+        await asked
         if self.refuse is not None:
             raise self.refuse
         return Kept(Quiet(options.name), self.forgotten, self.logs, self.secrets)

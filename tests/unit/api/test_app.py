@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from tests.unit.waiting import until
+from tests.waiting import until
 
 from kubedcos.api import app as application
 from kubedcos.api.hosting import Clusters

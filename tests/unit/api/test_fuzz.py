@@ -25,6 +25,7 @@ from schemathesis.checks import (
 )
 from schemathesis.generation import GenerationMode
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 from kubedcos.api import app as application
 from kubedcos.api.hosting import Clusters
@@ -78,10 +79,8 @@ def serving() -> Iterator[Served]:
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
     try:
+        wait_until(lambda: server.started or not thread.is_alive())
         yield Served(f"http://127.0.0.1:{port}", app.openapi(), clusters)
     finally:
         server.should_exit = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
-from tests.unit.waiting import until
+from tests.waiting import until
 
 from kubedcos.api.hosting import Clusters
 from kubedcos.api.support import House as Home

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from tests import artifact_server
 from tests.ports import free_port
-from tests.unit.waiting import wait_until
+from tests.waiting import wait_until
 
 from kubedcos.api import identity, settings
 from kubedcos.cli import contexts

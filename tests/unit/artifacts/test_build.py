@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_until
 
 from kubedcos.artifacts.build import Builder
 from kubedcos.artifacts.download import Downloader, Unavailable
@@ -65,13 +66,9 @@ def test_a_mismatch_stops_with_both_sums_and_keeps_nothing(
 def test_an_interrupted_run_continues(
     make_builder: MakeBuilder, lab: tuple[Artifact, ...], compiler: FakeCompiler, store: Store
 ) -> None:
-    deadline = time.monotonic() + 60
-
     def interrupted(package: str) -> bytes:
         if "kubelet" in package:
-            while not all(store.recall(artifact) for artifact in lab[:2]):
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_until(lambda: all(store.recall(artifact) for artifact in lab[:2]))
             raise KeyboardInterrupt
         return compiled(package)
 

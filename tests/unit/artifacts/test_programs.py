@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.unit.processes import alive
-from tests.unit.waiting import wait_until
+from tests.waiting import wait_until
 
 from kubedcos.artifacts import programs
 from kubedcos.artifacts.programs import ProgramFailed, environment, run

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.unit.waiting import until
+from tests.waiting import until
 
 from kubedcos.embedded.agent.cgroup_layout import parse_mounts
 from kubedcos.embedded.agent.executor.mount_table import mount_table

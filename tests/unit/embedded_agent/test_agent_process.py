@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.unit.processes import alive, until_dead
-from tests.unit.waiting import until
+from tests.waiting import until
 
 from kubedcos.embedded.post import post
 from kubedcos.embedded.protocol import AGENT_PATH, SESSION_HEADER

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.waiting import wait_until
+from tests.waiting import wait_until
 
 from kubedcos.embedded.agent.cgroup_layout import (
     CgroupPlan,

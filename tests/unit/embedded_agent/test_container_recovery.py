@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.unit.waiting import until
+from tests.waiting import until
 
 from .conftest import Play
 from .container_lab import (

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.unit.processes import alive
-from tests.unit.waiting import wait_until
+from tests.waiting import wait_until
 
 from kubedcos.embedded.agent.executor import run
 from kubedcos.embedded.agent.executor.journal import JournalReader, JournalWriter

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.waiting import until
+from tests.waiting import until
 
 from kubedcos.embedded.agent.fetching.cache import Cache
 from kubedcos.embedded.agent.fetching.fetcher import Fetcher, FetchFailed, Job

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.unit.processes import until_dead
+from tests.waiting import until
 
 from kubedcos.embedded.agent.cgroup_layout import parse_mounts, plan_cgroups
 from kubedcos.errors import InvalidInput
@@ -227,9 +228,11 @@ def test_a_framework_that_is_shut_down_leaves_nothing(
         await master.send("SHUTDOWN_FRAMEWORK", framework_id=FRAMEWORK_ID)
         for pid in agent_process.journal_pids():
             await until_dead(pid, 60)
-        async with asyncio.timeout(60):
-            while (await agent_process.get(master, "/state"))["frameworks"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+
+        async def nobody_is_left() -> bool:
+            return not (await agent_process.get(master, "/state"))["frameworks"]
+
+        await until(nobody_is_left, pause=0.05)
         told = {c["type"] for c in master.calls[seen:]}
         assert not told & {"STATUS_UPDATE", "EXITED_EXECUTOR"}
 

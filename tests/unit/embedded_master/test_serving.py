@@ -10,6 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from tests.waiting import until
 
 from kubedcos.embedded import serving
 
@@ -39,8 +40,7 @@ class Serving:
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self.server.serve())
-        while not self.server.started:  # noqa: ASYNC110  uvicorn has no event for it
-            await asyncio.sleep(0.01)
+        await until(lambda: self.server.started)
         self.port: int = self.server.servers[0].sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.ports import free_port
-from tests.unit.waiting import until
+from tests.waiting import until
 from typer.testing import CliRunner
 
 from kubedcos.cli import scheduler
@@ -137,16 +137,10 @@ async def balancer(**spec: Any) -> AsyncIterator[tuple[balance.Balancer, int]]:
     found = balance.Balancer({"listen": ["127.0.0.1", port], **spec})
     task = asyncio.ensure_future(found.serve())
     try:
-        async with asyncio.timeout(SPARE):
-            while True:
-                try:
-                    asyncio.get_running_loop()
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.01)
-                else:
-                    writer.transport.abort()
-                    break
+        _, writer = await until(
+            lambda: asyncio.open_connection("127.0.0.1", port), SPARE, passing=OSError
+        )
+        writer.transport.abort()
         yield found, port
     finally:
         found.close()

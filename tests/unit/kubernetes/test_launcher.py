@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.waiting import wait_until
+from tests.waiting import wait_until
 
 from kubedcos.kubernetes import launcher
 from kubedcos.kubernetes.launcher import kubedcos_task, supervise_node

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.unit.processes import alive
-from tests.unit.waiting import wait_until
+from tests.waiting import wait_until
 
 from .agent_programs import FOLDER, run
 

@@ -84,20 +84,6 @@ def that_fit(
     return fitting
 
 
-def holds(requirement: Requirement, found: Sequence[AgentOffers], world: Surroundings) -> None:
-    outcome = evaluate(requirement, found, world)
-    if outcome.chosen is not None:
-        assert outcome.binding == ""
-        return
-    gains = {
-        name: len(that_fit(without, found, world)) for name, without in relaxed(requirement).items()
-    }
-    assert gains.get(outcome.binding, 0) == max(gains.values()), (outcome.binding, gains)
-    if outcome.binding:
-        assert gains[outcome.binding] > 0, (outcome.binding, gains)
-        assert outcome.rejected[outcome.binding] >= gains[outcome.binding]
-
-
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[Requirement, tuple[AgentOffers, ...], Surroundings]:
     agents = [
@@ -153,7 +139,19 @@ def worlds(draw: st.DrawFn) -> tuple[Requirement, tuple[AgentOffers, ...], Surro
 def test_no_other_constraint_keeps_more_agents_out_by_itself(
     world: tuple[Requirement, tuple[AgentOffers, ...], Surroundings],
 ) -> None:
-    holds(*world)
+    requirement, found, around_it = world
+    outcome = evaluate(requirement, found, around_it)
+    if outcome.chosen is not None:
+        assert outcome.binding == ""
+        return
+    gains = {
+        name: len(that_fit(without, found, around_it))
+        for name, without in relaxed(requirement).items()
+    }
+    assert gains.get(outcome.binding, 0) == max(gains.values()), (outcome.binding, gains)
+    if outcome.binding:
+        assert gains[outcome.binding] > 0, (outcome.binding, gains)
+        assert outcome.rejected[outcome.binding] >= gains[outcome.binding]
 
 
 A, B = [agent(f"a{number}") for number in range(3)], [agent("b0", "dc-b"), agent("b1", "dc-b")]
